@@ -1,0 +1,3 @@
+from chatllm_cli.cli.app import main
+
+main()

@@ -1,0 +1,114 @@
+"""The Typer app, and the one place where errors become exit codes."""
+
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from chatllm_cli import __version__
+from chatllm_cli.cli import ask, chat, config, history, models
+from chatllm_cli.errors import ChatllmError, ExitCode
+
+# A process that was stopped by a signal dies by it, so that a shell loop around it stops too.
+SIGNALS = {
+    ExitCode.HANGUP: signal.SIGHUP,
+    ExitCode.INTERRUPT: signal.SIGINT,
+    ExitCode.PIPE: signal.SIGPIPE,
+    ExitCode.TERMINATE: signal.SIGTERM,
+}
+
+
+class ErrorBoundary(TyperGroup):
+    """Shows a failure in one line and ends with its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; nothing but an exit leaves here, except under --debug."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(ExitCode.PIPE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPT) from None
+        except Exception as error:
+            if type(error).__module__.startswith("typer"):  # exits and usage errors, which Typer shows itself
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            raise typer.Exit(_show(error)) from None
+
+
+def _show(error: Exception) -> int:
+    from chatllm_cli.render.renderer import Renderer  # noqa: PLC0415  (rich takes 20 ms that a good run saves)
+
+    if not isinstance(error, ChatllmError):
+        message = f"internal error: {type(error).__name__}: {error}"
+        error = ChatllmError(message, hint="`chatllm --debug …` shows where; please report it")
+    Renderer(sys.stdout, sys.stderr).error(error)
+    return error.exit_code
+
+
+# Plain help and usage errors: typer's boxes cost 70 ms, and say in six lines what fits in three.
+app = typer.Typer(
+    name="chatllm",
+    cls=ErrorBoundary,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # they would show locals, and those hold keys
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(ask.ask)
+app.command()(chat.chat)
+app.add_typer(history.app, name="history")
+app.add_typer(models.app, name="models")
+app.add_typer(config.app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chatllm {__version__}")  # noqa: T201  (this is the answer)
+        raise typer.Exit
+
+
+@app.callback()
+def chatllm(
+    version: Annotated[  # its callback does the work
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+    debug: Annotated[  # read by the error boundary
+        bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")
+    ] = False,
+) -> None:
+    """Chat with language models in the terminal, and keep every word."""
+
+
+def main() -> NoReturn:
+    """Run the command line; the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # half a surrogate pair must not cost the answer
+    try:
+        app()
+        code = 0
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Flush, and end with `code` or by the signal it stands for."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = ExitCode.PIPE
+    if code == ExitCode.PIPE:  # what is left in the buffer has nowhere to go: the interpreter would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code in SIGNALS:
+        signal.signal(SIGNALS[ExitCode(code)], signal.SIG_DFL)
+        os.kill(os.getpid(), SIGNALS[ExitCode(code)])
+    sys.exit(code)

@@ -1,0 +1,46 @@
+"""`chatllm chat`: a conversation, turn after turn."""
+
+import sys
+
+from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.options import (
+    Continue,
+    MaxTokens,
+    Model,
+    NoHistory,
+    Plain,
+    System,
+    Temperature,
+    load_with_options,
+)
+from chatllm_cli.cli.running import run
+from chatllm_cli.errors import UsageError
+from chatllm_cli.render.renderer import Renderer
+
+
+def chat(
+    model: Model = None,
+    system: System = None,
+    continue_: Continue = False,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    no_history: NoHistory = False,
+    plain: Plain = False,
+) -> None:
+    """Talk with a model, turn after turn."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
+    settings = load_with_options(temperature, max_tokens, no_history=no_history, plain=plain)
+    renderer = Renderer(sys.stdout, sys.stderr, plain=settings.output.plain)
+
+    async def work(services: Services) -> None:
+        from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
+
+        conversation = await services.history.load("@1") if continue_ else None
+        address = model or (conversation.model if conversation else "")
+        endpoint = services.providers.endpoint(address)
+        if services.providers.stands_in(endpoint, address):
+            renderer.stand_in(endpoint.address)
+        await Session(services, renderer, endpoint, system_prompt=system, conversation=conversation).run()
+
+    run(work, settings)

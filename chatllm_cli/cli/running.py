@@ -1,0 +1,46 @@
+"""How a command runs: on one event loop that signals stop, with services that get closed."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import typer
+
+from chatllm_cli.bootstrap import Services
+from chatllm_cli.config import Settings, find_places
+
+Result = TypeVar("Result")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Result:
+    """Run `work` on the services that `settings` describe, and close them.
+
+    INT, TERM and HUP cancel it, so that it can save what it has; the exit code then is 128 and the signal.
+    """
+    return asyncio.run(_run(work, Services(settings, find_places())))
+
+
+async def _run(work: Callable[[Services], Awaitable[Result]], services: Services) -> Result:
+    task = asyncio.ensure_future(work(services))
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if received:
+            raise typer.Exit(128 + received[0]) from None
+        raise
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+        await services.aclose()

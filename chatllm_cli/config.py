@@ -1,0 +1,364 @@
+"""Settings (flag > environment > config.toml > default) and the folders that everything lives in.
+
+Nothing is read from the current folder: a cloned repository must not be able to send a key elsewhere.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from chatllm_cli.errors import ConfigError
+
+ENV_PREFIX = "CHATLLM_"
+HOME_VARIABLE = "CHATLLM_HOME"
+# Variables of other programs that are honoured, and the setting each stands for.
+FOREIGN_VARIABLES = {
+    "OPENAI_API_KEY": "providers.openai.api_key",
+    "OPENAI_BASE_URL": "providers.openai.base_url",
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders and the config file of one user."""
+
+    config_file: Path
+    data: Path
+    cache: Path
+    state: Path
+
+    @property
+    def conversations(self) -> Path:
+        """Where the history lies."""
+        return self.data / "conversations"
+
+    @property
+    def responses(self) -> Path:
+        """Where the response cache lies."""
+        return self.cache / "responses"
+
+
+def find_places() -> Places:
+    """Return the folders: all under `CHATLLM_HOME` if that is set, else the platform's own."""
+    if home := os.environ.get(HOME_VARIABLE):
+        root = Path(home).expanduser().absolute()
+        return Places(root / "config.toml", root / "data", root / "cache", root / "state")
+    dirs = platformdirs.PlatformDirs("chatllm", appauthor=False)
+    return Places(
+        dirs.user_config_path / "config.toml", dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path
+    )
+
+
+def _check_base_url(value: str) -> str:
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError("expected an address such as https://host/v1")
+    if parts.username or parts.password:
+        raise ValueError("expected an address without a user name or password in it")
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class TimeoutSettings(_Section):
+    """How long to wait for a provider, in seconds."""
+
+    connect: Seconds = 10.0
+    """To reach it."""
+    first_token: Seconds = 120.0
+    """Until the first piece of the answer."""
+    idle: Seconds = 60.0
+    """Between two pieces of the answer."""
+
+
+class LocalSettings(_Section):
+    """The embedded model, which answers without a key and without a network."""
+
+    model_path: str = ""
+    """A GGUF file to run instead of the model that comes along."""
+    context_size: Annotated[int, Field(ge=256)] = 8192
+    """Tokens that the prompt, the history and the answer may take together."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Processor threads; 0 takes as many as there are cores."""
+
+
+class CacheSettings(_Section):
+    """Answers kept so that an identical request is not sent, or paid, twice."""
+
+    mode: Literal["auto", "always", "never"] = "auto"
+    """When `ask` uses it: auto (at temperature 0 only), always or never."""
+    ttl_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    """Days after which an answer is forgotten."""
+    size_mb: Annotated[int, Field(ge=1)] = 256
+    """Megabytes on disk above which the oldest answers are forgotten."""
+
+
+class HistorySettings(_Section):
+    """What is kept of your conversations."""
+
+    enabled: bool = True
+    """Keep every conversation; false is the same as --no-history."""
+
+
+class OutputSettings(_Section):
+    """What a terminal shows."""
+
+    plain: bool = False
+    """Show answers as plain text instead of rendered markdown; the same as --plain."""
+
+
+class PrivacySettings(_Section):
+    """What leaves this machine besides the request itself: nothing, unless you say so here."""
+
+    tracing: bool = False
+    """Let LangSmith tracing send your prompts where the LANGSMITH_ variables say."""
+
+
+class ProviderSettings(_Section):
+    """One provider: any service with an OpenAI-compatible API."""
+
+    base_url: BaseUrl = ""
+    """Its address, up to and including /v1."""
+    api_key: SecretStr = SecretStr("")
+    """Its key; empty for a server that asks for none."""
+
+
+class Settings(BaseSettings):
+    """Every setting, validated."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # pydantic would print a mistyped key in the clear
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )
+
+    model: str = ""
+    """The model, as provider/model; empty takes OpenAI's if there is a key for it, else the embedded one."""
+    base_url: BaseUrl = ""
+    """The default provider's address, for any OpenAI-compatible server, up to and including /v1."""
+    api_key: SecretStr = SecretStr("")
+    """The default provider's key; better kept in the environment, as CHATLLM_API_KEY."""
+    system_prompt: str = ""
+    """The standing instruction that every new conversation begins with."""
+    temperature: Annotated[float | None, Field(ge=0, le=2, examples=[0.7])] = None
+    """How freely words are chosen, 0 to 2; the provider's own default unless set."""
+    max_tokens: Annotated[int | None, Field(ge=1, examples=[1000])] = None
+    """The longest answer, in tokens; no limit of ours unless set."""
+    timeouts: TimeoutSettings = TimeoutSettings()
+    local: LocalSettings = LocalSettings()
+    cache: CacheSettings = CacheSettings()
+    history: HistorySettings = HistorySettings()
+    output: OutputSettings = OutputSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    providers: dict[str, ProviderSettings] = {}
+    """Providers by name, addressed as NAME/model."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (a .env of the current folder is never read)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources; the first that knows a value wins."""
+        return (
+            init_settings,
+            env_settings,
+            InitSettingsSource(settings_cls, _nest(_foreign_variables())),
+            InitSettingsSource(settings_cls, read_config_file(find_places().config_file)),
+        )
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """Merge flags (dotted keys; None is not given), environment, config file and defaults.
+
+    Raises `ConfigError` with one line that names where the fault stands, its key and what is expected.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**_nest({key: value for key, value in (flags or {}).items() if value is not None}))
+    except ValidationError as error:
+        raise _explain(error) from None
+    except SettingsError as error:  # a section given whole, as JSON that is none
+        raise ConfigError(f"environment: {error}") from None
+
+
+def setting_origins() -> dict[str, str]:
+    """Return where each value that is not a default came from, by dotted key."""
+    config_file = find_places().config_file
+    origins = dict.fromkeys(_flatten(read_config_file(config_file)), str(config_file))
+    for name, key in FOREIGN_VARIABLES.items():
+        if key in _foreign_variables():
+            origins[key] = f"environment variable {name}"
+    for name in _own_variables():
+        if os.environ[name]:
+            origins[_key_of(name)] = f"environment variable {name}"
+    return origins
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Parse the config file; one that is missing is empty, one that shows a key to others is refused."""
+    try:
+        with path.open("rb") as file:
+            values = tomllib.loads(file.read().decode("utf-8"))
+            others_can_read = os.fstat(file.fileno()).st_mode & 0o077
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    if others_can_read and any(key.endswith("api_key") for key in _flatten(values)):
+        raise ConfigError(f"{path} holds a key and others can read it", hint=f"chmod 600 {path}")
+    return values
+
+
+def _foreign_variables() -> dict[str, str]:
+    return {key: os.environ[name] for name, key in FOREIGN_VARIABLES.items() if os.environ.get(name)}
+
+
+def _own_variables() -> list[str]:
+    return sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name != HOME_VARIABLE)
+
+
+def _key_of(variable: str) -> str:
+    return variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+
+
+def _refuse_unknown_variables() -> None:
+    for name in _own_variables():
+        key = _key_of(name)
+        if key.partition(".")[0] not in Settings.model_fields:
+            raise ConfigError(f"environment variable {name} is not a setting", hint=_nearest(key, as_variable=True))
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = key.split(".")
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = value
+    return nested
+
+
+def _explain(error: ValidationError) -> ConfigError:
+    """Turn pydantic's first complaint into one line that names place, key and expectation, never the value."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    origins = setting_origins()
+    origin = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "command line")
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{origin}: {key} is not a setting", hint=_nearest(key))
+    return ConfigError(f"{origin}: {key}: {_expectation(first['msg'])}")
+
+
+def _expectation(pydantic_message: str) -> str:
+    text = pydantic_message.removeprefix("Value error, ").partition(", unable to")[0]
+    text = text.replace("Input should be", "expected")
+    text = re.sub(r"a valid dictionary or instance of \w+", "a section", text)
+    return re.sub(r"expected (less|greater)", r"expected a number \1", text)
+
+
+def _nearest(key: str, *, as_variable: bool = False) -> str:
+    if not (near := get_close_matches(key, _flatten_fields(Settings), n=1)):
+        return "`chatllm config show` lists every setting"
+    name = f"{ENV_PREFIX}{near[0].upper().replace('.', '__')}" if as_variable else near[0]
+    return f"did you mean {name}?"
+
+
+def _flatten_fields(section: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    fields: dict[str, FieldInfo] = {}
+    for name, info in section.model_fields.items():
+        if nested := _section_of(info):
+            fields |= _flatten_fields(nested, f"{prefix}{name}.")
+        else:
+            fields[f"{prefix}{name}"] = info
+    return fields
+
+
+def _section_of(info: FieldInfo) -> type[BaseModel] | None:
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def shown_settings(settings: Settings) -> dict[str, str]:
+    """Return every value as it would stand in the config file, by dotted key, with secrets masked."""
+    return {key: _as_toml(value) for key, value in _flatten(settings.model_dump()).items()}
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        value = "********" if value.get_secret_value() else ""
+    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def example_config() -> str:
+    """Return a config file that lists every setting, commented out, with its default and what it is for."""
+    blocks = ["# Remove the # before a setting to change it. Flags and CHATLLM_… variables outweigh this file.\n"]
+    blocks += [_example_line(name, info) for name, info in Settings.model_fields.items() if _is_plain(info)]
+    for name, info in Settings.model_fields.items():
+        if section := _section_of(info):
+            blocks.append(f"\n# {section.__doc__}\n[{name}]\n")
+            blocks += [_example_line(key, field) for key, field in section.model_fields.items()]
+    blocks.append(f"\n# {ProviderSettings.__doc__}\n# Its models are addressed as NAME/model.\n#[providers.NAME]\n")
+    blocks += [_example_line(key, field) for key, field in ProviderSettings.model_fields.items()]
+    return "".join(blocks)
+
+
+def _is_plain(info: FieldInfo) -> bool:
+    return _section_of(info) is None and info.annotation != dict[str, ProviderSettings]
+
+
+def _example_line(key: str, info: FieldInfo) -> str:
+    value = info.default if info.default is not None else (info.examples or [""])[0]
+    return f"# {info.description}\n#{key} = {_as_toml(value)}\n"

@@ -1,0 +1,130 @@
+"""Plain data that the services pass to each other: frozen, and without I/O."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Status(StrEnum):
+    """How a message ended; only a `COMPLETE` reply is a whole answer."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"  # stopped by the user, or the process died
+    TRUNCATED = "truncated"  # the provider cut it at its length limit
+    FILTERED = "filtered"  # the provider's content filter stopped it
+    ERROR = "error"  # the request failed, before or after some text
+    UNKNOWN_END = "unknown_end"  # it ended without saying why
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens that one request took in and brought back."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a conversation; `model` and what follows it are set on replies only."""
+
+    id: str
+    role: Role
+    content: str
+    at: datetime
+    parent: str | None = None
+    status: Status = Status.COMPLETE
+    model: str | None = None  # as addressed: provider/model
+    usage: TokenUsage | None = None
+    finish_reason: str | None = None
+    cached: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages as a tree by `parent`; `head` names the leaf in use."""
+
+    id: str
+    title: str
+    created_at: datetime
+    model: str = ""
+    system_prompt: str = ""
+    messages: tuple[Message, ...] = ()
+    head: str | None = None
+    damaged_lines: int = 0
+
+    @property
+    def updated_at(self) -> datetime:
+        """When the last message came."""
+        return self.messages[-1].at if self.messages else self.created_at
+
+    def thread(self) -> tuple[Message, ...]:
+        """Return the messages from the first one down to the head, other branches left out."""
+        by_id = {message.id: message for message in self.messages}
+        thread: list[Message] = []
+        current = by_id.get(self.head or "")
+        while current is not None and len(thread) < len(self.messages):  # a damaged file may hold a cycle
+            thread.append(current)
+            current = by_id.get(current.parent or "")
+        return tuple(reversed(thread))
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model is reached: everything a request needs to know of its provider."""
+
+    provider: str
+    model: str
+    base_url: str  # empty for the embedded model, which gets one when it starts
+    api_key: str | None = field(default=None, repr=False)
+    max_tokens_field: str = "max_tokens"  # what this provider calls the limit on the reply
+    weights: str = ""  # embedded model only: what tells these weights from others
+
+    @property
+    def address(self) -> str:
+        """The words a person writes to get this model."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """What a person may ask of the reply; None leaves it to the provider."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request for a completion."""
+
+    endpoint: Endpoint
+    messages: tuple[tuple[Role, str], ...]
+    options: ChatOptions = ChatOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One piece of a completion as it streams; the last ones carry how it ended and what it cost."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    usage: TokenUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What one request brought back."""
+
+    text: str
+    finish_reason: str | None = None
+    usage: TokenUsage | None = None

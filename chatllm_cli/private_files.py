@@ -1,0 +1,64 @@
+"""Folders and files that only their owner can read, made so rather than changed after.
+
+A mode that is set after a file was made leaves a moment in which others can open it.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder` and every missing parent for their owner alone; what exists is left as it is."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        try:
+            path.mkdir(mode=FOLDER_MODE)
+        except FileExistsError:
+            if not path.is_dir():  # another process may have made it first
+                raise
+        else:
+            sync_folder(path.parent)
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """Open `path` and return its descriptor: 0600 if it is made by this, never through a symbolic link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte of `data`: on a nearly full disk `os.write` takes a part and says nothing."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def replace_private_file(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that a reader, or a crash, meets the old file or the new one, whole."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by contract
+    try:
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut, not only the contents of its files."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

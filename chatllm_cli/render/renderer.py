@@ -1,0 +1,148 @@
+"""Everything a person sees. stdout carries the answer and nothing else; all the rest goes to stderr."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chatllm_cli.errors import ChatllmError
+from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.render.clean import clean, clean_line
+from chatllm_cli.render.markdown_stream import rendered
+
+LONGEST_ERROR = 2000
+SHORT_ID = 4
+
+ENDINGS = {
+    Status.INTERRUPTED: "the answer was interrupted",
+    Status.TRUNCATED: "the answer is cut off: it reached the limit on its length",
+    Status.FILTERED: "the answer is cut off: the provider's content filter stopped it",
+    Status.ERROR: "the answer is cut off: the request failed",
+    Status.UNKNOWN_END: "the answer may be cut off: the provider did not say that it was done",
+}
+
+
+class Renderer:
+    """Shows turns, tables and messages on the two streams it is given."""
+
+    def __init__(self, stdout: TextIO, stderr: TextIO, *, plain: bool = False) -> None:
+        self.stdout = stdout
+        self.is_plain = plain
+        # No markup, emoji codes or highlighting: the strings come from outside.
+        self.console = Console(file=stdout, markup=False, emoji=False, highlight=False)
+        self._err = Console(file=stderr, markup=False, emoji=False, highlight=False)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether a person reads stdout."""
+        return self.console.is_terminal
+
+    def notice(self, text: str) -> None:
+        """Say something on stderr that is no failure."""
+        self._err.print(Text(clean(text), style="dim"), soft_wrap=True)
+
+    def error(self, error: ChatllmError) -> None:
+        """Say on stderr what went wrong, in one line, and what may help, in another."""
+        self._err.print(
+            Text.assemble(("chatllm: ", "bold red"), clean_line(error.message[:LONGEST_ERROR])),
+            soft_wrap=True,
+        )
+        if error.hint:
+            self._err.print(Text(f"  hint: {clean_line(error.hint[:LONGEST_ERROR])}", style="dim"), soft_wrap=True)
+
+    def text(self, text: str, *, end: str = "\n") -> None:
+        """Put text on stdout: exact on a pipe, clean on a terminal."""
+        self.stdout.write((clean(text) if self.is_terminal else text) + end)
+        self.stdout.flush()
+
+    def rows(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table: aligned on a terminal, tab-separated and without a header on a pipe."""
+        if not self.is_terminal:
+            for row in rows:
+                self.text("\t".join(" ".join(cell.split()) for cell in row))
+            return
+        table = Table(*header, box=None, header_style="dim", pad_edge=False)
+        for row in rows:
+            table.add_row(*(Text(clean_line(cell), overflow="ellipsis", no_wrap=True) for cell in row))
+        self.console.print(table)
+
+    def conversations(self, conversations: Sequence[Conversation]) -> None:
+        """List conversations, with the address that each is taken up by."""
+        now = datetime.now(UTC)
+        rows = [
+            (
+                f"@{number}",
+                each.id[:SHORT_ID] if self.is_terminal else each.id,
+                age(each.updated_at, now) if self.is_terminal else each.updated_at.isoformat(timespec="seconds"),
+                each.title,
+                str(len(each.messages)),
+                each.model,
+            )
+            for number, each in enumerate(conversations, start=1)
+        ]
+        self.rows(("", "id", "last used", "title", "messages", "model"), rows)
+
+    def conversation(self, conversation: Conversation) -> None:
+        """Show the messages of a conversation, from the first to its head."""
+        if conversation.system_prompt:
+            self._shown_message("system", "", conversation.system_prompt, is_markdown=False)
+        for message in conversation.thread():
+            self._message(message)
+        if conversation.damaged_lines:
+            self.notice(f"{conversation.damaged_lines} damaged lines of this conversation's file were skipped")
+
+    def cached(self, at: datetime) -> None:
+        """Say that an answer is from the cache."""
+        self.notice(f"cached {age(at, datetime.now(UTC))} (--no-cache asks again)")
+
+    def stand_in(self, address: str) -> None:
+        """Say that the embedded model answers because no provider is set up."""
+        self.notice(f"no key and no base_url: {address} answers, the small model that comes along")
+
+    def ending(self, status: Status) -> None:
+        """Say of a reply that it is not whole, if it is not."""
+        if status in ENDINGS:
+            self.notice(ENDINGS[status])
+
+    def waiting(self, text: str) -> None:
+        """Show on a terminal that something is under way, until `waited`."""
+        if self._err.is_terminal and not self._err.is_dumb_terminal:
+            line = Text(f"{clean_line(text)}…")
+            line.truncate(max(self._err.width - 1, 1))  # a line that wraps could not be taken away
+            self._err.file.write(f"\r{line.plain}")
+            self._err.file.flush()
+
+    def waited(self) -> None:
+        """Take away what `waiting` showed."""
+        if self._err.is_terminal and not self._err.is_dumb_terminal:
+            self._err.file.write("\r\x1b[K")
+            self._err.file.flush()
+
+    def _message(self, message: Message) -> None:
+        details = [message.at.astimezone().strftime("%Y-%m-%d %H:%M")]
+        details += [message.status] if message.status is not Status.COMPLETE else []
+        details += ["cached"] if message.cached else []
+        details += [message.error] if message.error else []
+        name = "you" if message.role is Role.USER else message.model or message.role
+        self._shown_message(name, " · ".join(details), message.content, is_markdown=message.role is Role.ASSISTANT)
+
+    def _shown_message(self, name: str, details: str, content: str, *, is_markdown: bool) -> None:
+        if not self.is_terminal:
+            self.text(f"## {name}{' · ' if details else ''}{details}\n\n{content}\n")
+            return
+        self.console.print(Text.assemble((clean_line(name), "bold"), (f"  {clean_line(details)}", "dim")))
+        body = clean(content).strip("\n")
+        self.console.print(rendered(body) if is_markdown and not self.is_plain else Text(body))
+        self.console.print()
+
+
+def age(at: datetime, now: datetime) -> str:
+    """Return how long ago `at` was, in the largest unit that fits."""
+    seconds = max((now - at).total_seconds(), 0)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"

@@ -1,0 +1,124 @@
+"""What a person sees of one turn, on a pipe, on a plain terminal and on one that renders markdown."""
+
+from datetime import datetime
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.render.clean import StreamCleaner
+from chatllm_cli.render.markdown_stream import MarkdownStream
+from chatllm_cli.render.renderer import Renderer
+
+
+class TurnView:
+    """Shows one turn: what comes of the reply, and what else there is to say. Close it when the turn ends."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self.history_failed = False
+
+    def on_chunk(self, text: str) -> None:
+        """Show the next piece of the reply."""
+        raise NotImplementedError
+
+    def on_cached(self, at: datetime) -> None:
+        """Say that the reply is from the cache."""
+        self._renderer.cached(at)
+
+    def on_history_error(self, error: HistoryError) -> None:
+        """Say, once, that the turn goes on but is not kept."""
+        if not self.history_failed:
+            self._renderer.error(error)
+        self.history_failed = True
+
+    def close(self) -> None:
+        """Show what is left of the reply."""
+
+
+class PipeView(TurnView):
+    """Passes the reply on exactly as it comes."""
+
+    def on_chunk(self, text: str) -> None:
+        """Pass the next piece on, at once."""
+        self._renderer.stdout.write(text)
+        self._renderer.stdout.flush()
+
+
+class TerminalView(TurnView):
+    """A view on a terminal: waits visibly, shows clean text, leaves the cursor on a line of its own."""
+
+    def __init__(self, renderer: Renderer, waiting_for: str) -> None:
+        super().__init__(renderer)
+        self._cleaner = StreamCleaner()
+        self._is_waiting = True
+        renderer.waiting(f"waiting for {waiting_for}")
+
+    def on_chunk(self, text: str) -> None:
+        """Show the next piece, clean."""
+        self._stop_waiting()
+        self._show(self._cleaner.feed(text))
+
+    def on_cached(self, at: datetime) -> None:
+        """Say that the reply is from the cache."""
+        self._stop_waiting()
+        super().on_cached(at)
+
+    def on_history_error(self, error: HistoryError) -> None:
+        """Say, once, that the turn goes on but is not kept."""
+        self._stop_waiting()
+        super().on_history_error(error)
+
+    def close(self) -> None:
+        """Show what is left of the reply."""
+        self._stop_waiting()
+        self._show(self._cleaner.flush())
+        self._finish()
+
+    def _stop_waiting(self) -> None:
+        if self._is_waiting:
+            self._renderer.waited()
+        self._is_waiting = False
+
+    def _show(self, text: str) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+
+class PlainView(TerminalView):
+    """Shows the reply on a terminal as the text it is."""
+
+    def __init__(self, renderer: Renderer, waiting_for: str) -> None:
+        super().__init__(renderer, waiting_for)
+        self._last = "\n"
+
+    def _show(self, text: str) -> None:
+        self._renderer.stdout.write(text)
+        self._renderer.stdout.flush()
+        self._last = text[-1:] or self._last
+
+    def _finish(self) -> None:
+        if self._last != "\n":
+            self._show("\n")
+
+
+class MarkdownView(TerminalView):
+    """Shows the reply on a terminal as rendered markdown."""
+
+    def __init__(self, renderer: Renderer, waiting_for: str) -> None:
+        super().__init__(renderer, waiting_for)
+        self._stream = MarkdownStream(renderer.console)
+
+    def _show(self, text: str) -> None:
+        self._stream.feed(text)
+
+    def _finish(self) -> None:
+        self._stream.finish()
+
+
+def open_turn_view(renderer: Renderer, waiting_for: str) -> TurnView:
+    """Return the view that fits where stdout goes."""
+    if not renderer.is_terminal:
+        return PipeView(renderer)
+    if renderer.is_plain or renderer.console.is_dumb_terminal:
+        return PlainView(renderer, waiting_for)
+    return MarkdownView(renderer, waiting_for)

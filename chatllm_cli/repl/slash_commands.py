@@ -1,0 +1,57 @@
+"""The slash commands: one table, from which dispatch and help are made."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chatllm_cli.repl.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class SlashCommand:
+    """One command: how it is written, what it is for, and what it does."""
+
+    name: str
+    help: str
+    handler: "Callable[[Session], Awaitable[None]]"
+
+
+async def _show_help(session: "Session") -> None:
+    width = max(len(command.name) for command in COMMANDS.values())
+    lines = [f"/{command.name:<{width}}  {command.help}" for command in COMMANDS.values()]
+    session.renderer.text("\n".join([*lines, *KEYS]))
+
+
+async def _leave(session: "Session") -> None:
+    session.leave()
+
+
+COMMANDS: Mapping[str, SlashCommand] = {
+    command.name: command
+    for command in (
+        SlashCommand("help", "show what can be typed here", _show_help),
+        SlashCommand("exit", "leave; the conversation is kept", _leave),
+    )
+}
+
+KEYS = (
+    "Enter sends, Alt-Enter or Ctrl-J begins a new line, a paste is one message.",
+    "Ctrl-C stops the answer or clears the line, Ctrl-D leaves.",
+)
+
+_COMMAND_LINE = re.compile(r"/([a-z]*)\s*\Z")
+
+
+def parse(line: str) -> str | None:
+    """Return the name of the command that `line` calls; None if it is a prompt, as is a path like /etc/hosts."""
+    match = _COMMAND_LINE.match(line.strip())
+    return match[1] if match else None
+
+
+def nearest(name: str) -> str:
+    """Return what to say of a command that does not exist."""
+    near = get_close_matches(name, COMMANDS, n=1)
+    return f"there is no command /{name}; " + (f"did you mean /{near[0]}?" if near else "/help shows what there is")

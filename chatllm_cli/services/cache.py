@@ -1,0 +1,187 @@
+"""ResponseCache: answers to requests that were asked before. The only module that knows diskcache.
+
+diskcache unpickles what it finds (CVE-2025-69872), and its JSONDisk still does when a row says so; `SafeDisk`
+cannot. Whatever is wrong with the cache is a miss: it never fails a turn and never makes it wait.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import diskcache
+from diskcache.core import MODE_RAW
+
+from chatllm_cli.config import CacheSettings
+from chatllm_cli.models import ChatRequest, Completion, TokenUsage
+from chatllm_cli.private_files import make_private_folder, open_private
+
+KEY_VERSION = 1  # change it when the key or the entry changes its meaning: old entries are then never found
+LONGEST_WAIT = 1.0  # seconds for another process's lock
+DIGEST_SIZE = 32
+# What a damaged, locked or foreign cache raises; the last but one come of entries of another shape.
+FAULTS = (sqlite3.Error, OSError, diskcache.Timeout, ValueError, TypeError, KeyError, zlib.error)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedCompletion:
+    """A completion from the cache, and when it was new."""
+
+    completion: Completion
+    at: datetime
+
+
+class ResponseCache:
+    """Completions by request; opened with the first use."""
+
+    def __init__(self, folder: Path, settings: CacheSettings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._cache: Any = None
+
+    def wants(self, request: ChatRequest) -> bool:
+        """Tell whether the settings let this request be answered from the cache: sampling has to differ."""
+        mode = self._settings.mode
+        return mode == "always" or (mode == "auto" and request.options.temperature == 0)
+
+    async def get(self, request: ChatRequest) -> CachedCompletion | None:
+        """Return the completion that an identical request brought back, if it is still there and whole."""
+        if not self.wants(request):
+            return None
+        data = await asyncio.to_thread(self._safely, lambda cache: cache.get(request_key(request)))
+        with suppress(*FAULTS):
+            return _unpack(data)
+        return None
+
+    async def put(self, request: ChatRequest, completion: Completion) -> None:
+        """Keep a complete answer; the caller sees to it that it is one."""
+        if not self.wants(request):
+            return
+        age = timedelta(days=self._settings.ttl_days).total_seconds()
+        data = _pack(completion, datetime.now(UTC))
+        await asyncio.to_thread(self._safely, lambda cache: cache.set(request_key(request), data, expire=age))
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        if self._cache is not None:
+            await asyncio.to_thread(self._cache.close)
+            self._cache = None
+
+    def _safely(self, work: Callable[[Any], Any]) -> Any:
+        with suppress(*FAULTS):
+            try:
+                return work(self._opened())
+            except sqlite3.OperationalError:  # a lock or a full disk: the file itself is sound
+                return None
+            except sqlite3.DatabaseError:
+                self._move_aside()
+                return work(self._opened())
+        return None
+
+    def _opened(self) -> Any:
+        if self._cache is None:
+            self._cache = self._open()
+        return self._cache
+
+    def _move_aside(self) -> None:
+        """Put a damaged cache out of the way, where its owner may still look at it."""
+        self._cache = None
+        aside = f"{self._folder.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        self._folder.rename(self._folder.with_name(aside))
+
+    def _open(self) -> Any:
+        make_private_folder(self._folder)
+        os.close(open_private(self._folder / "cache.db", os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
+        return diskcache.Cache(
+            str(self._folder),
+            timeout=LONGEST_WAIT,
+            disk=SafeDisk,
+            disk_min_file_size=SafeDisk.NEVER_A_FILE,
+            size_limit=self._settings.size_mb * 2**20,
+            cull_limit=10,
+        )
+
+
+class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Stores bytes under text in the database itself, and reads nothing else back.
+
+    A row is only ever data: none is unpickled, and none names a file to be read or removed.
+    """
+
+    NEVER_A_FILE: ClassVar[int] = 2**30
+
+    def put(self, key: object) -> tuple[str, bool]:
+        """Take text for a key, nothing else."""
+        if not isinstance(key, str):
+            raise TypeError("a cache key is text")
+        return key, True
+
+    def get(self, key: object, raw: object) -> str:
+        """Return a key that `put` made."""
+        if not raw or not isinstance(key, str):
+            raise ValueError("a cache row with a foreign key")
+        return key
+
+    def store(self, value: object, read: object, key: object = None) -> tuple[int, int, None, sqlite3.Binary]:
+        """Take bytes for a value, nothing else."""
+        if not isinstance(value, bytes) or read:
+            raise TypeError("a cache value is bytes")
+        return 0, MODE_RAW, None, sqlite3.Binary(value)
+
+    def fetch(self, mode: object, filename: object, value: object, read: object) -> bytes:
+        """Return a value that `store` made."""
+        if mode != MODE_RAW or filename is not None or read or not isinstance(value, bytes):
+            raise ValueError("a cache row with a foreign value")
+        return value
+
+    def remove(self, file_path: object) -> None:
+        """Leave files alone: no row of ours has one, whatever it says."""
+
+
+def request_key(request: ChatRequest) -> str:
+    """Return the SHA-256 of everything that shapes the answer; never the API key, which does not."""
+    endpoint = request.endpoint
+    canonical = {
+        "version": KEY_VERSION,
+        "provider": endpoint.provider,
+        "base_url": endpoint.base_url,
+        "model": endpoint.model,
+        "weights": endpoint.weights,
+        "messages": [[role.value, content] for role, content in request.messages],
+        "temperature": request.options.temperature,
+        "max_tokens": request.options.max_tokens,
+    }
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def _pack(completion: Completion, at: datetime) -> bytes:
+    entry = {
+        "text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "usage": completion.usage and [completion.usage.input_tokens, completion.usage.output_tokens],
+        "at": at.isoformat(),
+    }
+    body = zlib.compress(json.dumps(entry).encode(), 1)
+    return hashlib.sha256(body).digest() + body
+
+
+def _unpack(data: object) -> CachedCompletion | None:
+    if not isinstance(data, bytes):
+        return None
+    digest, body = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
+    if hashlib.sha256(body).digest() != digest:
+        return None
+    entry = json.loads(zlib.decompress(body))
+    usage = entry["usage"]
+    return CachedCompletion(
+        Completion(str(entry["text"]), entry["finish_reason"], TokenUsage(*usage) if usage else None),
+        datetime.fromisoformat(entry["at"]),
+    )

@@ -1,0 +1,233 @@
+"""ChatService: one turn. Both front doors call it, and nothing else does a turn."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from chatllm_cli.errors import ChatllmError, HistoryError, IncompleteAnswerError, UsageError
+from chatllm_cli.models import (
+    ChatOptions,
+    ChatRequest,
+    Chunk,
+    Completion,
+    Conversation,
+    Endpoint,
+    Message,
+    Role,
+    Status,
+    TokenUsage,
+)
+from chatllm_cli.services.history import new_id
+
+SECONDS_BETWEEN_MARKS = 1.0
+
+
+class ChatModel(Protocol):
+    """What a turn needs of `LLMService`."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
+        """Yield the completion piece by piece."""
+
+
+class CacheHit(Protocol):
+    """An answer that was given before."""
+
+    @property
+    def completion(self) -> Completion:
+        """The answer."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was new."""
+
+
+class Cache(Protocol):
+    """What a turn needs of `ResponseCache`."""
+
+    async def get(self, request: ChatRequest) -> CacheHit | None:
+        """Return the answer to an identical request."""
+
+    async def put(self, request: ChatRequest, completion: Completion) -> None:
+        """Keep a complete answer."""
+
+
+class Log(Protocol):
+    """What a turn needs of an open conversation."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it stands now."""
+
+    async def add(self, message: Message) -> None:
+        """Add a message under the head, on the disk when this returns."""
+
+    async def mark(self, reply: Message, text: str) -> None:
+        """Keep what has come of a reply since the last mark."""
+
+
+class TurnListener(Protocol):
+    """Whoever shows a turn while it happens."""
+
+    def on_chunk(self, text: str) -> None:
+        """Show the next piece of the reply."""
+
+    def on_cached(self, at: datetime) -> None:
+        """Say that the reply is from the cache, and how old."""
+
+    def on_history_error(self, error: HistoryError) -> None:
+        """Say that the turn goes on, but is not kept."""
+
+
+class ChatService:
+    """Sends turns: the prompt is on the disk before the request, the reply before `send` returns."""
+
+    def __init__(self, llm: ChatModel, cache: Cache | None = None) -> None:
+        self._llm = llm
+        self._cache = cache
+
+    async def send(
+        self, log: Log, prompt: str, endpoint: Endpoint, options: ChatOptions, listener: TurnListener
+    ) -> Message:
+        """Do one turn at the head of `log` and return the reply, whose status tells whether it is whole.
+
+        Raises `UsageError` for a prompt that says nothing, `ProviderError` if no text came, and
+        `IncompleteAnswerError` if it broke off after some had; what came is in the log either way, also when
+        the turn is cancelled. A history that cannot be written is told to the listener and stops nothing.
+        """
+        if not prompt.strip():
+            raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
+        await _keep(log, _message(Role.USER, prompt, log), listener)
+        request = ChatRequest(endpoint, context(log.conversation), options)
+        draft = _Draft(_message(Role.ASSISTANT, "", log, model=endpoint.address))
+        if self._cache and (hit := await self._cache.get(request)):
+            listener.on_cached(hit.at)
+            listener.on_chunk(hit.completion.text)
+            draft.take(Chunk(hit.completion.text, hit.completion.finish_reason, hit.completion.usage))
+            return await _keep(log, replace(draft.ended(Status.COMPLETE), cached=True), listener)
+        reply = await self._stream(log, request, draft, listener)
+        if self._cache and reply.status is Status.COMPLETE and reply.content.strip():
+            await self._cache.put(request, Completion(reply.content, reply.finish_reason, reply.usage))
+        return reply
+
+    async def _stream(self, log: Log, request: ChatRequest, draft: "_Draft", listener: TurnListener) -> Message:
+        try:
+            async with aclosing(self._llm.stream(request)) as chunks, _marks(log, draft):
+                async for chunk in chunks:
+                    draft.take(chunk)
+                    if chunk.text:
+                        listener.on_chunk(chunk.text)
+        except ChatllmError as error:
+            await _keep(log, replace(draft.ended(Status.ERROR), error=error.message), listener)
+            if not draft.text:
+                raise
+            raise IncompleteAnswerError(
+                f"the answer broke off: {error.message}", hint="what came of it is in the history"
+            ) from error
+        except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
+            await _keep(log, draft.ended(Status.INTERRUPTED), listener)
+            raise
+        return await _keep(log, draft.ended(status_of(draft.finish_reason)), listener)
+
+
+def context(conversation: Conversation) -> tuple[tuple[Role, str], ...]:
+    """Return what to send: system prompt, earlier turns, prompt.
+
+    A prompt that brought no text back stays in the history but is not sent again: the next prompt stands in
+    its place, and many servers refuse two prompts in a row.
+    """
+    sent = [(Role.SYSTEM, conversation.system_prompt)] if conversation.system_prompt else []
+    prompt: Message | None = None
+    for message in conversation.thread():
+        if message.role is Role.USER:
+            prompt = message
+        elif prompt and message.content:
+            sent += [(Role.USER, prompt.content), (Role.ASSISTANT, message.content)]
+            prompt = None
+    if prompt:
+        sent.append((Role.USER, prompt.content))
+    return tuple(sent)
+
+
+def status_of(finish_reason: str | None) -> Status:
+    """Return what a reply is worth that ended with `finish_reason`, as the provider named it."""
+    match finish_reason:
+        case None:
+            return Status.UNKNOWN_END
+        case "length":
+            return Status.TRUNCATED
+        case "content_filter":
+            return Status.FILTERED
+    return Status.COMPLETE
+
+
+class _Draft:
+    """A reply while it streams."""
+
+    def __init__(self, reply: Message) -> None:
+        self.reply = reply
+        self.finish_reason: str | None = None
+        self.grown = asyncio.Event()
+        self._usage: TokenUsage | None = None
+        self._pieces: list[str] = []
+        self._marked = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def take(self, chunk: Chunk) -> None:
+        if chunk.text:
+            self._pieces.append(chunk.text)
+            self.grown.set()
+        self.finish_reason = chunk.finish_reason or self.finish_reason
+        self._usage = chunk.usage or self._usage
+
+    def take_unmarked(self) -> str:
+        """Return what came since the last call."""
+        unmarked, self._marked = self._pieces[self._marked :], len(self._pieces)
+        self.grown.clear()
+        return "".join(unmarked)
+
+    def ended(self, status: Status) -> Message:
+        return replace(
+            self.reply,
+            content=self.text,
+            at=datetime.now(UTC),
+            status=status,
+            usage=self._usage,
+            finish_reason=self.finish_reason,
+        )
+
+
+@asynccontextmanager
+async def _marks(log: Log, draft: _Draft) -> AsyncIterator[None]:
+    """Keep what has come of `draft`, at once and then every second, until the block ends."""
+    task = asyncio.create_task(_mark_regularly(log, draft))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _mark_regularly(log: Log, draft: _Draft) -> None:
+    with suppress(HistoryError):  # the reply itself will meet the same fault, and tell
+        while True:
+            await draft.grown.wait()
+            await log.mark(draft.reply, draft.take_unmarked())
+            await asyncio.sleep(SECONDS_BETWEEN_MARKS)
+
+
+def _message(role: Role, content: str, log: Log, model: str | None = None) -> Message:
+    return Message(new_id(), role, content, at=datetime.now(UTC), parent=log.conversation.head, model=model)
+
+
+async def _keep(log: Log, message: Message, listener: TurnListener) -> Message:
+    try:
+        await log.add(message)
+    except HistoryError as error:
+        listener.on_history_error(error)
+    return message

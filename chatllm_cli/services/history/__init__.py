@@ -1,0 +1,3 @@
+from chatllm_cli.services.history.service import HistoryService, Listing, OpenConversation, new_id
+
+__all__ = ["HistoryService", "Listing", "OpenConversation", "new_id"]

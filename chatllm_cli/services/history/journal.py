@@ -1,0 +1,92 @@
+"""Append-only files of JSON lines: what was acknowledged survives a kill and a power cut.
+
+aiofiles' own `write` is acknowledged from a buffer (every such write was lost in a kill test) and costs a
+thread hop per call, so one append is one function in one hop: lock, seal, write, sync.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiofiles
+from aiofiles.os import wrap
+
+from chatllm_cli.private_files import make_private_folder, open_private, sync_folder, write_all
+
+
+async def append(path: Path, lines: bytes, *, durable: bool) -> None:
+    """Add whole `lines` to the file at `path`, made if need be; `durable` returns once they are on the disk.
+
+    Cancelling waits for the write to end, so that the caller never leaves a file half written by a thread
+    that goes on behind its back. Raises OSError.
+    """
+    await _to_its_end(wrap(_append)(path, lines, durable=durable))
+
+
+async def read(path: Path) -> bytes:
+    """Return the whole file; raises OSError."""
+    async with aiofiles.open(path, "rb") as file:
+        return await file.read()
+
+
+async def newest_first(folder: Path) -> list[Path]:
+    """Return the journals under `folder`, the last written first; none if there is no folder."""
+    return await wrap(_newest_first)(folder)
+
+
+async def _to_its_end(work: Awaitable[None]) -> None:
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def _append(path: Path, lines: bytes, *, durable: bool) -> None:
+    make_private_folder(path.parent)
+    with _locked(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        # A crash may have torn the last line. It is ended, never cut off: a reader skips it, and the next
+        # record does not get glued to it.
+        seal = b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+        write_all(descriptor, seal + lines)
+        if durable:
+            os.fsync(descriptor)
+            if not size:
+                sync_folder(path.parent)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open `path` for appending and hold its lock: other processes may write to the same conversation."""
+    while True:
+        descriptor = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_still_at(path, descriptor):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)  # gives the lock back
+
+
+def _is_still_at(path: Path, descriptor: int) -> bool:
+    """Tell whether nobody replaced or removed the file while its lock was waited for."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    dated = []
+    for path in folder.glob("*/*/*.jsonl"):
+        try:
+            dated.append((path.stat().st_mtime_ns, path))
+        except FileNotFoundError:  # removed since it was listed
+            continue
+    return [path for _, path in sorted(dated, reverse=True)]

@@ -1,0 +1,112 @@
+"""Which provider answers, and where: turns `provider/model` into an endpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chatllm_cli.config import ProviderSettings, Settings
+from chatllm_cli.errors import AuthenticationError, ConfigError, UsageError
+from chatllm_cli.models import Endpoint
+from chatllm_cli.services.local_model import find_weights
+
+LOCAL = "local"
+DEFAULT = "default"  # the provider that base_url and api_key describe
+OPENAI = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProvider:
+    """What is known of a provider beforehand."""
+
+    base_url: str
+    default_model: str
+    max_tokens_field: str
+
+
+KNOWN: Mapping[str, KnownProvider] = {
+    OPENAI: KnownProvider("https://api.openai.com/v1", "gpt-4o-mini", "max_completion_tokens"),
+}
+UNKNOWN = KnownProvider("", "", "max_tokens")  # the name that nearly every compatible server understands
+
+
+class Providers:
+    """The providers that the settings know, by name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._providers = {name: settings.providers.get(name, ProviderSettings()) for name in KNOWN}
+        self._providers |= settings.providers
+        if settings.base_url:
+            self._providers[DEFAULT] = ProviderSettings(base_url=settings.base_url, api_key=settings.api_key)
+        elif settings.api_key.get_secret_value():
+            self._providers[OPENAI] = self._providers[OPENAI].model_copy(update={"api_key": settings.api_key})
+
+    def configured(self) -> list[str]:
+        """Return the names of the providers that could be asked now, the embedded model apart."""
+        return [name for name in self._providers if self._is_usable(name)]
+
+    def endpoint(self, address: str = "") -> Endpoint:
+        """Return where the model at `address` is reached; an empty one is the default model.
+
+        Raises `UsageError` for a name that cannot be one, `ConfigError` for a provider without an address and
+        `AuthenticationError` for one without its key.
+        """
+        provider, model = self._split(address.strip() or self._settings.model.strip() or self._default_address())
+        return self.local(model) if provider == LOCAL else self._remote(provider, model)
+
+    def stands_in(self, endpoint: Endpoint, address: str = "") -> bool:
+        """Tell whether the embedded model answers only because no provider is set up."""
+        return endpoint.provider == LOCAL and not address.strip() and not self._settings.model.strip()
+
+    def local(self, name: str = "") -> Endpoint:
+        """Return the embedded model's endpoint. Raises `ConfigError` if there is none."""
+        weights = find_weights(self._settings.local)
+        if name not in {"", weights.name}:
+            raise UsageError(
+                f"there is no embedded model '{name}'",
+                hint=f"the embedded model is {LOCAL}/{weights.name}; local.model_path names another",
+            )
+        return Endpoint(LOCAL, weights.name, base_url="", weights=weights.fingerprint)
+
+    def catalogue(self, provider: str) -> Endpoint:
+        """Return the endpoint of `provider` without a model, to ask it which ones it has."""
+        return self._remote(provider, "")
+
+    def _default_address(self) -> str:
+        if DEFAULT in self._providers:
+            raise ConfigError(
+                f"no model is chosen for {self._settings.base_url}",
+                hint="set CHATLLM_MODEL or give -m; `chatllm models list` shows what it has",
+            )
+        return f"{OPENAI}/{KNOWN[OPENAI].default_model}" if self._is_usable(OPENAI) else f"{LOCAL}/"
+
+    def _split(self, address: str) -> tuple[str, str]:
+        """Split `provider/model`; a first part that is no provider belongs to the model's id."""
+        provider, slash, model = address.partition("/")
+        if slash and (provider == LOCAL or provider in self._providers):
+            return provider, model
+        for name in (DEFAULT, OPENAI):
+            if name in self._providers and self._is_usable(name):
+                return name, address
+        if address == find_weights(self._settings.local).name:
+            return LOCAL, address
+        raise UsageError(
+            f"there is no model '{address}' without a provider that could have it",
+            hint=f"write provider/model; the providers are {', '.join([LOCAL, *self._providers])}",
+        )
+
+    def _remote(self, name: str, model: str) -> Endpoint:
+        provider, known = self._providers[name], KNOWN.get(name, UNKNOWN)
+        base_url, key = provider.base_url or known.base_url, provider.api_key.get_secret_value()
+        if not base_url:
+            raise ConfigError(f"provider '{name}' has no address", hint=f"set providers.{name}.base_url")
+        if not self._is_usable(name):
+            raise AuthenticationError(
+                f"there is no key for {name}",
+                hint=f"set {name.upper()}_API_KEY, or use the embedded model with -m {LOCAL}/",
+            )
+        return Endpoint(name, model, base_url, key or None, max_tokens_field=known.max_tokens_field)
+
+    def _is_usable(self, name: str) -> bool:
+        """Tell whether `name` can be asked: an address of the user's own needs no key, a well-known one does."""
+        provider = self._providers[name]
+        return bool(provider.base_url or (name in KNOWN and provider.api_key.get_secret_value()))
