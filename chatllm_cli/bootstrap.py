@@ -29,7 +29,7 @@ class LanguageModel(Protocol):
         """Return the ids of the models that the provider offers."""
 
     async def aclose(self) -> None:
-        """Close the connections and stop the embedded model."""
+        """Close the connections."""
 
 
 class Services:
@@ -76,7 +76,7 @@ class Services:
         """Build the service that does turns, with the response cache or without."""
         from chatllm_cli.services.chat import ChatService
 
-        return ChatService(_LateModel(self), self.cache if cached else None)
+        return ChatService(_LateModel(self), self.settings.timeouts, self.cache if cached else None)
 
     async def aclose(self) -> None:
         """Close whatever was opened."""

@@ -90,6 +90,11 @@ class Endpoint:
     weights: str = ""  # embedded model only: what tells these weights from others
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether the model runs in this process."""
+        return bool(self.weights)
+
+    @property
     def address(self) -> str:
         """The words a person writes to get this model."""
         return f"{self.provider}/{self.model}"

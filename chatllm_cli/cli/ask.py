@@ -77,7 +77,7 @@ async def _ask(
         reply = await services.build_chat(cached=keep).send(log, prompt, endpoint, options, view)
     finally:
         view.close()
-    renderer.ending(reply.status)
+    renderer.ending(reply)
     return exit_code(reply, history_failed=view.history_failed)
 
 

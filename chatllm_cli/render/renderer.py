@@ -102,10 +102,12 @@ class Renderer:
         """Say that the embedded model answers because no provider is set up."""
         self.notice(f"no key and no base_url: {address} answers, the small model that comes along")
 
-    def ending(self, status: Status) -> None:
-        """Say of a reply that it is not whole, if it is not."""
-        if status in ENDINGS:
-            self.notice(ENDINGS[status])
+    def ending(self, reply: Message) -> None:
+        """Say of a reply that it is not whole, or says nothing, if so."""
+        if reply.status in ENDINGS:
+            self.notice(ENDINGS[reply.status])
+        elif not reply.content.strip():
+            self.notice("the answer is empty")
 
     def waiting(self, text: str) -> None:
         """Show on a terminal that something is under way, until `waited`."""

@@ -18,6 +18,7 @@ from chatllm_cli.repl.key_bindings import build_key_bindings
 from chatllm_cli.services.history import OpenConversation
 
 PROMPT = "> "
+STOPPED = "stopped; what came is kept"
 
 
 class Session:
@@ -89,7 +90,7 @@ class Session:
             return
         finally:
             view.close()
-        self.renderer.notice(STOPPED) if reply is None else self.renderer.ending(reply.status)
+        self.renderer.notice(STOPPED) if reply is None else self.renderer.ending(reply)
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""
@@ -110,9 +111,6 @@ class Session:
         """Import it while the first prompt is typed; it takes most of a second."""
         module = "chatllm_cli.services.llm"
         threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
-
-
-STOPPED = "stopped; what came is kept"
 
 
 async def _until_interrupted(turn: Awaitable[Message]) -> Message | None:

@@ -7,7 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from chatllm_cli.errors import ChatllmError, HistoryError, IncompleteAnswerError, UsageError
+from chatllm_cli.config import TimeoutSettings
+from chatllm_cli.errors import (
+    ChatllmError,
+    HistoryError,
+    IncompleteAnswerError,
+    ProviderTimeoutError,
+    UsageError,
+)
 from chatllm_cli.models import (
     ChatOptions,
     ChatRequest,
@@ -84,8 +91,9 @@ class TurnListener(Protocol):
 class ChatService:
     """Sends turns: the prompt is on the disk before the request, the reply before `send` returns."""
 
-    def __init__(self, llm: ChatModel, cache: Cache | None = None) -> None:
+    def __init__(self, llm: ChatModel, timeouts: TimeoutSettings, cache: Cache | None = None) -> None:
         self._llm = llm
+        self._timeouts = timeouts
         self._cache = cache
 
     async def send(
@@ -114,11 +122,13 @@ class ChatService:
 
     async def _stream(self, log: Log, request: ChatRequest, draft: "_Draft", listener: TurnListener) -> Message:
         try:
-            async with aclosing(self._llm.stream(request)) as chunks, _marks(log, draft):
-                async for chunk in chunks:
-                    draft.take(chunk)
-                    if chunk.text:
-                        listener.on_chunk(chunk.text)
+            async with _marks(log, draft), self._watchdog(request.endpoint) as stalls:
+                async with aclosing(self._llm.stream(request)) as chunks:
+                    async for chunk in chunks:
+                        draft.take(chunk)
+                        if chunk.text:
+                            stalls.reschedule(asyncio.get_running_loop().time() + self._timeouts.idle)
+                            listener.on_chunk(chunk.text)
         except ChatllmError as error:
             await _keep(log, replace(draft.ended(Status.ERROR), error=error.message), listener)
             if not draft.text:
@@ -130,6 +140,20 @@ class ChatService:
             await _keep(log, draft.ended(Status.INTERRUPTED), listener)
             raise
         return await _keep(log, draft.ended(status_of(draft.finish_reason)), listener)
+
+    @asynccontextmanager
+    async def _watchdog(self, endpoint: Endpoint) -> AsyncIterator[asyncio.Timeout]:
+        """Give up on a stream that stalls; only text puts it off, since some servers send empty chunks for ever.
+
+        The embedded model has no network to hang on, and may take long over a long prompt.
+        """
+        try:
+            async with asyncio.timeout(None if endpoint.is_embedded else self._timeouts.first_token) as stalls:
+                yield stalls
+        except TimeoutError as error:
+            raise ProviderTimeoutError(
+                f"{endpoint.address} stopped answering", hint="the settings in [timeouts] say how long to wait"
+            ) from error
 
 
 def context(conversation: Conversation) -> tuple[tuple[Role, str], ...]:

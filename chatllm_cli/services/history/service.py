@@ -101,17 +101,18 @@ class HistoryService:
 
     async def list(self, limit: int | None = None) -> Listing:
         """Return the conversations, last used first."""
-        found, faults = [], []
+        found: tuple[Conversation, ...] = ()
+        faults: tuple[HistoryError, ...] = ()
         for path in await self._paths():
             if len(found) == limit:
                 break
             try:
                 conversation = await self._load(path)
             except HistoryError as fault:
-                faults.append(fault)
+                faults += (fault,)
             else:
-                found += [conversation] if conversation.messages else []
-        return Listing(tuple(found), tuple(faults))
+                found += (conversation,) if conversation.messages else ()
+        return Listing(found, faults)
 
     async def load(self, address: str) -> Conversation:
         """Return the conversation at `address`: @1 for the last used, an id's first characters, or a title.
