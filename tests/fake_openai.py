@@ -7,9 +7,9 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
 Reply = dict[str, Any]
@@ -28,8 +28,8 @@ class Seen:
 class FakeOpenAI:
     """Answers by model name.
 
-    `says-…` streams the words that follow · `tokens-N` streams N words, `tokens-N-MS` with MS milliseconds between
-    them · `markdown` streams a document · `length`, `filter` end so · `eof` ends without a reason · `cut-N` resets the
+    `says-…` streams the words that follow · `tokens-N` streams N words, `tokens-N-MS` MS milliseconds apart ·
+    `markdown` streams a document · `length`, `filter` end so · `eof` ends without a reason · `cut-N` resets the
     connection after N words · `fault-STATUS` answers with that status · `quota` with the 429 of an empty account ·
     `leak` with a 401 that repeats the key · `hang` says nothing for a minute · `html` is no API at all ·
     `silent` answers with no text · `escape` sends what a terminal must not get.
@@ -39,8 +39,7 @@ class FakeOpenAI:
     seen: list[Seen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True)
 
     @property
@@ -51,9 +50,7 @@ class FakeOpenAI:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -97,82 +94,93 @@ def _words(model: str) -> Iterator[str]:
         yield from ("cut ", "short")
 
 
-def _handler_of(fake: FakeOpenAI) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def __init__(self, fake: "FakeOpenAI") -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = fake
 
-        def do_GET(self) -> None:
-            fake.seen.append(Seen(self.path, dict(self.headers), {}))
-            data = [{"id": model, "object": "model", "created": 0, "owned_by": "fake"} for model in fake.models]
-            self._send(200, {"object": "list", "data": data})
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            fake.seen.append(Seen(self.path, dict(self.headers), body))
-            model = body["model"]
-            if match := re.fullmatch(r"fault-(\d+)", model):
-                status = int(match[1])
-                self._send(status, {"error": FAULTS.get(status, {"message": "It broke"})})
-            elif model == "quota":
-                self._send(429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
-            elif model == "leak":
-                self._send(401, {"error": {"message": f"Bad key: {self.headers['Authorization']}"}})
-            elif model == "hang":
-                time.sleep(60)
-            elif model == "html":
-                self._send_bytes(200, b"<html>Log in to the hotel's network</html>", "text/html")
-            elif body.get("stream"):
-                self._stream(model)
-            else:
-                self._send(200, _whole("".join(_words(model)), _finish_reason(model)))
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
 
-        def _send(self, status: int, body: Reply) -> None:
-            self._send_bytes(status, json.dumps(body).encode(), "application/json")
+    def log_message(self, *_: object) -> None:
+        pass
 
-        def _send_bytes(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def do_GET(self) -> None:
+        self.server.fake.seen.append(Seen(self.path, dict(self.headers), {}))
+        data = [
+            {"id": model, "object": "model", "created": 0, "owned_by": "fake"} for model in self.server.fake.models
+        ]
+        self._send(200, {"object": "list", "data": data})
 
-        def _stream(self, model: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            try:
-                for word in _words(model):
-                    self._event(_delta({"content": word}))
-                if model != "eof":
-                    self._event(_delta({}, _finish_reason(model)))
-                    self._event(_delta({}) | {"choices": [], "usage": USAGE})
-                    self._write(b"data: [DONE]\n\n")
-                self._write(b"")
-            except _Reset:  # an RST instead of a FIN
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.close_connection = True
-                self.connection.close()
-            except (BrokenPipeError, ConnectionResetError):  # the client had enough
-                self.close_connection = True
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.fake.seen.append(Seen(self.path, dict(self.headers), body))
+        model = body["model"]
+        if fault := self._fault(model):
+            self._send(*fault)
+        elif model == "hang":
+            time.sleep(60)
+        elif model == "html":
+            self._send_bytes(200, b"<html>Log in to the hotel's network</html>", "text/html")
+        elif body.get("stream"):
+            self._stream(model)
+        else:
+            self._send(200, _whole("".join(_words(model)), _finish_reason(model)))
 
-        def _event(self, body: Reply) -> None:
-            self._write(f"data: {json.dumps(body)}\n\n".encode())
+    def _fault(self, model: str) -> tuple[int, Reply] | None:
+        if model == "quota":
+            return 429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
+        if model == "leak":
+            return 401, {"error": {"message": f"Bad key: {self.headers['Authorization']}"}}
+        if match := re.fullmatch(r"fault-(\d+)", model):
+            status = int(match[1])
+            return status, {"error": FAULTS.get(status, {"message": "It broke"})}
+        return None
 
-        def _write(self, data: bytes) -> None:
-            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            self.wfile.flush()
+    def _send(self, status: int, body: Reply) -> None:
+        self._send_bytes(status, json.dumps(body).encode(), "application/json")
 
-        def finish(self) -> None:
-            try:
-                super().finish()
-            except (OSError, ValueError):  # the reset closed it already
-                pass
+    def _send_bytes(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-    return Handler
+    def _stream(self, model: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for word in _words(model):
+                self._event(_delta({"content": word}))
+            if model != "eof":
+                self._event(_delta({}, _finish_reason(model)))
+                self._event(_delta({}) | {"choices": [], "usage": USAGE})
+                self._write(b"data: [DONE]\n\n")
+            self._write(b"")
+        except _Reset:  # an RST instead of a FIN
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+        except (BrokenPipeError, ConnectionResetError):  # the client had enough
+            self.close_connection = True
+
+    def _event(self, body: Reply) -> None:
+        self._write(f"data: {json.dumps(body)}\n\n".encode())
+
+    def _write(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+    def finish(self) -> None:
+        with suppress(OSError, ValueError):  # the reset closed it already
+            super().finish()
 
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}

@@ -5,6 +5,7 @@ it ends it is erased and printed as rich renders it.
 """
 
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
@@ -14,21 +15,32 @@ from rich.text import Text
 
 FRAMES_PER_SECOND = 15
 LINES_LEFT_FREE = 2  # a live area as tall as the screen could not be erased
-BLOCKS_ENDED_BY_A_BLANK_LINE = {"paragraph_close", "heading_close", "table_close", "hr"}
+ENDED_BY_A_BLANK_LINE = {"paragraph_open", "heading_open", "table_open", "hr"}
+# How rich spaces blocks: these bring their own blank line, a rule leaves one, all others get one between.
+BRING_A_BLANK_LINE = {"bullet_list_open", "ordered_list_open", "blockquote_open", "table_open"}
+LEAVE_A_BLANK_LINE = {"hr"}
+
+_PARSER = MarkdownIt().enable(["table", "strikethrough"])  # as rich has it
 
 
-def split_finished(source: str) -> tuple[list[str], str]:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A top-level block: what kind it is, as markdown-it names it, and its source."""
+
+    kind: str
+    source: str
+
+
+def split_blocks(source: str) -> tuple[list[Block], str]:
     """Split markdown into the top-level blocks that nothing to come can change, and the rest."""
-    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source)
-    blocks = [token for token in tokens if token.level == 0 and token.map]
-    if not blocks:
+    opened = [(token.type, token.map[0]) for token in _PARSER.parse(source) if token.level == 0 and token.map]
+    if not opened:
         return [], source
     lines = source.splitlines(keepends=True)
-    starts = [token.map[0] for token in blocks if token.map]
-    if _ends_in_blank_line(source) and tokens[-1].type in BLOCKS_ENDED_BY_A_BLANK_LINE:
-        starts.append(len(lines))
-    finished = ["".join(lines[begin:end]) for begin, end in pairwise(starts)]
-    return finished, "".join(lines[starts[-1] :])
+    if _ends_in_blank_line(source) and opened[-1][0] in ENDED_BY_A_BLANK_LINE:
+        opened.append(("", len(lines)))
+    finished = [Block(kind, "".join(lines[begin:end])) for (kind, begin), (_, end) in pairwise(opened)]
+    return finished, "".join(lines[opened[-1][1] :])
 
 
 def _ends_in_blank_line(source: str) -> bool:
@@ -46,34 +58,34 @@ class MarkdownStream:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._open = ""
+        self._last_kind: str | None = None
         self._live_lines = 0
         self._next_frame = 0.0
-        self._is_first = True
 
     def feed(self, text: str) -> None:
         """Take the next piece."""
         self._open += text
         if "\n" in text:
-            finished, self._open = split_finished(self._open)
+            finished, self._open = split_blocks(self._open)
             self._commit(finished)
         if time.monotonic() >= self._next_frame:
             self._paint()
 
     def finish(self) -> None:
         """Print what is still open; nothing more will come."""
-        self._commit([self._open] if self._open.strip() else [])
-        self._erase()
+        finished, rest = split_blocks(self._open)
         self._open = ""
-
-    def _commit(self, blocks: list[str]) -> None:
-        if not blocks:
-            return
+        self._commit([*finished, *(Block(_kind(rest), rest),)] if rest.strip() else finished)
         self._erase()
+
+    def _commit(self, blocks: list[Block]) -> None:
+        if blocks:
+            self._erase()
         for block in blocks:
-            if not self._is_first:
+            if self._last_kind not in LEAVE_A_BLANK_LINE | {None} and block.kind not in BRING_A_BLANK_LINE:
                 self._console.print()
-            self._console.print(rendered(block))
-            self._is_first = False
+            self._console.print(rendered(block.source))
+            self._last_kind = block.kind
 
     def _paint(self) -> None:
         width, height = self._console.size
@@ -90,3 +102,7 @@ class MarkdownStream:
             up = f"\x1b[{self._live_lines - 1}A" if self._live_lines > 1 else ""
             self._console.file.write(f"\r{up}\x1b[J")
         self._live_lines = 0
+
+
+def _kind(block: str) -> str:
+    return next((token.type for token in _PARSER.parse(block)), "")

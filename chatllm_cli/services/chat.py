@@ -122,13 +122,16 @@ class ChatService:
 
     async def _stream(self, log: Log, request: ChatRequest, draft: "_Draft", listener: TurnListener) -> Message:
         try:
-            async with _marks(log, draft), self._watchdog(request.endpoint) as stalls:
-                async with aclosing(self._llm.stream(request)) as chunks:
-                    async for chunk in chunks:
-                        draft.take(chunk)
-                        if chunk.text:
-                            stalls.reschedule(asyncio.get_running_loop().time() + self._timeouts.idle)
-                            listener.on_chunk(chunk.text)
+            async with (
+                _marks(log, draft),
+                self._watchdog(request.endpoint) as stalls,
+                aclosing(self._llm.stream(request)) as chunks,
+            ):
+                async for chunk in chunks:
+                    draft.take(chunk)
+                    if chunk.text:
+                        stalls.reschedule(asyncio.get_running_loop().time() + self._timeouts.idle)
+                        listener.on_chunk(chunk.text)
         except ChatllmError as error:
             await _keep(log, replace(draft.ended(Status.ERROR), error=error.message), listener)
             if not draft.text:

@@ -101,7 +101,8 @@ class LLMService:
             async_client=client.chat.completions,
             root_async_client=client,
             stream_usage=True,
-            stream_chunk_timeout=None,  # its wait_for swallows every second Ctrl-C on Python 3.11; the turn has its own
+            # Its wait_for swallows every second Ctrl-C on Python 3.11; the turn has a watchdog of its own.
+            stream_chunk_timeout=None,
             use_responses_api=False,
         )
 

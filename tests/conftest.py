@@ -1,0 +1,96 @@
+"""Every test runs with an empty home, no key, and no network but loopback."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from chatllm_cli.cli.app import app
+from chatllm_cli.config import Places, find_places
+from tests.fake_openai import FakeOpenAI
+from tests.terminal import Terminal
+
+FOREIGN = ("CHATLLM_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home; nothing of the real one, or of the real environment's keys, is in sight."""
+    for name in os.environ:
+        if name.startswith(FOREIGN) or name.lower() in PROXIES:
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CHATLLM_HOME", str(home / "chatllm"))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets reach loopback only."""
+    connect = socket.socket.connect
+
+    def connect_to_loopback(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1"}:
+            raise OSError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
+
+
+@pytest.fixture
+def places(home: Path) -> Places:
+    return find_places()
+
+
+@pytest.fixture
+def fake_openai() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as fake:
+        yield fake
+
+
+@pytest.fixture
+def provider(fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> FakeOpenAI:
+    """The fake server, set up as the default provider."""
+    monkeypatch.setenv("CHATLLM_BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("CHATLLM_API_KEY", "sk-canary")
+    monkeypatch.setenv("CHATLLM_MODEL", "says-hello-there")
+    return fake_openai
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command in this process, its output on pipes."""
+
+    def run(*arguments: str, stdin: str | bytes = "") -> Result:
+        return CliRunner().invoke(app, list(arguments), input=stdin)
+
+    return run
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Start the installed `chatllm` on a terminal of its own."""
+    terminals: list[Terminal] = []
+
+    def start(*arguments: str, **size: int) -> Terminal:
+        terminals.append(Terminal(arguments, **size))
+        return terminals[-1]
+
+    yield start
+    for each in terminals:
+        each.close()

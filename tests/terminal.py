@@ -1,0 +1,66 @@
+"""A real pseudo-terminal with the installed `chatllm` on it, and the screen that a person would see."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pexpect
+import pyte
+
+CHATLLM = str(Path(sys.executable).with_name("chatllm"))
+CTRL_C, CTRL_D = "\x03", "\x04"
+PATIENCE = 30  # seconds
+
+
+class Terminal:
+    """Types into the program and reads its screen."""
+
+    def __init__(self, arguments: Sequence[str], *, columns: int = 80, rows: int = 24) -> None:
+        self.screen = pyte.HistoryScreen(columns, rows, history=5000, ratio=0.5)
+        self._stream = pyte.Stream(self.screen)
+        self.raw = ""
+        self.child = pexpect.spawn(
+            CHATLLM, list(arguments), encoding="utf-8", dimensions=(rows, columns), timeout=PATIENCE
+        )
+
+    @property
+    def text(self) -> str:
+        """All that was ever on the screen, lines scrolled off included."""
+        columns = range(self.screen.columns)
+        gone = ["".join(line[column].data for column in columns) for line in self.screen.history.top]
+        return "\n".join(line.rstrip() for line in [*gone, *self.screen.display]).rstrip()
+
+    def type(self, keys: str) -> None:
+        self.child.send(keys)
+
+    def wait_for(self, text: str) -> str:
+        """Read until `text` is on the screen, and return the screen."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.text:
+            assert time.monotonic() < end, f"no {text!r} on the screen:\n{self.text}"
+            if not self._read():
+                assert text in self.text, f"it ended without {text!r} on the screen:\n{self.text}"
+        return self.text
+
+    def wait(self) -> int:
+        """Read to the end and return the exit code, as a shell gives it."""
+        end = time.monotonic() + PATIENCE
+        while self._read():
+            assert time.monotonic() < end, f"it did not end:\n{self.text}"
+        self.child.wait()
+        return 128 + self.child.signalstatus if self.child.signalstatus else int(self.child.exitstatus or 0)
+
+    def close(self) -> None:
+        self.child.close(force=True)
+
+    def _read(self) -> bool:
+        try:
+            piece = self.child.read_nonblocking(65536, timeout=0.1)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += piece
+        self._stream.feed(piece)
+        return True

@@ -1,0 +1,245 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from chatllm_cli.config import Places
+from tests.conftest import Run
+from tests.fake_openai import FakeOpenAI
+
+
+def journal_of(places: Places) -> list[dict[str, object]]:
+    """The records of the only conversation there is."""
+    (path,) = places.conversations.glob("*/*/*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_answers_exact_text_and_nothing_else_is_on_stdout(run: Run, provider: FakeOpenAI) -> None:
+    result = run("ask", "hi")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "hello there", "")
+
+
+def test_argument_and_stdin_are_joined(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "Answer", "briefly:", stdin="2+2?\n")
+    assert provider.last_messages() == [("user", "Answer briefly:\n\n2+2?")]
+
+
+def test_stdin_alone_is_a_prompt(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", stdin="grüße 日本\n")
+    assert provider.last_messages() == [("user", "grüße 日本")]
+
+
+def test_the_request_carries_system_earlier_messages_and_prompt(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-s", "Be kind.", "first")
+    result = run("ask", "-c", "second")
+    assert result.exit_code == 0
+    assert provider.last_messages() == [
+        ("system", "Be kind."),
+        ("user", "first"),
+        ("assistant", "hello there"),
+        ("user", "second"),
+    ]
+
+
+def test_a_new_system_prompt_replaces_the_one_of_a_continued_conversation(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-s", "Be kind.", "first")
+    run("ask", "-c", "-s", "Be brief.", "second")
+    run("ask", "-c", "third")
+    assert provider.last_messages()[0] == ("system", "Be brief.")
+
+
+def test_options_reach_the_provider_under_the_name_it_knows(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "--temperature", "0.5", "--max-tokens", "7", "hi")
+    body = provider.chats[0].body
+    assert (body["temperature"], body["max_tokens"], body["stream"]) == (0.5, 7, True)
+    assert "max_completion_tokens" not in body
+
+
+def test_nothing_but_what_the_request_needs_leaves(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "hostile")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Hostile: hostile")
+    monkeypatch.setenv("LANGSMITH_GATEWAY", "true")
+    assert run("ask", "hi").exit_code == 0
+    headers = {name.lower(): value for name, value in provider.chats[0].headers.items()}
+    assert headers["authorization"] == "Bearer sk-canary"
+    assert "hostile" not in "".join(headers.values())
+    assert set(headers) == {
+        "host", "connection", "accept", "accept-encoding", "content-type", "content-length", "user-agent",
+        "authorization",
+    }  # fmt: skip
+
+
+def test_a_server_without_a_key_is_sent_none(run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHATLLM_API_KEY")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-provider")
+    assert run("ask", "hi").exit_code == 0
+    assert "Authorization" not in provider.chats[0].headers
+
+
+def test_a_proxy_is_not_asked_the_way_to_this_machine(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert run("ask", "hi").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "exit_code", "message"),
+    [
+        ("fault-401", 3, "{host} rejected the key: Incorrect API key provided"),
+        ("fault-403", 3, "{host} rejected the key: It broke"),
+        ("fault-404", 5, "{host} has no model 'fault-404': The model does not exist"),
+        ("fault-429", 4, "rate limited by {host}: Rate limit reached"),
+        ("quota", 4, "the quota at {host} is used up: You exceeded your quota"),
+        ("fault-400", 5, "{host} refused the request with status 400: It broke"),
+        ("fault-500", 5, "{host} failed with status 500: It broke"),
+        ("fault-503", 5, "{host} failed with status 503: It broke"),
+        ("html", 5, "{host} sent something that is not a chat completion"),
+    ],
+)
+def test_a_fault_is_one_line_and_its_exit_code_and_keeps_the_prompt(
+    run: Run, provider: FakeOpenAI, places: Places, model: str, exit_code: int, message: str
+) -> None:
+    host = provider.base_url.removeprefix("http://").removesuffix("/v1")
+    result = run("ask", "-m", model, "my prompt")
+    first, *hints = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert first == f"chatllm: {message.format(host=host)}"
+    assert len(hints) <= 1
+    assert [(record.get("role"), record.get("content"), record.get("status")) for record in journal_of(places)] == [
+        (None, None, None),
+        ("user", "my prompt", "complete"),
+        ("assistant", "", "error"),
+    ]
+
+
+def test_a_refused_connection_ends_in_5(run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLLM_BASE_URL", "http://127.0.0.1:9/v1")
+    result = run("ask", "hi")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("chatllm: no connection to 127.0.0.1:9 at http://127.0.0.1:9/v1: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_server_that_says_nothing_ends_in_5(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_TIMEOUTS__FIRST_TOKEN", "0.3")
+    result = run("ask", "-m", "hang", "hi")
+    assert result.exit_code == 5
+    assert result.stderr.splitlines()[0].startswith("chatllm: ")
+
+
+def test_a_key_that_the_server_repeats_is_not_shown(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    result = run("ask", "-m", "leak", "hi")
+    assert "Bad key: Bearer ********" in result.stderr
+    assert "canary" not in result.output + json.dumps(journal_of(places))
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "exit_code", "notice"),
+    [
+        ("length", "truncated", 6, "the answer is cut off: it reached the limit on its length"),
+        ("filter", "filtered", 6, "the answer is cut off: the provider's content filter stopped it"),
+        ("eof", "unknown_end", 0, "the answer may be cut off: the provider did not say that it was done"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_told_and_marked(
+    run: Run, provider: FakeOpenAI, places: Places, model: str, status: str, exit_code: int, notice: str
+) -> None:
+    result = run("ask", "-m", model, "--cache", "hi")
+    assert (result.exit_code, result.stdout, result.stderr) == (exit_code, "cut short", f"{notice}\n")
+    assert journal_of(places)[-1]["status"] == status
+    run("ask", "-m", model, "--cache", "hi")
+    assert len(provider.chats) == 2, "an answer that is not whole was cached"
+
+
+def test_an_answer_that_breaks_off_ends_in_6_and_keeps_what_came(
+    run: Run, provider: FakeOpenAI, places: Places
+) -> None:
+    result = run("ask", "-m", "cut-3", "hi")
+    assert (result.exit_code, result.stdout) == (6, "word0 word1 word2 ")
+    assert result.stderr.startswith("chatllm: the answer broke off: no connection to ")
+    reply = journal_of(places)[-1]
+    assert (reply["content"], reply["status"]) == ("word0 word1 word2 ", "error")
+
+
+def test_an_empty_answer_is_told_and_not_cached(run: Run, provider: FakeOpenAI) -> None:
+    for _ in range(2):
+        result = run("ask", "-m", "silent", "--cache", "hi")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the answer is empty\n")
+    assert len(provider.chats) == 2
+
+
+def test_the_same_question_at_temperature_0_is_asked_once(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    first = run("ask", "--temperature", "0", "hi")
+    second = run("ask", "--temperature", "0", "hi")
+    assert (first.stdout, first.stderr) == ("hello there", "")
+    assert (second.stdout, second.stderr) == ("hello there", "cached just now (--no-cache asks again)\n")
+    assert len(provider.chats) == 1
+    shown = run("history", "show").stdout
+    assert "· cached" in shown
+
+
+@pytest.mark.parametrize("options", [[], ["--temperature", "0.1"], ["--temperature", "0", "--no-cache"]])
+def test_other_questions_are_asked_anew(run: Run, provider: FakeOpenAI, options: list[str]) -> None:
+    run("ask", *options, "hi")
+    run("ask", *options, "hi")
+    assert len(provider.chats) == 2
+
+
+def test_no_history_keeps_nothing_anywhere(run: Run, provider: FakeOpenAI, home: Path) -> None:
+    result = run("ask", "--no-history", "--temperature", "0", "--cache", "hi")
+    assert (result.exit_code, result.stdout) == (0, "hello there")
+    assert list(home.rglob("*")) == []
+
+
+def test_a_prompt_that_failed_is_kept_but_not_sent_again(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-m", "fault-500", "lost")
+    run("ask", "-c", "-m", "tokens-1", "found")
+    assert provider.last_messages() == [("user", "found")]
+    assert "lost" in run("history", "show").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        ([], "", "the prompt is empty"),
+        (["  "], " \n", "the prompt is empty"),
+        ([], b"caf\xe9", "the prompt on stdin is not UTF-8 (byte 4)"),
+        (["caf\udce9"], "", "the prompt is not UTF-8 (character 4)"),
+        (["-c", "hi"], "", "there is no conversation yet"),
+        (["-m", "local/nope", "hi"], "", "there is no embedded model 'nope'"),
+        (["-m", "nope", "hi"], "", "there is no model 'nope' without a provider that could have it"),
+        (["--temperature", "9", "hi"], "", "command line: temperature: expected a number less than or equal to 2"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    run: Run, home: Path, arguments: list[str], stdin: str | bytes, message: str
+) -> None:
+    result = run("ask", *arguments, stdin=stdin)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[0] == f"chatllm: {message}"
+    assert len(result.stderr.splitlines()) <= 2
+    assert list(home.rglob("*")) == []
+
+
+def test_a_model_file_that_is_missing_is_one_line(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLLM_LOCAL__MODEL_PATH", str(home / "none.gguf"))
+    result = run("ask", "hi")
+    expected = f"chatllm: local.model_path: {home}/none.gguf cannot be read: No such file or directory\n"
+    assert (result.exit_code, result.stderr) == (2, expected)
+
+
+def test_a_history_that_cannot_be_written_does_not_cost_the_answer(
+    run: Run, provider: FakeOpenAI, places: Places
+) -> None:
+    places.data.parent.mkdir(parents=True)
+    places.data.write_text("in the way")
+    result = run("ask", "hi")
+    assert (result.exit_code, result.stdout) == (8, "hello there")
+    assert result.stderr.splitlines()[0].startswith("chatllm: the conversation could not be saved to ")
+    assert len(result.stderr.splitlines()) == 2
