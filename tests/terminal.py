@@ -13,16 +13,26 @@ CTRL_C, CTRL_D = "\x03", "\x04"
 PATIENCE = 30  # seconds
 
 
+class _Screen(pyte.HistoryScreen):
+    """A screen that answers when the program asks where the cursor is."""
+
+    child: "pexpect.spawn[str]"
+
+    def write_process_input(self, data: str) -> None:
+        self.child.send(data)
+
+
 class Terminal:
     """Types into the program and reads its screen."""
 
     def __init__(self, arguments: Sequence[str], *, columns: int = 80, rows: int = 24) -> None:
-        self.screen = pyte.HistoryScreen(columns, rows, history=5000, ratio=0.5)
+        self.screen = _Screen(columns, rows, history=5000, ratio=0.5)
         self._stream = pyte.Stream(self.screen)
         self.raw = ""
         self.child = pexpect.spawn(
             CHATLLM, list(arguments), encoding="utf-8", dimensions=(rows, columns), timeout=PATIENCE
         )
+        self.screen.child = self.child
 
     @property
     def text(self) -> str:

@@ -3,6 +3,7 @@
 Importing it takes most of a second, so `bootstrap` does that with the first request.
 """
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -29,6 +30,8 @@ from chatllm_cli.errors import (
 from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
 from chatllm_cli.services.local_model import LocalModel
 
+# Left over from LangChain's first tracer: where one is set and tracing is off, every request would raise.
+RETIRED_TRACING_VARIABLES = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")
 NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
 LONGEST_QUOTE = 300  # characters of a server's error text: one came with 5 MB
 # What these libraries raise while a stream is read, apart from their own errors: a reply that is no chat
@@ -51,6 +54,8 @@ class LLMService:
         # Said here and for good: LangSmith would otherwise follow whatever the environment says, and there
         # LANGCHAIN_TRACING_V2=true outweighs LANGSMITH_TRACING=false.
         run_trees.configure(enabled=tracing)
+        for name in RETIRED_TRACING_VARIABLES:
+            os.environ.pop(name, None)
         self._local_model = local_model
         self._timeouts = timeouts
         self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}

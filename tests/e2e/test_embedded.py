@@ -1,0 +1,73 @@
+"""The installed program on a real model: what a fresh machine does, without a key."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from chatllm_cli.config import Places
+from tests.terminal import CHATLLM, CTRL_C, CTRL_D, Terminal
+
+pytestmark = pytest.mark.embedded
+
+
+def chatllm(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([CHATLLM, *arguments], input=stdin, capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_without_a_key_the_embedded_model_answers_and_the_conversation_is_kept() -> None:
+    asked = chatllm("ask", "--max-tokens", "200", "--temperature", "0", "Say hello.")
+    assert asked.stdout.strip()
+    assert asked.stderr == "no key and no base_url: local/smollm2 answers, the small model that comes along\n"
+    assert asked.returncode == 0
+    listed = chatllm("history", "list")
+    assert [line.split("\t")[3:] for line in listed.stdout.splitlines()] == [["Say hello.", "2", "local/smollm2"]]
+    assert asked.stdout in chatllm("history", "show").stdout
+
+
+def test_a_cached_answer_of_the_embedded_model_is_the_same() -> None:
+    question = ("ask", "--max-tokens", "200", "--temperature", "0", "-m", "local/", "Say hello.")
+    first, second = chatllm(*question), chatllm(*question)
+    assert (first.stderr, second.stderr) == ("", "cached just now (--no-cache asks again)\n")
+    assert second.stdout == first.stdout
+
+
+def test_ask_on_a_terminal_shows_the_answer_rendered(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("ask", "--max-tokens", "200", "--temperature", "0", "Say hello.")
+    assert screen.wait() == 0
+    notice, *answer = screen.text.splitlines()
+    assert notice == "no key and no base_url: local/smollm2 answers, the small model that comes along"[:80]
+    assert "".join(answer).strip()
+    assert "waiting for" not in screen.text
+
+
+def test_chat_on_a_terminal_holds_a_conversation(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("chat", "--temperature", "0")
+    screen.wait_for("\n>")
+    screen.type("Say hello.\r")
+    screen.wait_for("ello")
+    screen.type("Tell me a very long story about the sea.\r")
+    screen.wait_for("sea.\n")
+    screen.type(CTRL_C)
+    screen.wait_for("stopped; what came is kept")
+    screen.type("/exit\r")
+    assert screen.wait() == 0
+    shown = chatllm("history", "show").stdout
+    assert "Say hello." in shown
+    assert "interrupted" in shown
+
+
+def test_ctrl_c_ends_ask_by_the_signal_and_keeps_what_came(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("ask", "--plain", "-m", "local/", "--max-tokens", "2000", "Tell me a very long story.")
+    screen.wait_for(" the ")
+    screen.type(CTRL_C)
+    assert screen.wait() == 130
+    assert "interrupted" in chatllm("history", "show").stdout
+
+
+def test_chat_is_left_by_ctrl_d_with_nothing_said(terminal: Callable[..., Terminal], places: Places) -> None:
+    screen = terminal("chat")
+    screen.wait_for("\n>")
+    screen.type(CTRL_D)
+    assert screen.wait() == 0
+    assert not places.data.exists()

@@ -1,0 +1,65 @@
+"""Stand-ins for what lies beyond the network, and for whoever listens."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
+
+ENDPOINT = Endpoint("fake", "model", "http://127.0.0.1:9/v1")
+DONE = Chunk(finish_reason="stop", usage=TokenUsage(7, 3))
+
+
+class FakeLLM:
+    """Plays what was enqueued, a request each, and remembers the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[ChatRequest] = []
+        self.closed = 0
+        self._scripts: list[Sequence[Chunk | Exception | float]] = []
+
+    def reply(self, *texts: str, end: Chunk | None = DONE) -> None:
+        """Answer the next request with `texts`, a chunk each."""
+        self._scripts.append([*(Chunk(text) for text in texts), *([end] if end else [])])
+
+    def play(self, *script: Chunk | Exception | float) -> None:
+        """Answer the next request with chunks, raise exceptions, and wait so many seconds."""
+        self._scripts.append(script)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
+        self.requests.append(request)
+        try:
+            for step in self._scripts.pop(0):
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, Chunk):
+                    yield step
+                else:
+                    await asyncio.sleep(step)
+        finally:
+            self.closed += 1
+
+    async def list_models(self, endpoint: Endpoint) -> list[str]:
+        return ["model"]
+
+    async def aclose(self) -> None:
+        pass
+
+
+class RecordingListener:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.chunks: list[str] = []
+        self.cached: list[datetime] = []
+        self.history_errors: list[HistoryError] = []
+
+    def on_chunk(self, text: str) -> None:
+        self.chunks.append(text)
+
+    def on_cached(self, at: datetime) -> None:
+        self.cached.append(at)
+
+    def on_history_error(self, error: HistoryError) -> None:
+        self.history_errors.append(error)

@@ -1,0 +1,155 @@
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import openai
+import pytest
+from langchain_core.exceptions import ModelError
+from langchain_openai.chat_models import base as langchain_openai_base
+
+from chatllm_cli.config import LocalSettings, TimeoutSettings
+from chatllm_cli.errors import AuthenticationError, ProviderError, ProviderUnavailableError
+from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
+from chatllm_cli.services.llm import FOREIGN_ERRORS, LLMService, is_loopback, translate
+from chatllm_cli.services.local_model import LocalModel
+from tests.fake_openai import FakeOpenAI
+
+
+@pytest.fixture
+async def llm() -> AsyncIterator[LLMService]:
+    service = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+    yield service
+    await service.aclose()
+
+
+def request_to(fake: FakeOpenAI, model: str, options: ChatOptions | None = None) -> ChatRequest:
+    endpoint = Endpoint("default", model, fake.base_url, api_key="sk-canary")
+    return ChatRequest(endpoint, ((Role.SYSTEM, "s"), (Role.USER, "hi")), options or ChatOptions())
+
+
+async def collect(llm: LLMService, request: ChatRequest) -> list[Chunk]:
+    return [chunk async for chunk in llm.stream(request)]
+
+
+async def test_chunks_carry_text_then_how_it_ended_and_what_it_cost(llm: LLMService, fake_openai: FakeOpenAI) -> None:
+    chunks = await collect(llm, request_to(fake_openai, "tokens-3"))
+    assert [chunk.text for chunk in chunks if chunk.text] == ["word0 ", "word1 ", "word2 "]
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
+    assert [chunk.usage for chunk in chunks if chunk.usage] == [TokenUsage(7, 3)]
+
+
+async def test_the_limit_on_the_answer_goes_out_as_the_provider_calls_it(
+    llm: LLMService, fake_openai: FakeOpenAI
+) -> None:
+    endpoint = Endpoint("openai", "tokens-1", fake_openai.base_url, "k", max_tokens_field="max_completion_tokens")
+    await collect(llm, ChatRequest(endpoint, ((Role.USER, "hi"),), ChatOptions(max_tokens=5)))
+    body = fake_openai.chats[0].body
+    assert (body["max_completion_tokens"], "max_tokens" in body) == (5, False)
+
+
+async def test_an_answer_that_ended_is_whole_even_if_the_connection_then_breaks(llm: LLMService) -> None:
+    class EndsThenBreaks(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Length", "100000")  # more than will come
+            self.end_headers()
+            for delta, reason in (({"content": "whole"}, None), ({}, "stop")):
+                choice = {"index": 0, "delta": delta, "finish_reason": reason}
+                event = {
+                    "id": "1",
+                    "object": "chat.completion.chunk",
+                    "created": 0,
+                    "model": "m",
+                    "choices": [choice],
+                }
+                self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), EndsThenBreaks) as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        endpoint = Endpoint("default", "m", f"http://127.0.0.1:{server.server_port}/v1")
+        chunks = await collect(llm, ChatRequest(endpoint, ((Role.USER, "hi"),)))
+        server.shutdown()
+    assert "".join(chunk.text for chunk in chunks) == "whole"
+
+
+async def test_cancelling_works_at_any_moment_of_a_fast_stream(llm: LLMService, fake_openai: FakeOpenAI) -> None:
+    for attempt in range(25):
+        task = asyncio.ensure_future(collect(llm, request_to(fake_openai, "tokens-1000000")))
+        await asyncio.sleep(0.03 + attempt / 1000)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=2)
+        assert done, f"attempt {attempt} went on"
+
+
+async def test_models_are_listed(llm: LLMService, fake_openai: FakeOpenAI) -> None:
+    assert await llm.list_models(Endpoint("default", "", fake_openai.base_url)) == ["says-hello", "tokens-5"]
+
+
+async def test_tracing_stays_off_in_an_environment_that_wants_it(
+    fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeOpenAI() as sink:
+        for name in ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING"):
+            monkeypatch.setenv(name, "true")
+        monkeypatch.setenv("LANGSMITH_ENDPOINT", sink.base_url)
+        monkeypatch.setenv("LANGSMITH_API_KEY", "ls-key")
+        llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+        await collect(llm, request_to(fake_openai, "tokens-1"))
+        await asyncio.sleep(0.5)
+        await llm.aclose()
+        assert sink.seen == []
+
+
+def every_kind_of(error: type[BaseException]) -> list[type[BaseException]]:
+    return [error, *(kind for child in error.__subclasses__() for kind in every_kind_of(child))]
+
+
+def test_every_error_of_langchain_and_openai_is_caught() -> None:
+    kinds = {*every_kind_of(ModelError), *every_kind_of(openai.OpenAIError)}
+    assert langchain_openai_base.OpenAIRateLimitError in kinds
+    assert [kind for kind in kinds if not issubclass(kind, FOREIGN_ERRORS)] == []
+
+
+def test_an_unknown_error_of_theirs_is_a_provider_error() -> None:
+    endpoint = Endpoint("default", "m", "http://127.0.0.1:9/v1")
+    for error in (openai.OpenAIError("x"), ModelError("x"), ValueError("x"), KeyError("x"), AttributeError("x")):
+        assert type(translate(error, endpoint)) is ProviderError
+
+
+def test_an_error_names_the_reason_below_it() -> None:
+    error = OSError("deepest")
+    outer = openai.APIConnectionError(request=None)  # type: ignore[arg-type]
+    outer.__cause__ = error
+    translated = translate(outer, Endpoint("default", "m", "http://h:1/v1"))
+    assert isinstance(translated, ProviderUnavailableError)
+    assert str(translated) == "no connection to h:1 at http://h:1/v1: deepest"
+
+
+async def test_a_long_complaint_of_the_server_is_cut_to_one_line(llm: LLMService, fake_openai: FakeOpenAI) -> None:
+    request = request_to(fake_openai, "fault-401")
+    with pytest.raises(AuthenticationError) as raised:
+        await collect(llm, request)
+    assert "\n" not in str(raised.value)
+    long = openai.APIError("x\n" * 1_000_000, request=None, body=None)  # type: ignore[arg-type]
+    assert len(str(translate(long, request.endpoint))) < 400
+
+
+@pytest.mark.parametrize(
+    ("base_url", "answer"),
+    [
+        ("http://localhost:1/v1", True),
+        ("http://127.0.0.2/v1", True),
+        ("http://[::1]:8/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("http://127.0.0.1.evil.example/v1", False),
+        ("http://10.0.0.1/v1", False),
+    ],
+)
+def test_loopback_is_told_from_the_rest(base_url: str, answer: bool) -> None:
+    assert is_loopback(base_url) is answer
