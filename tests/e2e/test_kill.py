@@ -1,7 +1,6 @@
 """kill -9 at any moment: what was acknowledged is there."""
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -26,12 +25,14 @@ def records(places: Places) -> list[dict[str, str]]:
 def test_a_kill_in_mid_stream_keeps_the_prompt_and_all_but_the_last_second(
     provider: FakeOpenAI, places: Places, seconds: float
 ) -> None:
-    process = subprocess.Popen([CHATLLM, "ask", "-m", "tokens-400-20", "my prompt"], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [CHATLLM, "ask", "-m", "tokens-400-20", "my prompt"], stdout=subprocess.PIPE, bufsize=0
+    )
     assert process.stdout
     seen = process.stdout.read(1)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        seen += os.read(process.stdout.fileno(), 4096)
+        seen += process.stdout.read(4096)
     process.kill()
     process.wait()
     process.stdout.close()
