@@ -1,0 +1,26 @@
+# List the tasks
+default:
+    @just --list
+
+# What every commit has to pass, in under a minute
+quick: lint
+    uv run pytest -m "not embedded"
+
+# Everything that has to pass before a change lands
+check:
+    .ci/run
+
+# Formatting, lint, types and the directions of imports
+lint:
+    uv run ruff format --check .
+    uv run ruff check .
+    uv run mypy
+    uv run lint-imports
+
+# All tests
+test *arguments:
+    uv run pytest {{arguments}}
+
+# Write config.example.toml anew after a change to the settings
+example:
+    uv run python -c "from chatllm_cli.config import example_config; print(example_config(), end='')" > config.example.toml
