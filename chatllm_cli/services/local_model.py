@@ -122,7 +122,7 @@ class LocalModel:
         if weights.sha256 == BUNDLED_SHA256:
             # What the model's card recommends; at the usual 0.8 so small a model loses the thread.
             params.sampling.temp, params.sampling.top_p = 0.2, 0.9
-            params.sampling.penalty_repeat = 1.1  # without it, long answers end in a loop
+            params.sampling.dry_multiplier = 0.8  # without it, long answers end in a loop
         return params
 
 
