@@ -19,10 +19,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from chatllm_cli.errors import ConfigError
@@ -34,6 +34,8 @@ FOREIGN_VARIABLES = {
     "OPENAI_API_KEY": "providers.openai.api_key",
     "OPENAI_BASE_URL": "providers.openai.base_url",
 }
+
+RESERVED_PROVIDERS = ("local", "default")  # the embedded model, and the provider that base_url describes
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,17 @@ def _check_base_url(value: str) -> str:
         host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in {"http", "https"} or not host:
+    if parts.scheme not in {"http", "https"} or not host or any(map(str.isspace, value)):
         raise ValueError("expected an address such as https://host/v1")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("expected an address without a user name or password in it")
     return value.rstrip("/")
+
+
+def _check_provider_name(name: str) -> str:
+    if name in RESERVED_PROVIDERS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError("expected a name of letters, digits, _ and -, other than local and default")
+    return name
 
 
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
@@ -184,7 +192,7 @@ class Settings(BaseSettings):
     history: HistorySettings = HistorySettings()
     output: OutputSettings = OutputSettings()
     privacy: PrivacySettings = PrivacySettings()
-    providers: dict[str, ProviderSettings] = {}
+    providers: dict[Annotated[str, AfterValidator(_check_provider_name)], ProviderSettings] = {}
     """Providers by name, addressed as NAME/model."""
 
     @classmethod
@@ -210,13 +218,11 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 
     Raises `ConfigError` with one line that names where the fault stands, its key and what is expected.
     """
-    _refuse_unknown_variables()
+    _refuse_unusable_variables()
     try:
         return Settings(**_nest({key: value for key, value in (flags or {}).items() if value is not None}))
     except ValidationError as error:
-        raise _explain(error) from None
-    except SettingsError as error:  # a section given whole, as JSON that is none
-        raise ConfigError(f"environment: {error}") from None
+        raise _explain(error, flags or {}) from None
 
 
 def setting_origins() -> dict[str, str]:
@@ -226,9 +232,10 @@ def setting_origins() -> dict[str, str]:
     for name, key in FOREIGN_VARIABLES.items():
         if key in _foreign_variables():
             origins[key] = f"environment variable {name}"
-    for name in _own_variables():
-        if os.environ[name]:
-            origins[_key_of(name)] = f"environment variable {name}"
+    variables = {_key_of(name): name for name in _own_variables() if os.environ[name]}
+    for key in _flatten(EnvSettingsSource(Settings)()):
+        variable = variables.get(key) or variables.get(key.partition(".")[0])  # a section may be given whole, as JSON
+        origins[key] = f"environment variable {variable}"
     return origins
 
 
@@ -241,7 +248,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
@@ -256,18 +263,30 @@ def _foreign_variables() -> dict[str, str]:
 
 
 def _own_variables() -> list[str]:
-    return sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name != HOME_VARIABLE)
+    return sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name != HOME_VARIABLE)
 
 
 def _key_of(variable: str) -> str:
-    return variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+    return variable[len(ENV_PREFIX) :].lower().replace("__", ".")
 
 
-def _refuse_unknown_variables() -> None:
+def _refuse_unusable_variables() -> None:
+    """Refuse what pydantic-settings would pass over in silence, or complain of in its own words."""
     for name in _own_variables():
         key = _key_of(name)
-        if key.partition(".")[0] not in Settings.model_fields:
+        if not (key in _flatten_fields(Settings) or key in Settings.model_fields or key.startswith("providers.")):
             raise ConfigError(f"environment variable {name} is not a setting", hint=_nearest(key, as_variable=True))
+        if os.environ[name] and (key == "providers" or _section_of(Settings.model_fields.get(key))):
+            _check_is_json_object(name)
+
+
+def _check_is_json_object(variable: str) -> None:
+    try:
+        is_object = isinstance(json.loads(os.environ[variable]), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise ConfigError(f"environment variable {variable}: expected a section, as JSON")
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -291,12 +310,12 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _explain(error: ValidationError) -> ConfigError:
+def _explain(error: ValidationError, flags: Mapping[str, Any]) -> ConfigError:
     """Turn pydantic's first complaint into one line that names place, key and expectation, never the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    origins = setting_origins()
-    origin = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "command line")
+    key = ".".join(str(part) for part in first["loc"]).removesuffix(".[key]")
+    origins = setting_origins() | {name: "command line" for name, value in flags.items() if value is not None}
+    origin = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "settings")
     if first["type"] == "extra_forbidden":
         return ConfigError(f"{origin}: {key} is not a setting", hint=_nearest(key))
     return ConfigError(f"{origin}: {key}: {_expectation(first['msg'])}")
@@ -326,8 +345,8 @@ def _flatten_fields(section: type[BaseModel], prefix: str = "") -> dict[str, Fie
     return fields
 
 
-def _section_of(info: FieldInfo) -> type[BaseModel] | None:
-    kind = info.annotation
+def _section_of(info: FieldInfo | None) -> type[BaseModel] | None:
+    kind = info and info.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
@@ -356,7 +375,7 @@ def example_config() -> str:
 
 
 def _is_plain(info: FieldInfo) -> bool:
-    return _section_of(info) is None and info.annotation != dict[str, ProviderSettings]
+    return _section_of(info) is None and info is not Settings.model_fields["providers"]
 
 
 def _example_line(key: str, info: FieldInfo) -> str:

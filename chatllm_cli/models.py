@@ -71,10 +71,10 @@ class Conversation:
         """Return the messages from the first one down to the head, other branches left out."""
         by_id = {message.id: message for message in self.messages}
         thread: list[Message] = []
-        current = by_id.get(self.head or "")
-        while current is not None and len(thread) < len(self.messages):  # a damaged file may hold a cycle
+        current = by_id.pop(self.head or "", None)
+        while current is not None:
             thread.append(current)
-            current = by_id.get(current.parent or "")
+            current = by_id.pop(current.parent or "", None)  # once each: a damaged file may hold a cycle
         return tuple(reversed(thread))
 
 

@@ -40,7 +40,14 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def replace_private_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a crash, meets the old file or the new one, whole."""
+    """Put `data` at `path` so that a reader, or a crash, meets the old file or the new one, whole.
+
+    A symbolic link is followed, and what is no file (a device, a pipe) is written to, not replaced.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by contract
     try:
         try:

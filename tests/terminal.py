@@ -1,5 +1,6 @@
-"""A real pseudo-terminal with the installed `chatllm` on it, and the screen that a person would see."""
+"""Terminals, and the screens that a person would see: one in memory, and a real one with `chatllm` on it."""
 
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,30 @@ import pyte
 CHATLLM = str(Path(sys.executable).with_name("chatllm"))
 CTRL_C, CTRL_D = "\x03", "\x04"
 PATIENCE = 30  # seconds
+COLUMNS, ROWS = 80, 24
+
+
+class FakeTerminal(io.StringIO):
+    """A stream that takes itself for a terminal, and the screen that a person would see."""
+
+    def __init__(self, columns: int = COLUMNS, rows: int = ROWS) -> None:
+        super().__init__()
+        self.screen = pyte.HistoryScreen(columns, rows, history=5000, ratio=0.5)
+        self._stream = pyte.Stream(self.screen)
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._stream.feed(text.replace("\n", "\r\n"))
+        return super().write(text)
+
+    @property
+    def text(self) -> str:
+        """All that was ever on the screen, lines scrolled off included, without what is blank at its end."""
+        lines = [*self.screen.history.top, *(self.screen.buffer[row] for row in range(self.screen.lines))]
+        shown = ["".join(line[column].data for column in range(self.screen.columns)).rstrip() for line in lines]
+        return "\n".join(shown).rstrip("\n")
 
 
 class _Screen(pyte.HistoryScreen):
@@ -25,7 +50,7 @@ class _Screen(pyte.HistoryScreen):
 class Terminal:
     """Types into the program and reads its screen."""
 
-    def __init__(self, arguments: Sequence[str], *, columns: int = 80, rows: int = 24) -> None:
+    def __init__(self, arguments: Sequence[str], *, columns: int = COLUMNS, rows: int = ROWS) -> None:
         self.screen = _Screen(columns, rows, history=5000, ratio=0.5)
         self._stream = pyte.Stream(self.screen)
         self.raw = ""

@@ -1,9 +1,11 @@
 """The Typer app, and the one place where errors become exit codes."""
 
+import errno
 import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -12,6 +14,8 @@ from typer.core import TyperGroup
 from chatllm_cli import __version__
 from chatllm_cli.cli import ask, chat, config, history, models
 from chatllm_cli.errors import ChatllmError, ExitCode
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
 
 # A process that was stopped by a signal dies by it, so that a shell loop around it stops too.
 SIGNALS = {
@@ -44,6 +48,8 @@ class ErrorBoundary(TyperGroup):
 def _show(error: Exception) -> int:
     from chatllm_cli.render.renderer import Renderer  # noqa: PLC0415  (rich takes 20 ms that a good run saves)
 
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        error = ChatllmError(f"the output could not be written: {error.strerror}")
     if not isinstance(error, ChatllmError):
         message = f"internal error: {type(error).__name__}: {error}"
         error = ChatllmError(message, hint="`chatllm --debug …` shows where; please report it")
@@ -89,12 +95,15 @@ def chatllm(
 
 def main() -> NoReturn:
     """Run the command line; the console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # half a surrogate pair must not cost the answer
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell's >&-
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  (it lives as long as the process)
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # half a surrogate pair must not cost the answer
     try:
         app()
         code = 0
+    except OSError as error:  # --help and --version are written before there is a command to run
+        code = _show(error)
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
     _leave(code)
@@ -111,6 +120,8 @@ def _leave(code: int) -> NoReturn:
             stream.flush()
         except BrokenPipeError:
             code = code or ExitCode.PIPE
+        except OSError as error:
+            code = code or _show(error)
     if code in SIGNALS:
         signal.signal(SIGNALS[ExitCode(code)], signal.SIG_DFL)
         os.kill(os.getpid(), SIGNALS[ExitCode(code)])

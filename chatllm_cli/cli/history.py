@@ -10,7 +10,7 @@ import typer
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.running import run
 from chatllm_cli.config import load_settings
-from chatllm_cli.errors import UsageError
+from chatllm_cli.errors import ExitCode, UsageError
 from chatllm_cli.models import Conversation
 from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.render.renderer import Renderer
@@ -46,6 +46,8 @@ def list_(limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How m
         renderer.notice('there is no conversation yet; `chatllm ask "…"` begins one')
     for fault in listing.faults:
         renderer.error(fault)
+    if listing.faults:
+        raise typer.Exit(ExitCode.HISTORY)
 
 
 @app.command()

@@ -19,27 +19,28 @@ def list_() -> None:
     renderer = Renderer(sys.stdout, sys.stderr)
 
     async def work(services: Services) -> ExitCode:
-        addresses, failure = await _gather(services)
+        addresses, failures = await _gather(services)
         renderer.rows(("model",), [(address,) for address in addresses])
-        if failure:
+        for failure in failures:
             renderer.error(failure)
-        return failure.exit_code if failure else ExitCode.DONE
+        return failures[0].exit_code if failures else ExitCode.DONE
 
     raise typer.Exit(run(work, load_settings()))
 
 
-async def _gather(services: Services) -> tuple[list[str], ChatllmError | None]:
+async def _gather(services: Services) -> tuple[list[str], list[ChatllmError]]:
     """Ask each provider in turn; one that fails does not hide the others."""
     addresses: list[str] = []
-    failure: ChatllmError | None = None
+    failures: list[ChatllmError] = []
+    configured = services.providers.configured()
     try:
         addresses.append(services.providers.local().address)
     except ConfigError as error:
-        failure = None if services.providers.configured() else error
-    for provider in services.providers.configured():
+        failures += [] if configured else [error]
+    for provider in configured:
         try:
             models = await services.llm.list_models(services.providers.catalogue(provider))
             addresses += [f"{provider}/{model}" for model in models]
         except ProviderError as error:
-            failure = error
-    return addresses, failure
+            failures.append(error)
+    return addresses, failures

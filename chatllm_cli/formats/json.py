@@ -9,19 +9,15 @@ from chatllm_cli.models import Conversation
 
 def dump(conversation: Conversation) -> str:
     """Return the conversation as one indented JSON object."""
-    return json.dumps(asdict(conversation), default=_plain, ensure_ascii=not _is_text(conversation), indent=2) + "\n"
+    document = json.dumps(asdict(conversation), default=_plain, ensure_ascii=False, indent=2) + "\n"
+    try:
+        document.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which a provider may send: JSON can escape it
+        return json.dumps(asdict(conversation), default=_plain, indent=2) + "\n"
+    return document
 
 
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"no JSON for {type(value).__name__}")
-
-
-def _is_text(conversation: Conversation) -> bool:
-    """Tell whether UTF-8 can hold every message; half a surrogate pair has to be escaped."""
-    try:
-        "".join(message.content for message in conversation.messages).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

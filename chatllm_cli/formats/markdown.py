@@ -14,8 +14,10 @@ def dump(conversation: Conversation) -> str:
         "created": conversation.created_at.isoformat(),
         "updated": conversation.updated_at.isoformat(),
     }
-    # A JSON string is a YAML string, whatever is in it.
-    head = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in front_matter.items())
+    # A JSON string is a YAML string once what cannot be printed is escaped.
+    head = "".join(
+        f"{key}: {json.dumps(value, ensure_ascii=not value.isprintable())}\n" for key, value in front_matter.items()
+    )
     parts = [f"---\n{head}---\n"]
     if conversation.system_prompt:
         parts.append(f"## System\n\n{conversation.system_prompt}\n")

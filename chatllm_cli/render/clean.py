@@ -69,7 +69,7 @@ class StreamCleaner:
 
 
 _LONGEST_FLAG = 7
-_FLAG_START = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{0,5}$")
+_FLAG_START = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{0,5}[\ud800-\udbff]?$")
 
 
 def _unfinished(text: str) -> int:

@@ -65,11 +65,18 @@ class MarkdownStream:
     def feed(self, text: str) -> None:
         """Take the next piece."""
         self._open += text
-        if "\n" in text:
-            finished, self._open = split_blocks(self._open)
+        if "\n" in text:  # the last line is left out until it is whole: "2" may yet become "2. two"
+            lines, newline, last_line = self._open.rpartition("\n")
+            finished, rest = split_blocks(lines + newline)
+            self._open = rest + last_line
             self._commit(finished)
         if time.monotonic() >= self._next_frame:
             self._paint()
+
+    def make_room(self) -> None:
+        """Take the open block off the screen for something else to be shown; it comes back with the next piece."""
+        self._erase()
+        self._next_frame = 0.0
 
     def finish(self) -> None:
         """Print what is still open; nothing more will come."""

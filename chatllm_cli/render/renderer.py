@@ -47,11 +47,11 @@ class Renderer:
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
         self._err.print(
-            Text.assemble(("chatllm: ", "bold red"), clean_line(error.message[:LONGEST_ERROR])),
+            Text.assemble(("chatllm: ", "bold red"), clean_line(error.message)[:LONGEST_ERROR]),
             soft_wrap=True,
         )
         if error.hint:
-            self._err.print(Text(f"  hint: {clean_line(error.hint[:LONGEST_ERROR])}", style="dim"), soft_wrap=True)
+            self._err.print(Text(f"  hint: {clean_line(error.hint)[:LONGEST_ERROR]}", style="dim"), soft_wrap=True)
 
     def text(self, text: str, *, end: str = "\n") -> None:
         """Put text on stdout: exact on a pipe, clean on a terminal."""
@@ -92,7 +92,7 @@ class Renderer:
         for message in conversation.thread():
             self._message(message)
         if conversation.damaged_lines:
-            self.notice(f"{conversation.damaged_lines} damaged lines of this conversation's file were skipped")
+            self.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")
 
     def cached(self, at: datetime) -> None:
         """Say that an answer is from the cache."""

@@ -62,8 +62,9 @@ class TerminalView(TurnView):
         super().on_cached(at)
 
     def on_history_error(self, error: HistoryError) -> None:
-        """Say, once, that the turn goes on but is not kept."""
+        """Say, once, that the turn goes on but is not kept, without getting in the way of the reply."""
         self._stop_waiting()
+        self._make_room()
         super().on_history_error(error)
 
     def close(self) -> None:
@@ -78,6 +79,9 @@ class TerminalView(TurnView):
         self._is_waiting = False
 
     def _show(self, text: str) -> None:
+        raise NotImplementedError
+
+    def _make_room(self) -> None:
         raise NotImplementedError
 
     def _finish(self) -> None:
@@ -96,9 +100,12 @@ class PlainView(TerminalView):
         self._renderer.stdout.flush()
         self._last = text[-1:] or self._last
 
-    def _finish(self) -> None:
+    def _make_room(self) -> None:
         if self._last != "\n":
             self._show("\n")
+
+    def _finish(self) -> None:
+        self._make_room()
 
 
 class MarkdownView(TerminalView):
@@ -110,6 +117,9 @@ class MarkdownView(TerminalView):
 
     def _show(self, text: str) -> None:
         self._stream.feed(text)
+
+    def _make_room(self) -> None:
+        self._stream.make_room()
 
     def _finish(self) -> None:
         self._stream.finish()

@@ -33,6 +33,7 @@ from chatllm_cli.services.local_model import LocalModel
 # Left over from LangChain's first tracer: where one is set and tracing is off, every request would raise.
 RETIRED_TRACING_VARIABLES = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")
 NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
+SHORTEST_KEY = 6  # a shorter one is a stand-in, and its letters are in every word
 LONGEST_QUOTE = 300  # characters of a server's error text: one came with 5 MB
 # What these libraries raise while a stream is read, apart from their own errors: a reply that is no chat
 # stream ends in any of the last four.
@@ -231,7 +232,9 @@ def _name(endpoint: Endpoint) -> str:
 def _key_hint(endpoint: Endpoint) -> str:
     if endpoint.provider == "default":
         return "check CHATLLM_API_KEY"
-    return f"check {endpoint.provider.upper()}_API_KEY or providers.{endpoint.provider}.api_key"
+    if endpoint.provider == "openai":
+        return "check OPENAI_API_KEY"
+    return f"check CHATLLM_PROVIDERS__{endpoint.provider.upper()}__API_KEY or providers.{endpoint.provider}.api_key"
 
 
 def _words(error: Exception, endpoint: Endpoint) -> str:
@@ -240,7 +243,7 @@ def _words(error: Exception, endpoint: Endpoint) -> str:
     text = body.get("message") if isinstance(body, dict) else getattr(error, "message", None)
     if not isinstance(text, str) or not text.strip():
         return ""
-    if endpoint.api_key:
+    if endpoint.api_key and len(endpoint.api_key) >= SHORTEST_KEY:
         text = text.replace(endpoint.api_key, "********")
     line = " ".join(text[: 4 * LONGEST_QUOTE].split())
     return f": {line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 1] + '…'}"

@@ -51,6 +51,8 @@ class Providers:
         `AuthenticationError` for one without its key.
         """
         provider, model = self._split(address.strip() or self._settings.model.strip() or self._default_address())
+        if not model and provider != LOCAL:
+            raise UsageError(f"'{address}' names no model", hint="`chatllm models list` shows what there is")
         return self.local(model) if provider == LOCAL else self._remote(provider, model)
 
     def stands_in(self, endpoint: Endpoint, address: str = "") -> bool:

@@ -1,0 +1,228 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGPIPE, SIGTERM, Signals
+
+import pytest
+
+from chatllm_cli import __version__
+from tests.conftest import Run
+from tests.fake_openai import FakeOpenAI
+
+CHATLLM = str(Path(sys.executable).with_name("chatllm"))
+PATIENCE = 30  # seconds
+
+HELP = """\
+Usage: chatllm [OPTIONS] COMMAND [ARGS]...
+
+  Chat with language models in the terminal, and keep every word.
+
+Options:
+  --version   Show the version and exit.
+  --debug     Show a traceback when something goes wrong.
+  -h, --help  Show this message and exit.
+
+Commands:
+  ask      Ask one question and print the answer.
+  chat     Talk with a model, turn after turn.
+  history  List, show and export the stored conversations.
+  models   See which models there are.
+  config   See and prepare the settings.
+"""
+
+
+def test_version_is_one_line(run: Run) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"chatllm {__version__}\n", "")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_the_commands(run: Run, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run(option)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, HELP, "")
+
+
+def test_no_command_is_a_usage_error_that_shows_the_help(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run()
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", HELP)
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("ask", "chatllm ask [OPTIONS] [[PROMPT]…]..."),
+        ("chat", "chatllm chat [OPTIONS]"),
+        ("history", "chatllm history [OPTIONS] COMMAND [ARGS]..."),
+        ("history list", "chatllm history list [OPTIONS]"),
+        ("history show", "chatllm history show [OPTIONS] [CONVERSATION]"),
+        ("history export", "chatllm history export [OPTIONS] [CONVERSATION]"),
+        ("models", "chatllm models [OPTIONS] COMMAND [ARGS]..."),
+        ("models list", "chatllm models list [OPTIONS]"),
+        ("config", "chatllm config [OPTIONS] COMMAND [ARGS]..."),
+        ("config init", "chatllm config init [OPTIONS]"),
+        ("config show", "chatllm config show [OPTIONS]"),
+        ("config path", "chatllm config path [OPTIONS]"),
+    ],
+)
+def test_every_command_has_help_and_needs_no_settings_for_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, usage: str
+) -> None:
+    monkeypatch.setenv("CHATLLM_MODLE", "x")
+    result = run(*command.split(), "-h")
+    assert (result.exit_code, result.stdout.splitlines()[0], result.stderr) == (0, f"Usage: {usage}", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "message"),
+    [
+        (["nope"], "chatllm [OPTIONS] COMMAND [ARGS]...", "No such command 'nope'."),
+        (["--nope"], "chatllm [OPTIONS] COMMAND [ARGS]...", "No such option: --nope"),
+        (["--debug", "nope"], "chatllm [OPTIONS] COMMAND [ARGS]...", "No such command 'nope'."),
+        (["history", "nope"], "chatllm history [OPTIONS] COMMAND [ARGS]...", "No such command 'nope'."),
+        (["models", "list", "-x"], "chatllm models list [OPTIONS]", "No such option: -x"),
+        (["config", "path", "x"], "chatllm config path [OPTIONS]", "Got unexpected extra argument(s) (x)"),
+    ],
+)
+def test_what_does_not_exist_is_a_usage_error(run: Run, arguments: list[str], usage: str, message: str) -> None:
+    result = run(*arguments)
+    command = usage.partition(" [")[0]
+    expected = f"Usage: {usage}\nTry '{command} -h' for help.\n\nError: {message}\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+
+
+NO_CONVERSATION = 'chatllm: there is no conversation yet\n  hint: `chatllm ask "…"` begins one\n'
+INTERNAL = """\
+chatllm: internal error: RuntimeError: first line second line
+  hint: `chatllm --debug …` shows where; please report it
+"""
+
+
+def fail() -> None:
+    raise RuntimeError("first line\nsecond line")
+
+
+def test_a_failure_that_was_not_foreseen_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatllm_cli.cli.history.load_settings", fail)
+    result = run("history", "list")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", INTERNAL)
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyError, RecursionError, AssertionError, MemoryError])
+def test_a_failure_of_any_kind_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]) -> None:
+    def fail() -> None:
+        raise kind
+
+    monkeypatch.setattr("chatllm_cli.cli.history.load_settings", fail)
+    result = run("history", "list")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (1, f"chatllm: internal error: {kind.__name__}:")
+
+
+@pytest.mark.parametrize(("kind", "exit_code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
+def test_an_end_from_outside_says_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], exit_code: int
+) -> None:
+    def end() -> None:
+        raise kind
+
+    monkeypatch.setattr("chatllm_cli.cli.history.load_settings", end)
+    result = run("history", "list")
+    assert (result.exit_code, result.output) == (exit_code, "")
+
+
+def test_debug_shows_where_and_ends_as_without(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("--debug", "history", "show")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert result.stderr.endswith(f"ConversationNotFoundError: there is no conversation yet\n{NO_CONVERSATION}")
+    monkeypatch.setattr("chatllm_cli.cli.history.load_settings", fail)
+    result = run("--debug", "history", "show")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert ", in fail\n" in result.stderr
+    assert result.stderr.endswith(f"RuntimeError: first line\nsecond line\n{INTERNAL}")
+
+
+def test_debug_says_nothing_when_all_goes_well(run: Run, provider: FakeOpenAI) -> None:
+    result = run("--debug", "ask", "hi")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "hello there", "")
+
+
+@pytest.mark.parametrize("command", [[CHATLLM], [sys.executable, "-m", "chatllm_cli"]])
+def test_the_program_can_be_started(command: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"chatllm {__version__}\n", "")
+
+
+def test_the_program_ends_with_the_code_of_its_failure() -> None:
+    done = subprocess.run([CHATLLM, "history", "show"], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", NO_CONVERSATION)
+
+
+def last_reply(run: Run) -> tuple[str, str]:
+    messages = json.loads(run("history", "export", "--format", "json").stdout)["messages"]
+    return messages[-1]["status"], messages[-1]["content"]
+
+
+def test_a_reader_that_had_enough_ends_it_without_a_word(run: Run, provider: FakeOpenAI) -> None:
+    reading, writing = os.pipe()
+    with (
+        subprocess.Popen(["head", "-c", "3"], stdin=reading, stdout=subprocess.PIPE) as head,
+        subprocess.Popen(
+            [CHATLLM, "ask", "-m", "tokens-2000", "count"],
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+        ) as chatllm,
+    ):
+        os.close(reading)
+        os.close(writing)
+        _, stderr = chatllm.communicate(timeout=PATIENCE)
+        stdout, _ = head.communicate(timeout=PATIENCE)
+    assert (chatllm.returncode, stdout, stderr) == (-SIGPIPE, b"wor", b"")
+    status, content = last_reply(run)
+    assert status == "interrupted"
+    assert content.startswith("word0 ")
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT, SIGHUP])
+def test_a_signal_ends_it_and_what_came_is_kept(run: Run, provider: FakeOpenAI, signal: Signals) -> None:
+    with subprocess.Popen(
+        [CHATLLM, "ask", "-m", "tokens-500-20", "count"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    ) as chatllm:
+        assert chatllm.stdout is not None
+        begun = chatllm.stdout.read(6)
+        chatllm.send_signal(signal)
+        rest, stderr = chatllm.communicate(timeout=PATIENCE)
+    assert (chatllm.returncode, begun, stderr) == (-signal, b"word0 ", b"")
+    assert last_reply(run) == ("interrupted", (begun + rest).decode())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["--version", "--help", "config show", "ask hi"])
+def test_a_full_disk_behind_stdout_is_one_line(command: str, provider: FakeOpenAI) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [CHATLLM, *command.split()],
+            stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "chatllm: the output could not be written: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_the_shell_closed_costs_nothing(closing: str, provider: FakeOpenAI, run: Run) -> None:
+    command = f"{CHATLLM} ask hi {closing} </dev/null"
+    assert subprocess.run(["bash", "-c", command], timeout=30, check=False).returncode == 0
+    assert "hello there" in run("history", "show").stdout

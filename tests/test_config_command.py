@@ -1,0 +1,129 @@
+import stat
+
+import pytest
+
+from chatllm_cli.config import Places, example_config
+from tests.conftest import Run
+
+DEFAULTS = """\
+model = ""
+base_url = ""
+api_key = ""
+system_prompt = ""
+temperature = (not set)
+max_tokens = (not set)
+timeouts.connect = 10.0
+timeouts.first_token = 120.0
+timeouts.idle = 60.0
+local.model_path = ""
+local.context_size = 8192
+local.threads = 0
+cache.mode = "auto"
+cache.ttl_days = 30.0
+cache.size_mb = 256
+history.enabled = true
+output.plain = false
+privacy.tracing = false
+providers = {}
+"""
+
+CHANGED = """\
+model = "work/m"                            # environment variable CHATLLM_MODEL
+base_url = "http://host/v1"                 # {file}
+api_key = "********"                        # {file}
+system_prompt = ""                          # default
+temperature = 0.5                           # {file}
+max_tokens = (not set)                      # default
+timeouts.connect = 10.0                     # default
+timeouts.first_token = 120.0                # default
+timeouts.idle = 7.0                         # environment variable CHATLLM_TIMEOUTS__IDLE
+local.model_path = ""                       # default
+local.context_size = 8192                   # default
+local.threads = 0                           # default
+cache.mode = "auto"                         # default
+cache.ttl_days = 30.0                       # default
+cache.size_mb = 256                         # default
+history.enabled = true                      # default
+output.plain = false                        # default
+privacy.tracing = false                     # default
+providers.work.base_url = "http://work/v1"  # {file}
+providers.work.api_key = ""                 # default
+providers.openai.base_url = ""              # default
+providers.openai.api_key = "********"       # environment variable OPENAI_API_KEY
+"""
+
+
+def write_config(places: Places, content: str) -> None:
+    places.config_file.parent.mkdir(parents=True)
+    places.config_file.write_text(content)
+    places.config_file.chmod(0o600)
+
+
+def test_init_writes_the_example_for_its_owner_alone_and_says_where(run: Run, places: Places) -> None:
+    result = run("config", "init")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{places.config_file}\n", "")
+    assert places.config_file.read_text() == example_config()
+    assert stat.S_IMODE(places.config_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(places.config_file.parent.stat().st_mode) == 0o700
+    assert list(places.config_file.parent.iterdir()) == [places.config_file]
+
+
+def test_init_leaves_a_file_that_exists_alone(run: Run, places: Places) -> None:
+    run("config", "init")
+    places.config_file.write_text("# mine\n")
+    result = run("config", "init")
+    expected = f"chatllm: {places.config_file} exists already\n  hint: edit it, or move it away first\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+    assert places.config_file.read_text() == "# mine\n"
+
+
+def test_init_in_a_folder_that_cannot_be_made_is_one_line(run: Run, places: Places) -> None:
+    places.config_file.parent.write_text("in the way")
+    result = run("config", "init")
+    expected = f"chatllm: {places.config_file} cannot be written: File exists\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+
+
+def test_show_lists_every_setting(run: Run, places: Places) -> None:
+    result = run("config", "show")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, DEFAULTS, "")
+    assert not places.config_file.parent.exists()
+
+
+def test_show_after_init_is_unchanged(run: Run) -> None:
+    run("config", "init")
+    assert run("config", "show").stdout == DEFAULTS
+
+
+def test_show_origin_says_where_each_value_came_from(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(
+        places,
+        'model = "x"\nbase_url = "http://host/v1"\napi_key = "sk-canary"\ntemperature = 0.5\n'
+        '[timeouts]\nidle = 5\n[providers.work]\nbase_url = "http://work/v1"\n',
+    )
+    monkeypatch.setenv("CHATLLM_MODEL", "work/m")
+    monkeypatch.setenv("CHATLLM_TIMEOUTS__IDLE", "7")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-2")
+    result = run("config", "show", "--origin")
+    expected = CHANGED.format(file=places.config_file)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+
+
+def test_path_says_where_the_file_is_or_would_be(run: Run, places: Places) -> None:
+    result = run("config", "path")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{places.config_file}\n", "")
+    assert not places.config_file.parent.exists()
+
+
+def test_path_and_init_work_where_the_settings_do_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLLM_MODLE", "x")
+    assert [run("config", command).exit_code for command in ("path", "init")] == [0, 0]
+
+
+def test_show_of_settings_that_cannot_be_used_is_one_line(run: Run, places: Places) -> None:
+    write_config(places, 'modle = "x"\n')
+    result = run("config", "show")
+    expected = f"chatllm: {places.config_file}: modle is not a setting\n  hint: did you mean model?\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)

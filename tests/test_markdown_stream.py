@@ -1,0 +1,441 @@
+import math
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+from rich.console import Console
+
+from chatllm_cli.render import markdown_stream
+from chatllm_cli.render.markdown_stream import LINES_LEFT_FREE, Block, MarkdownStream, rendered, split_blocks
+from tests.terminal import COLUMNS, ROWS, FakeTerminal
+
+WIDTHS = [20, 40, 80]
+EVERY_CHUNK, ONLY_THE_FIRST = math.inf, 1e-9  # frames per second
+
+DOCUMENTS = {
+    "nothing": "",
+    "blank lines": "\n \n\n",
+    "one line": "Hello *there*",
+    "headings": """\
+# A title that is long enough to wrap
+## Second
+text right below
+### Third ###
+
+Underlined
+==========
+
+Also underlined
+---
+#### Fourth
+""",
+    "paragraphs": """\
+The first paragraph is long enough to wrap on every terminal that is tried here, *with* **some** `style` in it.
+It goes on over
+three lines.
+
+
+A hard break \x20
+and a backslash\\
+and #5 and *stars* and 1.5 that begin no block.
+
+And a verylongwordthatfitsonnoterminaloftwentycolumnsandneitherononeoffortycolumns to break.
+""",
+    "lists": """\
+Tight:
+- one
+- two, which is long enough to wrap on a narrow terminal
+  - nested
+    - more
+
+      with a paragraph
+- three
+continued lazily
+
+Loose:
+
+* one
+
+* two
+
+  second paragraph
+
+* three
+- another list
+
+done
+""",
+    "ordered lists": """\
+1. one
+2. two
+   1. nested
+   2. again
+      - mixed
+3. three
+7) seven
+8) eight
+
+Text.
+
+99. ninety-nine
+100. a hundred, which is long enough to wrap on a narrow terminal
+""",
+    "mixed numbering": """\
+1. one
+2. two
+   1. nested
+   2. again
+      - mixed
+3. three
+
+7) seven
+
+8) eight
+
+9) nine
+10) ten
+
+99. ninety-nine
+100. a hundred
+""",
+    "fences": '''\
+Code:
+```python
+def f():
+    """Say it."""
+
+    return "# no heading"
+
+
+f()
+```
+~~~
+```
+- no list
+
+~~~
+
+    indented
+
+    and on
+
+1. In a list:
+
+   ```sh
+   ls
+
+   cd ..
+   ```
+
+2. after
+
+```
+
+```
+''',
+    "quotes": """\
+> A quote that is long enough to wrap on a narrow terminal, and
+> goes on
+lazily.
+>
+> - with a list
+> - of two
+>
+> > nested
+
+text
+> right below
+
+> another
+
+***
+> after a rule
+""",
+    "tables": """\
+| Name | Count |
+|:-----|------:|
+| one  |     1 |
+| `two` | 22 |
+
+text
+| a | b |
+|---|---|
+| **c** | [d](http://x.example) |
+no pipes
+
+| only | a | header |
+|---|---|---|
+""",
+    "rules": """\
+***
+text
+
+---
+- - -
+# Heading
+___
+- item
+***
+***
+```
+code
+```
+---""",
+    "links": """\
+See [the *manual*](http://manual.example/a?b=c "Title") and <http://auto.example>, not http://bare.example.
+
+[safe](http://evil.example)
+
+![a picture](http://picture.example/p.png) and text
+""",
+    "wide characters": """\
+# 日本語の見出し
+
+これは日本語の段落です。とても長いので、どの端末でも折り返されます。もう少し書きます。
+
+- 一つ目
+- 二つ目は長いので折り返されますよ、本当に
+
+| 名前 | 数 |
+|---|---|
+| 犬 | 1 |
+
+```
+全角文字のコードは折り返されるでしょうか
+```
+😀 é한국어
+""",
+    "html": """\
+text <b>bold</b> <kbd>Esc</kbd>
+
+<div>
+
+inside
+
+</div>
+
+<!-- a
+
+comment -->
+
+after &amp; entities &lt;
+""",
+    "ends in an open fence": "Look:\n\n```python\nfor x in y:\n\n    print(x)\n",
+    "ends in an open list": "Look:\n\n- one\n\n  - two",
+    "taller than the screen": "\n\n".join(
+        [f"Paragraph {number} of many." for number in range(12)]
+        + ["\n".join(f"- item {number}" for number in range(26))]
+        + ["```\n" + "\n".join(f"line {number}" for number in range(30)) + "\n```"]
+        + ["The end."]
+    ),
+}
+
+
+def in_pieces_of(size: int) -> Callable[[str], Iterator[str]]:
+    return lambda text: (text[at : at + size] for at in range(0, len(text), size))
+
+
+def in_random_pieces(seed: int) -> Callable[[str], Iterator[str]]:
+    def split(text: str) -> Iterator[str]:
+        random, at = Random(seed), 0  # noqa: S311  (the sizes guard nothing)
+        while at < len(text):
+            size = random.randint(1, 30)
+            yield text[at : at + size]
+            at += size
+
+    return split
+
+
+SPLITS = {
+    "1 each": in_pieces_of(1),
+    "3 each": in_pieces_of(3),
+    "7 each": in_pieces_of(7),
+    "random": in_random_pieces(1),
+}
+
+
+def console_on(terminal: FakeTerminal, width: int) -> Console:
+    return Console(file=terminal, width=width, height=ROWS, markup=False, emoji=False, highlight=False)
+
+
+def printed(document: str, width: int) -> FakeTerminal:
+    terminal = FakeTerminal(width, ROWS)
+    console_on(terminal, width).print(rendered(document))
+    return terminal
+
+
+def streamed(pieces: Iterator[str], width: int) -> FakeTerminal:
+    terminal = FakeTerminal(width, ROWS)
+    stream = MarkdownStream(console_on(terminal, width))
+    for piece in pieces:
+        stream.feed(piece)
+    stream.finish()
+    return terminal
+
+
+@pytest.fixture
+def every_chunk_paints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown_stream, "FRAMES_PER_SECOND", EVERY_CHUNK)
+
+
+@pytest.fixture
+def only_the_first_chunk_paints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown_stream, "FRAMES_PER_SECOND", ONLY_THE_FIRST)
+
+
+def seen(terminal: FakeTerminal) -> tuple[str, int, int]:
+    return terminal.text, terminal.screen.cursor.x, terminal.screen.cursor.y
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+def test_a_streamed_reply_ends_up_as_if_it_had_been_printed_at_once(
+    every_chunk_paints: None, split: Callable[[str], Iterator[str]], document: str, width: int
+) -> None:
+    assert seen(streamed(split(document), width)) == seen(printed(document, width))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_reply_that_comes_too_fast_to_be_painted_ends_up_the_same(
+    only_the_first_chunk_paints: None, document: str, width: int
+) -> None:
+    assert seen(streamed(SPLITS["3 each"](document), width)) == seen(printed(document, width))
+
+
+def test_an_open_block_is_shown_as_plain_text_and_a_finished_one_rendered(every_chunk_paints: None) -> None:
+    terminal = FakeTerminal()
+    stream = MarkdownStream(console_on(terminal, COLUMNS))
+    shown = []
+    for piece in ("*o", "ne*", "\n\n", "- t", "wo\n\n", "`three`\n", "four"):
+        stream.feed(piece)
+        shown.append(terminal.text)
+    stream.finish()
+    assert [*shown, terminal.text] == [
+        "*o",
+        "*one*",
+        "one",
+        "one\n- t",
+        "one\n- two",
+        "one\n\n • two\n`three`",
+        "one\n\n • two\n`three`\nfour",
+        "one\n\n • two\n\nthree four",
+    ]
+
+
+def test_frames_are_spared_between_chunks_that_come_fast(only_the_first_chunk_paints: None) -> None:
+    terminal = FakeTerminal()
+    stream = MarkdownStream(console_on(terminal, COLUMNS))
+    for piece in ("one", " two", " three"):
+        stream.feed(piece)
+        assert terminal.text == "one"
+    stream.finish()
+    assert terminal.text == "one two three"
+
+
+TALL = {
+    "a fence": "```\n" + "\n".join(f"line {number}" for number in range(80)),
+    "a list": "\n".join(f"- item {number}" for number in range(80)),
+    "a paragraph": "many words " * 200,
+    "a word": "x" * 2000,
+    "wide characters": "全角文字" * 300,
+}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("document", TALL.values(), ids=TALL)
+def test_nothing_taller_than_the_screen_is_ever_live(every_chunk_paints: None, document: str, width: int) -> None:
+    terminal = FakeTerminal(width, ROWS)
+    stream = MarkdownStream(console_on(terminal, width))
+    for piece in in_pieces_of(50)(document):
+        stream.feed(piece)
+        assert not terminal.screen.history.top, "a line that is still open was scrolled off"
+        assert terminal.screen.cursor.y < ROWS - LINES_LEFT_FREE
+    stream.finish()
+    assert seen(terminal) == seen(printed(document, width))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_screen_of_hardly_any_rows_shows_the_last_line_that_is_open(every_chunk_paints: None, rows: int) -> None:
+    terminal = FakeTerminal(COLUMNS, rows)
+    stream = MarkdownStream(Console(file=terminal, width=COLUMNS, height=rows))
+    for number in range(5):
+        stream.feed(f"- item {number}\n")
+        assert terminal.text == f"- item {number}"
+
+
+def test_a_link_shows_where_it_goes_and_is_none_to_the_terminal(every_chunk_paints: None) -> None:
+    document = '[safe](http://evil.example/a) <http://auto.example>\n\n- [`x`](http://b.example "title")\n'
+    terminal = streamed(in_pieces_of(3)(document), COLUMNS)
+    assert terminal.text == (
+        "safe (http://evil.example/a) http://auto.example (http://auto.example)\n\n • x (http://b.example)"
+    )
+    assert "\x1b]8" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n``", "\n```", "\n```\n"])
+def test_a_fence_is_printed_whether_or_not_it_was_finished(every_chunk_paints: None, end: str) -> None:
+    terminal = streamed(in_pieces_of(3)(f"Look:\n\n```\none\n\n# two{end}"), COLUMNS)
+    body = " one\n\n # two" + ("\n ``" if end == "\n``" else "")
+    assert terminal.text == f"Look:\n\n\n{body}"
+
+
+def test_a_reply_that_says_nothing_leaves_nothing(every_chunk_paints: None) -> None:
+    for pieces in ([], [""], ["\n"], [" ", "\n\n", "  "]):
+        assert seen(streamed(iter(pieces), COLUMNS)) == ("", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "finished", "rest"),
+    [
+        ("", [], ""),
+        ("a", [], "a"),
+        ("a\n", [], "a\n"),
+        ("a\n\n", [("paragraph_open", "a\n\n")], ""),
+        ("a\n \nb", [("paragraph_open", "a\n \n")], "b"),
+        ("# a\nb\n", [("heading_open", "# a\n")], "b\n"),
+        ("a\n===\n", [], "a\n===\n"),
+        ("***\n\n", [("hr", "***\n\n")], ""),
+        ("- a\n\n", [], "- a\n\n"),
+        ("- a\n\n  b\n", [], "- a\n\n  b\n"),
+        ("- a\n\n* b\n", [("bullet_list_open", "- a\n\n")], "* b\n"),
+        ("1. a\n\ntext\n\n", [("ordered_list_open", "1. a\n\n"), ("paragraph_open", "text\n\n")], ""),
+        ("```\na\n\n", [], "```\na\n\n"),
+        ("```\na\n\n```\n", [], "```\na\n\n```\n"),
+        ("```\na\n```\nb\n", [("fence", "```\na\n```\n")], "b\n"),
+        ("    a\n\n", [], "    a\n\n"),
+        ("> a\n\n", [], "> a\n\n"),
+        ("|a|\n|-|\n", [], "|a|\n|-|\n"),
+        ("|a|\n|-|\n\n", [("table_open", "|a|\n|-|\n\n")], ""),
+    ],
+)
+def test_a_block_is_finished_when_nothing_to_come_can_change_it(
+    source: str, finished: list[tuple[str, str]], rest: str
+) -> None:
+    assert split_blocks(source) == ([Block(*block) for block in finished], rest)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_splitting_into_blocks_loses_nothing_wherever_the_text_ends(document: str) -> None:
+    for end in range(len(document) + 1):
+        finished, rest = split_blocks(document[:end])
+        assert ("".join(block.source for block in finished) + rest).strip() == document[:end].strip()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["1. one", "\n\n2", ". two\n"],
+        ["1. one", "\n\n1", "0. two\n"],
+        ["See\n#", "5 for more\n"],
+        ["- one\n*", "bold* text\n"],
+        ["> a\n-", "5 c\n"],
+        ["- a\n1.", "5 kg\n"],
+        ["a\n```", "x``` b\n"],
+        ["a\n***", "b c*** d\n"],
+        ["a\n<div", "x@y.z\n"],
+    ],
+)
+def test_a_line_that_is_not_whole_yet_ends_no_block(every_chunk_paints: None, pieces: list[str]) -> None:
+    assert seen(streamed(iter(pieces), 40)) == seen(printed("".join(pieces), 40))

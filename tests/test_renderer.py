@@ -1,0 +1,360 @@
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chatllm_cli.errors import ChatllmError, ProviderError
+from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.render.renderer import LONGEST_ERROR, Renderer, age
+from tests.terminal import COLUMNS, ROWS, FakeTerminal
+
+TITLE = "\x1b]0;owned\x07"  # what would rename the window
+SPELLED = "^[]0;owned^G"
+LOCALLY = datetime.fromisoformat("2026-01-02 03:04:05").astimezone()  # in whatever zone the test runs
+AT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.setenv("LINES", str(ROWS))
+
+
+@pytest.fixture
+def out() -> FakeTerminal:
+    return FakeTerminal()
+
+
+@pytest.fixture
+def err() -> FakeTerminal:
+    return FakeTerminal()
+
+
+@pytest.fixture
+def on_terminal(out: FakeTerminal, err: FakeTerminal) -> Renderer:
+    return Renderer(out, err)
+
+
+@pytest.fixture
+def pipe() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def err_pipe() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def on_pipe(pipe: io.StringIO, err_pipe: io.StringIO) -> Renderer:
+    return Renderer(pipe, err_pipe)
+
+
+ERRORS = [
+    (ChatllmError("it broke"), "chatllm: it broke"),
+    (ChatllmError("it broke", hint="mend it"), "chatllm: it broke\n  hint: mend it"),
+    (ChatllmError("two\n  lines\there", hint="and\nhere"), "chatllm: two lines here\n  hint: and here"),
+    (
+        ProviderError(f"said {TITLE}\x9b31m", hint=f"try {TITLE}\u202e"),
+        f"chatllm: said {SPELLED}\\x9b31m\n  hint: try {SPELLED}\\u{{202e}}",
+    ),
+    (ChatllmError("[bold]x[/] :smile:", hint="[red]"), "chatllm: [bold]x[/] :smile:\n  hint: [red]"),
+]
+
+
+@pytest.mark.parametrize(("error", "shown"), ERRORS)
+def test_an_error_is_a_clean_line_on_stderr_and_its_hint_another(
+    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO, error: ChatllmError, shown: str
+) -> None:
+    on_pipe.error(error)
+    assert (pipe.getvalue(), err_pipe.getvalue()) == ("", f"{shown}\n")
+
+
+@pytest.mark.parametrize(("error", "shown"), ERRORS)
+def test_an_error_reads_the_same_on_a_terminal(
+    on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal, error: ChatllmError, shown: str
+) -> None:
+    on_terminal.error(error)
+    assert (out.getvalue(), err.text, err.screen.title) == ("", shown, "")
+    assert err.getvalue().startswith("\x1b[1;31mchatllm: \x1b[0m")
+
+
+def test_a_long_error_is_cut_and_stays_one_line(
+    on_pipe: Renderer, err_pipe: io.StringIO, on_terminal: Renderer, err: FakeTerminal
+) -> None:
+    for renderer in (on_pipe, on_terminal):
+        renderer.error(ChatllmError("x" * 5000, hint="y" * 5000))
+    assert err_pipe.getvalue() == f"chatllm: {'x' * LONGEST_ERROR}\n  hint: {'y' * LONGEST_ERROR}\n"
+    assert err.getvalue().count("\n") == 2
+
+
+def test_a_notice_is_clean_and_on_stderr_only(
+    on_pipe: Renderer,
+    pipe: io.StringIO,
+    err_pipe: io.StringIO,
+    on_terminal: Renderer,
+    out: FakeTerminal,
+    err: FakeTerminal,
+) -> None:
+    on_pipe.notice(f"note {TITLE}")
+    on_terminal.notice(f"note {TITLE}")
+    assert (pipe.getvalue(), err_pipe.getvalue()) == ("", f"note {SPELLED}\n")
+    assert (out.getvalue(), err.text, err.screen.title) == ("", f"note {SPELLED}", "")
+
+
+def test_text_is_exact_on_a_pipe_and_clean_on_a_terminal(
+    on_pipe: Renderer, pipe: io.StringIO, on_terminal: Renderer, out: FakeTerminal
+) -> None:
+    for renderer in (on_pipe, on_terminal):
+        renderer.text(f"a\r\n{TITLE}")
+        renderer.text("b", end="")
+    assert pipe.getvalue() == f"a\r\n{TITLE}\nb"
+    assert out.getvalue() == f"a\n{SPELLED}\nb"
+
+
+ROWS_OF_A_TABLE = [("a", f"x{TITLE}", "1"), ("long one", "two\nlines\tand tabs", "22")]
+
+
+def test_a_table_on_a_pipe_is_tab_separated_and_exact_a_line_a_row(on_pipe: Renderer, pipe: io.StringIO) -> None:
+    on_pipe.rows(("name", "text", "count"), ROWS_OF_A_TABLE)
+    assert pipe.getvalue() == f"a\tx{TITLE}\t1\nlong one\ttwo lines and tabs\t22\n"
+
+
+def test_a_table_on_a_terminal_is_aligned_and_clean(on_terminal: Renderer, out: FakeTerminal) -> None:
+    on_terminal.rows(("name", "text", "count"), ROWS_OF_A_TABLE)
+    assert out.screen.title == ""
+    assert out.text == (
+        "name      text                count\n"
+        f"a         x{SPELLED}       1\n"
+        "long one  two lines and tabs  22"
+    )  # fmt: skip
+
+
+def test_a_table_wider_than_the_terminal_keeps_a_row_a_line(
+    on_pipe: Renderer, pipe: io.StringIO, on_terminal: Renderer, out: FakeTerminal
+) -> None:
+    rows = [("a", "wide 日本 " * 30), ("b", "short")]
+    for renderer in (on_pipe, on_terminal):
+        renderer.rows(("name", "text"), rows)
+    assert pipe.getvalue() == f"a\t{('wide 日本 ' * 30).strip()}\nb\tshort\n"
+    header, first, second = out.text.splitlines()
+    assert (header, second) == ("name  text", "b     short")
+    assert first.startswith("a     wide 日本 wide")
+    assert first.endswith("…")
+
+
+def test_an_empty_table_is_a_header_on_a_terminal_and_nothing_on_a_pipe(
+    on_pipe: Renderer, pipe: io.StringIO, on_terminal: Renderer, out: FakeTerminal
+) -> None:
+    for renderer in (on_pipe, on_terminal):
+        renderer.rows(("name", "text"), [])
+    assert (pipe.getvalue(), out.text) == ("", "name  text")
+
+
+def conversations(at: datetime) -> Sequence[Conversation]:
+    return (
+        Conversation("abcdefgh", "Short", at, "openai/gpt", messages=(Message("u1", Role.USER, "hi", at),)),
+        Conversation("zyxwvuts", f"Two\nlines {TITLE}", at, f"hub/{TITLE}"),
+    )
+
+
+def test_conversations_on_a_pipe_are_tab_separated_and_exact(on_pipe: Renderer, pipe: io.StringIO) -> None:
+    on_pipe.conversations(conversations(AT))
+    assert pipe.getvalue() == (
+        "@1\tabcdefgh\t2026-01-02T03:04:05+00:00\tShort\t1\topenai/gpt\n"
+        f"@2\tzyxwvuts\t2026-01-02T03:04:05+00:00\tTwo lines {TITLE}\t0\thub/{TITLE}\n"
+    )
+
+
+def test_conversations_on_a_terminal_are_aligned_and_clean(on_terminal: Renderer, out: FakeTerminal) -> None:
+    on_terminal.conversations(conversations(datetime.now(UTC) - timedelta(days=3, minutes=1)))
+    assert out.screen.title == ""
+    assert out.text == (
+        "    id    last used  title                   messages  model\n"
+        "@1  abcd  3 d ago    Short                   1         openai/gpt\n"
+        f"@2  zyxw  3 d ago    Two lines {SPELLED}  0         hub/{SPELLED}"
+    )
+
+
+CONVERSATION = Conversation(
+    "c1",
+    f"A title {TITLE}",
+    LOCALLY,
+    "openai/gpt",
+    f"Be kind. {TITLE}",
+    (
+        Message("u1", Role.USER, f"*hello* {TITLE}", LOCALLY),
+        Message("a1", Role.ASSISTANT, "another branch", LOCALLY, "u1", model="openai/gpt"),
+        Message("a2", Role.ASSISTANT, f"# Hi\n\n*you* {TITLE}\n", LOCALLY, "u1", model=f"hub/{TITLE}", cached=True),
+        Message("u2", Role.USER, "more", LOCALLY, "a2"),
+        Message(
+            "a3", Role.ASSISTANT, "cut", LOCALLY, "u2", Status.ERROR, "openai/gpt", error=f"it\nbroke {TITLE}"
+        ),
+    ),
+    "a3",
+)  # fmt: skip
+
+
+def test_a_conversation_on_a_pipe_is_the_exact_thread(
+    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO
+) -> None:
+    on_pipe.conversation(CONVERSATION)
+    assert err_pipe.getvalue() == ""
+    assert (
+        pipe.getvalue()
+        == f"""\
+## system
+
+Be kind. {TITLE}
+
+## you · 2026-01-02 03:04
+
+*hello* {TITLE}
+
+## hub/{TITLE} · 2026-01-02 03:04 · cached
+
+# Hi
+
+*you* {TITLE}
+
+
+## you · 2026-01-02 03:04
+
+more
+
+## openai/gpt · 2026-01-02 03:04 · error · it
+broke {TITLE}
+
+cut
+
+"""
+    )
+
+
+def test_a_conversation_on_a_terminal_is_clean_and_its_answers_are_rendered(
+    on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal
+) -> None:
+    on_terminal.conversation(CONVERSATION)
+    assert (err.getvalue(), out.screen.title) == ("", "")
+    assert (
+        out.text
+        == f"""\
+system
+Be kind. {SPELLED}
+
+you  2026-01-02 03:04
+*hello* {SPELLED}
+
+hub/{SPELLED}  2026-01-02 03:04 · cached
+{"Hi".center(COLUMNS).rstrip()}
+
+you {SPELLED}
+
+you  2026-01-02 03:04
+more
+
+openai/gpt  2026-01-02 03:04 · error · it broke {SPELLED}
+cut"""
+    )
+
+
+def test_a_conversation_on_a_plain_terminal_is_clean_and_not_rendered(out: FakeTerminal, err: FakeTerminal) -> None:
+    answer = replace(CONVERSATION.messages[2], parent=None)
+    Renderer(out, err, plain=True).conversation(Conversation("c1", "A title", AT, messages=(answer,), head="a2"))
+    assert out.screen.title == ""
+    assert out.text == f"hub/{SPELLED}  2026-01-02 03:04 · cached\n# Hi\n\n*you* {SPELLED}"
+
+
+def test_lines_of_a_conversation_that_were_skipped_are_told_on_stderr(
+    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO
+) -> None:
+    on_pipe.conversation(Conversation("c1", "A title", AT, damaged_lines=2))
+    assert (pipe.getvalue(), err_pipe.getvalue()) == (
+        "",
+        "damaged lines in this conversation's file, skipped: 2\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "told"),
+    [
+        (Status.COMPLETE, "whole", ""),
+        (Status.COMPLETE, " \n", "the answer is empty\n"),
+        (Status.INTERRUPTED, "cut", "the answer was interrupted\n"),
+        (Status.TRUNCATED, "cut", "the answer is cut off: it reached the limit on its length\n"),
+        (Status.FILTERED, "", "the answer is cut off: the provider's content filter stopped it\n"),
+        (Status.ERROR, "cut", "the answer is cut off: the request failed\n"),
+        (Status.UNKNOWN_END, "cut", "the answer may be cut off: the provider did not say that it was done\n"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_told_on_stderr(
+    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO, status: Status, content: str, told: str
+) -> None:
+    on_pipe.ending(Message("a1", Role.ASSISTANT, content, AT, status=status))
+    assert (pipe.getvalue(), err_pipe.getvalue()) == ("", told)
+
+
+def test_a_cached_answer_and_a_stand_in_are_told_on_stderr(
+    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO
+) -> None:
+    on_pipe.cached(datetime.now(UTC) - timedelta(hours=2, minutes=1))
+    on_pipe.stand_in("local/smol")
+    assert pipe.getvalue() == ""
+    assert err_pipe.getvalue() == (
+        "cached 2 h ago (--no-cache asks again)\n"
+        "no key and no base_url: local/smol answers, the small model that comes along\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [
+        (timedelta(seconds=-5), "just now"),
+        (timedelta(), "just now"),
+        (timedelta(seconds=59.9), "just now"),
+        (timedelta(minutes=1), "1 min ago"),
+        (timedelta(minutes=59, seconds=59), "59 min ago"),
+        (timedelta(hours=1), "1 h ago"),
+        (timedelta(hours=23, minutes=59), "23 h ago"),
+        (timedelta(days=1), "1 d ago"),
+        (timedelta(days=400), "400 d ago"),
+    ],
+)
+def test_an_age_is_told_in_the_largest_unit_that_fits(passed: timedelta, shown: str) -> None:
+    assert age(AT, AT + passed) == shown
+
+
+@pytest.mark.parametrize("what", ["waiting", f"waiting for\nhub/{TITLE}", "long " * 100, "長い" * 100])
+def test_waiting_is_shown_on_one_line_and_leaves_no_trace(
+    on_terminal: Renderer, err: FakeTerminal, what: str
+) -> None:
+    on_terminal.notice("before")
+    on_terminal.waiting(what)
+    assert len(err.text.splitlines()) == 2
+    assert err.text.splitlines()[1].startswith(what[:11])
+    on_terminal.waited()
+    on_terminal.notice("after")
+    assert (err.text, err.screen.title) == ("before\nafter", "")
+
+
+def test_waiting_is_shown_clean(on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal) -> None:
+    on_terminal.waiting(f"waiting for\nhub/{TITLE}")
+    assert (out.getvalue(), err.text, err.screen.title) == ("", f"waiting for hub/{SPELLED}…", "")
+
+
+def test_waiting_is_not_shown_on_a_pipe(on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO) -> None:
+    on_pipe.waiting("waiting")
+    on_pipe.waited()
+    assert (pipe.getvalue(), err_pipe.getvalue()) == ("", "")
+
+
+def test_waiting_is_not_shown_on_a_terminal_that_cannot_take_it_away(
+    out: FakeTerminal, err: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    renderer = Renderer(out, err)
+    renderer.waiting("waiting")
+    renderer.waited()
+    assert (out.getvalue(), err.getvalue()) == ("", "")

@@ -1,0 +1,180 @@
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
+from tests.terminal import COLUMNS, ROWS, FakeTerminal
+
+PIECES = ["**a\r", "\n\nb\x1b", "]0;owned\x07** \ud83d", "\ude00 \U0001f3f4\U000e0067", "\u202e"]
+EXACT = "".join(PIECES)
+CLEAN = "**a\n\nb^[]0;owned^G** \U0001f600 \U0001f3f4\\u{e0067}\\u{202e}"
+TERMINALS = ["plain", "dumb", "markdown"]
+
+
+@pytest.fixture(autouse=True)
+def size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.setenv("LINES", str(ROWS))
+
+
+@pytest.fixture
+def both() -> FakeTerminal:
+    """The one terminal that stdout and stderr end up on, as they do for most people."""
+    return FakeTerminal()
+
+
+@pytest.fixture(params=TERMINALS)
+def view(request: pytest.FixtureRequest, both: FakeTerminal, monkeypatch: pytest.MonkeyPatch) -> TurnView:
+    """A view of each kind that terminals have."""
+    if request.param == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+    return open_turn_view(Renderer(both, both, plain=request.param == "plain"), "hub/model")
+
+
+@pytest.mark.parametrize(
+    ("stdout", "plain", "term", "kind"),
+    [
+        (io.StringIO(), False, "xterm-256color", PipeView),
+        (io.StringIO(), True, "dumb", PipeView),
+        (FakeTerminal(), False, "xterm-256color", MarkdownView),
+        (FakeTerminal(), True, "xterm-256color", PlainView),
+        (FakeTerminal(), False, "dumb", PlainView),
+        (FakeTerminal(), False, "unknown", PlainView),
+    ],
+)
+def test_the_view_fits_where_stdout_goes(
+    monkeypatch: pytest.MonkeyPatch, stdout: io.StringIO, plain: bool, term: str, kind: type[TurnView]
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    assert type(open_turn_view(Renderer(stdout, FakeTerminal(), plain=plain), "hub/model")) is kind
+
+
+def test_a_pipe_gets_each_piece_at_once_and_exactly_as_it_came() -> None:
+    pipe, err = io.StringIO(), FakeTerminal()
+    view = open_turn_view(Renderer(pipe, err), "hub/model")
+    for count, piece in enumerate(PIECES, start=1):
+        view.on_chunk(piece)
+        assert pipe.getvalue() == "".join(PIECES[:count])
+    view.close()
+    assert (pipe.getvalue(), err.getvalue()) == (EXACT, "")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_plain_terminal_gets_the_clean_text(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    if not plain:
+        monkeypatch.setenv("TERM", "dumb")
+    out, err = FakeTerminal(), io.StringIO()
+    view = open_turn_view(Renderer(out, err, plain=plain), "hub/model")
+    for piece in PIECES:
+        view.on_chunk(piece)
+    view.close()
+    assert (out.getvalue(), out.screen.title, err.getvalue()) == (f"{CLEAN}\n", "", "")
+
+
+def test_a_terminal_gets_the_clean_text_rendered() -> None:
+    out, err = FakeTerminal(), io.StringIO()
+    view = open_turn_view(Renderer(out, err), "hub/model")
+    for piece in ["# T\x1b", "]0;owned\x07\n\n**bo", "ld** [x](http:", "//y)\u202e\n"]:
+        view.on_chunk(piece)
+    view.close()
+    assert (out.text, out.screen.title, err.getvalue()) == (
+        f"{'T^[]0;owned^G'.center(COLUMNS).rstrip()}\n\nbold x (http://y)\\u{{202e}}",
+        "",
+        "",
+    )
+
+
+def test_a_plain_terminal_shows_each_piece_at_once(both: FakeTerminal) -> None:
+    view = open_turn_view(Renderer(both, io.StringIO(), plain=True), "hub/model")
+    for piece, shown in (("one", "one"), (" two\n", "one two\n"), ("\ud83d", "one two\n"), ("x", "one two\n\ufffdx")):
+        view.on_chunk(piece)
+        assert both.getvalue() == shown
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_waiting_ends_with_the_first_piece(both: FakeTerminal, plain: bool) -> None:
+    view = open_turn_view(Renderer(both, both, plain=plain), "hub/model")
+    assert both.text == "waiting for hub/model…"
+    view.on_chunk("hello")
+    assert both.text == "hello"
+    view.on_chunk(" there")
+    view.close()
+    assert both.text == "hello there"
+
+
+@pytest.mark.parametrize("pieces", [[], ["\r"], ["hello"], ["hello\n"], ["hello", "\n\n"], ["x" * 80], ["a\n\n- b"]])
+def test_the_cursor_is_on_a_line_of_its_own_after_the_turn(
+    view: TurnView, both: FakeTerminal, pieces: list[str]
+) -> None:
+    for piece in pieces:
+        view.on_chunk(piece)
+    view.close()
+    cursor, lines = both.screen.cursor, both.text.splitlines()
+    assert (cursor.x, cursor.y >= len(lines)) == (0, True)
+    assert "waiting" not in both.text
+
+
+def test_what_was_held_back_is_shown_at_the_end(view: TurnView, both: FakeTerminal) -> None:
+    view.on_chunk("hi\ud83d")
+    view.close()
+    assert both.text == "hi\ufffd"
+
+
+def test_a_cached_answer_is_told_before_it_is_shown(view: TurnView, both: FakeTerminal) -> None:
+    view.on_cached(datetime.now(UTC) - timedelta(hours=5, minutes=1))
+    view.on_chunk("hello")
+    view.close()
+    assert not view.history_failed
+    assert both.text == "cached 5 h ago (--no-cache asks again)\nhello"
+
+
+def test_a_cached_answer_is_told_on_stderr_when_stdout_is_a_pipe() -> None:
+    pipe, err = io.StringIO(), io.StringIO()
+    view = open_turn_view(Renderer(pipe, err), "hub/model")
+    view.on_cached(datetime.now(UTC) - timedelta(hours=5, minutes=1))
+    view.on_chunk("hello")
+    view.close()
+    assert (pipe.getvalue(), err.getvalue()) == ("hello", "cached 5 h ago (--no-cache asks again)\n")
+
+
+def test_a_history_that_fails_before_the_answer_is_told_once(view: TurnView, both: FakeTerminal) -> None:
+    view.on_history_error(HistoryError("the disk is full", hint="make room"))
+    view.on_history_error(HistoryError("the disk is full", hint="make room"))
+    view.on_chunk("hello")
+    view.close()
+    assert both.text == "chatllm: the disk is full\n  hint: make room\nhello"
+    assert view.history_failed
+
+
+def test_a_history_that_fails_is_told_once_on_stderr_when_stdout_is_a_pipe() -> None:
+    pipe, err = io.StringIO(), io.StringIO()
+    view = open_turn_view(Renderer(pipe, err), "hub/model")
+    view.on_chunk("hel")
+    view.on_history_error(HistoryError("the disk is full"))
+    view.on_chunk("lo")
+    view.on_history_error(HistoryError("the disk is full"))
+    view.close()
+    assert (pipe.getvalue(), err.getvalue(), view.history_failed) == ("hello", "chatllm: the disk is full\n", True)
+
+
+TEXT = "- one\n- two\n- three"
+
+
+@pytest.mark.parametrize(
+    ("plain", "screen"),
+    [
+        (False, "chatllm: the disk is full\n  hint: make room\n\n • one\n • two\n • three"),
+        (True, "- one\n- two\n- three\nchatllm: the disk is full\n  hint: make room"),
+    ],
+)
+def test_a_history_that_fails_in_mid_answer_is_told_without_getting_in_its_way(
+    both: FakeTerminal, plain: bool, screen: str
+) -> None:
+    view = open_turn_view(Renderer(both, both, plain=plain), "hub/model")
+    view.on_chunk(TEXT)
+    view.on_history_error(HistoryError("the disk is full", hint="make room"))
+    view.close()
+    assert both.text == screen
