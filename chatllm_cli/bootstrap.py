@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from chatllm_cli.config import Places, Settings
-from chatllm_cli.models import ChatRequest, Chunk, Endpoint
+from chatllm_cli.models import ChatRequest, Chunk, Conversation, Endpoint
 
 if TYPE_CHECKING:
     from chatllm_cli.services.cache import ResponseCache
     from chatllm_cli.services.chat import ChatService
-    from chatllm_cli.services.history import HistoryService
+    from chatllm_cli.services.history import HistoryService, OpenConversation
     from chatllm_cli.services.providers import Providers
 
 
@@ -77,6 +77,17 @@ class Services:
         from chatllm_cli.services.chat import ChatService
 
         return ChatService(_LateModel(self), self.settings.timeouts, self.cache if cached else None)
+
+    async def open_conversation(
+        self, prompt: str, endpoint: Endpoint, *, system_prompt: str | None, last: Conversation | None
+    ) -> "OpenConversation":
+        """Take up `last`, or begin a conversation with `prompt`, and keep it if the settings say so."""
+        keep = self.settings.history.enabled
+        if last:
+            return await self.history.resume(last, system_prompt=system_prompt, keep=keep)
+        if system_prompt is None:
+            system_prompt = self.settings.system_prompt
+        return self.history.start(prompt, model=endpoint.address, system_prompt=system_prompt, keep=keep)
 
     async def aclose(self) -> None:
         """Close whatever was opened."""

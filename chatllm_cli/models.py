@@ -67,6 +67,12 @@ class Conversation:
         """When the last message came."""
         return self.messages[-1].at if self.messages else self.created_at
 
+    @property
+    def last_model(self) -> str:
+        """The model that gave the last answer, else the one that the conversation began with."""
+        answered = (message.model for message in reversed(self.thread()) if message.model and message.content)
+        return next(answered, self.model)
+
     def thread(self) -> tuple[Message, ...]:
         """Return the messages from the first one down to the head, other branches left out."""
         by_id = {message.id: message for message in self.messages}

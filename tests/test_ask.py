@@ -243,3 +243,10 @@ def test_a_history_that_cannot_be_written_does_not_cost_the_answer(
     assert (result.exit_code, result.stdout) == (8, "hello there")
     assert result.stderr.splitlines()[0].startswith("chatllm: the conversation could not be saved to ")
     assert len(result.stderr.splitlines()) == 2
+
+
+def test_going_on_asks_the_model_that_answered_last(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-m", "says-one", "first")
+    run("ask", "-c", "-m", "says-two", "second")
+    run("ask", "-c", "-m", "fault-500", "third")
+    assert run("ask", "-c", "fourth").stdout == "two"

@@ -16,7 +16,7 @@ from chatllm_cli.cli.options import (
     Temperature,
     load_with_options,
 )
-from chatllm_cli.cli.running import run
+from chatllm_cli.cli.running import choose, run
 from chatllm_cli.errors import ExitCode, UsageError
 from chatllm_cli.models import ChatOptions, Message, Status
 from chatllm_cli.render.renderer import Renderer
@@ -47,34 +47,21 @@ def ask(
     renderer = Renderer(sys.stdout, sys.stderr, plain=settings.output.plain)
 
     async def work(services: Services) -> ExitCode:
-        return await _ask(services, renderer, prompt, model or "", system, resume=continue_)
+        return await _ask(services, renderer, prompt, model, system, resume=continue_)
 
     raise typer.Exit(run(work, settings))
 
 
 async def _ask(
-    services: Services, renderer: Renderer, prompt: str, model: str, system: str | None, *, resume: bool
+    services: Services, renderer: Renderer, prompt: str, model: str | None, system: str | None, *, resume: bool
 ) -> ExitCode:
-    settings, history, providers = services.settings, services.history, services.providers
-    last = await history.load("@1") if resume else None
-    address = model or (last.model if last else "")
-    endpoint = providers.endpoint(address)
-    if providers.stands_in(endpoint, address):
-        renderer.stand_in(endpoint.address)
-    keep = settings.history.enabled
-    if last:
-        log = await history.resume(last, system_prompt=system, keep=keep)
-    else:
-        log = history.start(
-            prompt,
-            model=endpoint.address,
-            system_prompt=settings.system_prompt if system is None else system,
-            keep=keep,
-        )
+    settings = services.settings
+    endpoint, last = await choose(services, renderer, model, resume=resume)
+    log = await services.open_conversation(prompt, endpoint, system_prompt=system, last=last)
     options = ChatOptions(settings.temperature, settings.max_tokens)
     view = open_turn_view(renderer, endpoint.address)
     try:
-        reply = await services.build_chat(cached=keep).send(log, prompt, endpoint, options, view)
+        reply = await services.build_chat(cached=settings.history.enabled).send(log, prompt, endpoint, options, view)
     finally:
         view.close()
     renderer.ending(reply)

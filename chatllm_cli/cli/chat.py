@@ -13,7 +13,7 @@ from chatllm_cli.cli.options import (
     Temperature,
     load_with_options,
 )
-from chatllm_cli.cli.running import run
+from chatllm_cli.cli.running import choose, run
 from chatllm_cli.errors import UsageError
 from chatllm_cli.render.renderer import Renderer
 
@@ -36,11 +36,7 @@ def chat(
     async def work(services: Services) -> None:
         from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
 
-        conversation = await services.history.load("@1") if continue_ else None
-        address = model or (conversation.model if conversation else "")
-        endpoint = services.providers.endpoint(address)
-        if services.providers.stands_in(endpoint, address):
-            renderer.stand_in(endpoint.address)
-        await Session(services, renderer, endpoint, system_prompt=system, conversation=conversation).run()
+        endpoint, last = await choose(services, renderer, model, resume=continue_)
+        await Session(services, renderer, endpoint, system_prompt=system, last=last).run()
 
     run(work, settings)

@@ -9,6 +9,8 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.config import Settings, find_places
+from chatllm_cli.models import Conversation, Endpoint
+from chatllm_cli.render.renderer import Renderer
 
 Result = TypeVar("Result")
 
@@ -21,6 +23,18 @@ def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Re
     INT, TERM and HUP cancel it, so that it can save what it has; the exit code then is 128 and the signal.
     """
     return asyncio.run(_run(work, Services(settings, find_places())))
+
+
+async def choose(
+    services: Services, renderer: Renderer, model: str | None, *, resume: bool
+) -> tuple[Endpoint, Conversation | None]:
+    """Return who answers, and the conversation to go on with if that is asked for; say if nobody chose."""
+    last = await services.history.load("@1") if resume else None
+    address = model or (last.last_model if last else "")
+    endpoint = services.providers.endpoint(address)
+    if services.providers.stands_in(endpoint, address):
+        renderer.stand_in(endpoint.address)
+    return endpoint, last
 
 
 async def _run(work: Callable[[Services], Awaitable[Result]], services: Services) -> Result:

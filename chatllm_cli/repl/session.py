@@ -31,20 +31,17 @@ class Session:
         endpoint: Endpoint,
         *,
         system_prompt: str | None = None,
-        conversation: Conversation | None = None,
+        last: Conversation | None = None,
     ) -> None:
         self.renderer = renderer
         self._services = services
         self._endpoint = endpoint
         self._system_prompt = system_prompt
-        self._conversation = conversation
-        self._chat = services.build_chat(cached=services.settings.cache.mode == "always" and self._keeps)
+        self._last = last
+        settings = services.settings
+        self._chat = services.build_chat(cached=settings.cache.mode == "always" and settings.history.enabled)
         self._log: OpenConversation | None = None
         self._is_over = False
-
-    @property
-    def _keeps(self) -> bool:
-        return self._services.settings.history.enabled
 
     async def run(self) -> None:
         """Read and answer until /exit or Ctrl-D."""
@@ -95,16 +92,9 @@ class Session:
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""
         if self._log is None:
-            history, settings = self._services.history, self._services.settings
-            if self._conversation:
-                self._log = await history.resume(
-                    self._conversation, system_prompt=self._system_prompt, keep=self._keeps
-                )
-            else:
-                system_prompt = settings.system_prompt if self._system_prompt is None else self._system_prompt
-                self._log = history.start(
-                    prompt, model=self._endpoint.address, system_prompt=system_prompt, keep=self._keeps
-                )
+            self._log = await self._services.open_conversation(
+                prompt, self._endpoint, system_prompt=self._system_prompt, last=self._last
+            )
         return self._log
 
     def _import_langchain_meanwhile(self) -> None:

@@ -4,10 +4,18 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from chatllm_cli.repl.session import Session
+from chatllm_cli.render.renderer import Renderer
+
+
+class Loop(Protocol):
+    """What a command needs of the session that it is typed in."""
+
+    renderer: Renderer
+
+    def leave(self) -> None:
+        """End after this line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +24,17 @@ class SlashCommand:
 
     name: str
     help: str
-    handler: "Callable[[Session], Awaitable[None]]"
+    handler: Callable[[Loop], Awaitable[None]]
 
 
-async def _show_help(session: "Session") -> None:
+async def _show_help(loop: Loop) -> None:
     width = max(len(command.name) for command in COMMANDS.values())
     lines = [f"/{command.name:<{width}}  {command.help}" for command in COMMANDS.values()]
-    session.renderer.text("\n".join([*lines, *KEYS]))
+    loop.renderer.text("\n".join([*lines, *KEYS]))
 
 
-async def _leave(session: "Session") -> None:
-    session.leave()
+async def _leave(loop: Loop) -> None:
+    loop.leave()
 
 
 COMMANDS: Mapping[str, SlashCommand] = {
