@@ -9,13 +9,15 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import diskcache
 from diskcache.core import MODE_RAW
@@ -27,8 +29,17 @@ from chatllm_cli.private_files import make_private_folder, open_private
 KEY_VERSION = 1  # change it when the key or the entry changes its meaning: old entries are then never found
 LONGEST_WAIT = 1.0  # seconds for another process's lock
 DIGEST_SIZE = 32
-# What a damaged, locked or foreign cache raises; the last but one come of entries of another shape.
-FAULTS = (sqlite3.Error, OSError, diskcache.Timeout, ValueError, TypeError, KeyError, zlib.error)
+# SQLite's codes for a database that is sound but cannot be used now: locked, a full or failing disk, no rights.
+PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
+PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the plain one in their lowest byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,8 @@ class ResponseCache:
         self._folder = folder
         self._settings = settings
         self._cache: Any = None
+        # One thread for all: SQLite's connections belong to the thread that opened them, which has to close them.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache")
 
     def wants(self, request: ChatRequest) -> bool:
         """Tell whether the settings let this request be answered from the cache: sampling has to differ."""
@@ -56,10 +69,11 @@ class ResponseCache:
         """Return the completion that an identical request brought back, if it is still there and whole."""
         if not self.wants(request):
             return None
-        data = await asyncio.to_thread(self._safely, lambda cache: cache.get(request_key(request)))
-        with suppress(*FAULTS):
+        data = await self._in_thread(lambda cache: cache.get(request_key(request)))
+        try:
             return _unpack(data)
-        return None
+        except Exception:  # noqa: BLE001  (an entry of another shape, however strange, is a miss)
+            return None
 
     async def put(self, request: ChatRequest, completion: Completion) -> None:
         """Keep a complete answer; the caller sees to it that it is one."""
@@ -67,23 +81,28 @@ class ResponseCache:
             return
         age = timedelta(days=self._settings.ttl_days).total_seconds()
         data = _pack(completion, datetime.now(UTC))
-        await asyncio.to_thread(self._safely, lambda cache: cache.set(request_key(request), data, expire=age))
+        await self._in_thread(lambda cache: cache.set(request_key(request), data, expire=age))
 
     async def aclose(self) -> None:
         """Close the file."""
         if self._cache is not None:
-            await asyncio.to_thread(self._cache.close)
-            self._cache = None
+            await self._in_thread(lambda cache: cache.close())
+        self._cache = None
+        self._thread.shutdown()
+
+    async def _in_thread(self, work: Callable[[Any], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._safely, work)
 
     def _safely(self, work: Callable[[Any], Any]) -> Any:
-        with suppress(*FAULTS):
-            try:
-                return work(self._opened())
-            except sqlite3.OperationalError:  # a lock or a full disk: the file itself is sound
+        """Do `work` on the cache; None if that fails, after one more try with a new cache if this one is damaged."""
+        try:
+            return work(self._opened())
+        except Exception as error:  # noqa: BLE001  (damage shows as anything: SQLite, diskcache, memory)
+            if is_passing(error):
                 return None
-            except sqlite3.DatabaseError:
-                self._move_aside()
-                return work(self._opened())
+        with suppress(Exception):
+            self._move_aside()
+            return work(self._opened())
         return None
 
     def _opened(self) -> Any:
@@ -94,20 +113,38 @@ class ResponseCache:
     def _move_aside(self) -> None:
         """Put a damaged cache out of the way, where its owner may still look at it."""
         self._cache = None
-        aside = f"{self._folder.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        self._folder.rename(self._folder.with_name(aside))
+        self._folder.rename(self._folder.with_name(f"{self._folder.name}.corrupt-{time.time_ns()}"))
 
     def _open(self) -> Any:
         make_private_folder(self._folder)
-        os.close(open_private(self._folder / "cache.db", os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
+        path = self._folder / "cache.db"
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
+        _wait_for_lock(path)
         return diskcache.Cache(
             str(self._folder),
             timeout=LONGEST_WAIT,
             disk=SafeDisk,
-            disk_min_file_size=SafeDisk.NEVER_A_FILE,
             size_limit=self._settings.size_mb * 2**20,
             cull_limit=10,
         )
+
+
+class ForeignRowError(ValueError):
+    """A row that is not ours: it is not read, and says nothing of the other rows."""
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether the cache may well be sound, and only cannot be used now."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE in PASSING
+    return isinstance(error, OSError | diskcache.Timeout | ForeignRowError)
+
+
+def _wait_for_lock(path: Path) -> None:
+    """Raise if another process holds the database for longer than we wait: diskcache would try for a minute."""
+    with closing(sqlite3.connect(path, timeout=LONGEST_WAIT, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
 
 
 class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
@@ -115,8 +152,6 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
 
     A row is only ever data: none is unpickled, and none names a file to be read or removed.
     """
-
-    NEVER_A_FILE: ClassVar[int] = 2**30
 
     def put(self, key: object) -> tuple[str, bool]:
         """Take text for a key, nothing else."""
@@ -127,7 +162,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     def get(self, key: object, raw: object) -> str:
         """Return a key that `put` made."""
         if not raw or not isinstance(key, str):
-            raise ValueError("a cache row with a foreign key")
+            raise ForeignRowError("a foreign key")
         return key
 
     def store(self, value: object, read: object, key: object = None) -> tuple[int, int, None, sqlite3.Binary]:
@@ -139,7 +174,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     def fetch(self, mode: object, filename: object, value: object, read: object) -> bytes:
         """Return a value that `store` made."""
         if mode != MODE_RAW or filename is not None or read or not isinstance(value, bytes):
-            raise ValueError("a cache row with a foreign value")
+            raise ForeignRowError("a foreign value")
         return value
 
     def remove(self, file_path: object) -> None:

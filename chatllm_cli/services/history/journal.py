@@ -20,8 +20,8 @@ from chatllm_cli.private_files import make_private_folder, open_private, sync_fo
 async def append(path: Path, lines: bytes, *, durable: bool) -> None:
     """Add whole `lines` to the file at `path`, made if need be; `durable` returns once they are on the disk.
 
-    Cancelling waits for the write to end, so that the caller never leaves a file half written by a thread
-    that goes on behind its back. Raises OSError.
+    Cancelling waits for the write to end, so that no thread goes on with it behind the caller's back;
+    cancelling again does not. Raises OSError.
     """
     await _to_its_end(wrap(_append)(path, lines, durable=durable))
 
@@ -40,10 +40,12 @@ async def newest_first(folder: Path) -> list[Path]:
 async def _to_its_end(work: Awaitable[None]) -> None:
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(task)
+        await asyncio.wait([task])  # which does not cancel the task when it is cancelled itself
     except asyncio.CancelledError:
-        await task
+        await asyncio.wait([task])
+        task.exception()  # a cancellation outweighs it
         raise
+    task.result()
 
 
 def _append(path: Path, lines: bytes, *, durable: bool) -> None:
@@ -53,11 +55,11 @@ def _append(path: Path, lines: bytes, *, durable: bool) -> None:
         # A crash may have torn the last line. It is ended, never cut off: a reader skips it, and the next
         # record does not get glued to it.
         seal = b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+        if durable and not size:
+            sync_folder(path.parent)  # the name first: if that fails there is nothing yet, and the next try does it
         write_all(descriptor, seal + lines)
         if durable:
             os.fsync(descriptor)
-            if not size:
-                sync_folder(path.parent)
 
 
 @contextmanager
@@ -89,4 +91,6 @@ def _newest_first(folder: Path) -> list[Path]:
             dated.append((path.stat().st_mtime_ns, path))
         except FileNotFoundError:  # removed since it was listed
             continue
+        except OSError:  # whoever reads it will meet the fault, and tell
+            dated.append((0, path))
     return [path for _, path in sorted(dated, reverse=True)]

@@ -200,7 +200,7 @@ def _text_or_none(value: object) -> str | None:
 
 def _time(value: object) -> datetime:
     moment = datetime.fromisoformat(_text(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 TITLE_LENGTH = 60

@@ -1,0 +1,322 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.models import Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.services.history import records
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+HOSTILE = "line\nfeed\r\u2028\u2029\x85\x0b\x1c NUL \0 half \ud83d of 😀 é \x1b[2J \u202e"
+
+PROMPT = Message("m1", Role.USER, "Hi", NOON)
+REPLY = Message("m2", Role.ASSISTANT, "Hello", NOON, parent="m1", model="openai/gpt")
+HEADER = Conversation("c1", "Greeting", NOON, model="openai/gpt", system_prompt="Be kind.")
+
+
+def journal_of(conversation: Conversation) -> bytes:
+    return records.encode(
+        records.conversation_record(conversation), *map(records.message_record, conversation.messages)
+    )
+
+
+def line(**fields: object) -> bytes:
+    return json.dumps({"v": 1, **fields}).encode() + b"\n"
+
+
+def contents(data: bytes) -> list[tuple[str, Status]]:
+    return [(message.content, message.status) for message in records.decode(data, "c1").messages]
+
+
+def with_pairs_joined(text: str) -> str:
+    """Two halves of a surrogate pair side by side are one character to JSON, and to everyone else."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+texts = st.text(st.characters() | st.sampled_from(sorted(set(HOSTILE)))).map(with_pairs_joined)
+moments = st.datetimes(timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
+usages = st.builds(TokenUsage, st.integers(0), st.integers(0))
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> Conversation:
+    messages: list[Message] = []
+    for message_id in draw(st.lists(texts, unique=True, max_size=6)):
+        message = Message(
+            message_id,
+            draw(st.sampled_from(Role)),
+            draw(texts),
+            draw(moments),
+            parent=draw(st.none() | st.sampled_from([earlier.id for earlier in messages])) if messages else None,
+            status=draw(st.sampled_from(Status)),
+            model=draw(st.none() | texts),
+            usage=draw(st.none() | usages),
+            finish_reason=draw(st.none() | texts),
+            cached=draw(st.booleans()),
+            error=draw(st.none() | texts),
+        )
+        messages.append(message)
+    return Conversation(
+        draw(texts),
+        draw(texts.filter(bool)),
+        draw(moments),
+        model=draw(texts),
+        system_prompt=draw(texts),
+        messages=tuple(messages),
+        head=messages[-1].id if messages else None,
+    )
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(conversations())
+def test_every_conversation_comes_back_as_it_was(conversation: Conversation) -> None:
+    data = journal_of(conversation)
+    assert data.count(b"\n") == 1 + len(conversation.messages)
+    assert records.decode(data, conversation.id) == conversation
+
+
+def test_hostile_text_comes_back_as_it_was() -> None:
+    message = replace(PROMPT, content=HOSTILE)
+    conversation = replace(HEADER, title=HOSTILE, system_prompt=HOSTILE, messages=(message,), head="m1")
+    assert records.decode(journal_of(conversation), "c1") == conversation
+
+
+def test_records_are_lines_of_json_that_others_can_read() -> None:
+    reply = replace(
+        REPLY, content="Grüße 😀\u2028", usage=TokenUsage(3, 5), finish_reason="stop", cached=True, error="none"
+    )
+    data = journal_of(replace(HEADER, messages=(PROMPT, reply)))
+    header, prompt, answer = data.decode().removesuffix("\n").split("\n")
+    assert header == (
+        '{"v":1,"type":"conversation","id":"c1","at":"2026-07-01T12:00:00.000Z","title":"Greeting",'
+        '"model":"openai/gpt","system_prompt":"Be kind."}'
+    )
+    assert prompt == (
+        '{"v":1,"type":"message","id":"m1","at":"2026-07-01T12:00:00.000Z","parent":null,"role":"user",'
+        '"content":"Hi","status":"complete"}'
+    )
+    assert answer == (
+        '{"v":1,"type":"message","id":"m2","at":"2026-07-01T12:00:00.000Z","parent":"m1","role":"assistant",'
+        '"content":"Grüße 😀\u2028","status":"complete","model":"openai/gpt",'
+        '"usage":{"input_tokens":3,"output_tokens":5},"finish_reason":"stop","cached":true,"error":"none"}'
+    )
+
+
+def test_half_a_surrogate_pair_is_still_utf_8_on_the_disk() -> None:
+    data = records.encode(records.message_record(replace(PROMPT, content="\ud83d é")))
+    assert json.loads(data.decode("utf-8"))["content"] == "\ud83d é"
+
+
+def test_times_are_utc_to_the_millisecond() -> None:
+    local = datetime(2026, 7, 1, 1, 2, 3, 4567, tzinfo=timezone(timedelta(hours=2)))
+    assert records.format_time(local) == "2026-06-30T23:02:03.004Z"
+
+
+@pytest.mark.parametrize("written", ["2026-07-01T12:00:00.000Z", "2026-07-01T14:00:00+02:00", "2026-07-01T12:00:00"])
+def test_times_that_others_wrote_are_understood(written: str) -> None:
+    record = {**records.message_record(PROMPT), "at": written}
+    assert records.decode(records.encode(record), "c1").messages == (PROMPT,)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\n\t\n"])
+def test_a_file_without_records_is_an_empty_conversation(data: bytes) -> None:
+    assert records.decode(data, "c1") == Conversation("c1", "", datetime.fromtimestamp(0, UTC))
+
+
+def test_a_torn_tail_costs_its_own_record_only() -> None:
+    data = journal_of(replace(HEADER, messages=(PROMPT, REPLY)))
+    whole = data.rindex(b"\n", 0, -1) + 1
+    for end in range(whole + 1, len(data) - 1):
+        conversation = records.decode(data[:end], "c1")
+        assert conversation == replace(HEADER, messages=(PROMPT,), head="m1", damaged_lines=1)
+    assert records.decode(data[:-1], "c1") == replace(HEADER, messages=(PROMPT, REPLY), head="m2")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\0\0\0\0",
+        b"not json",
+        b"\xff\xfe",
+        b'{"v":1,"type":"message","content":"caf\xe9"}',
+        b"[" * 100_000,
+        b'{"v":' + b"9" * 5_000 + b',"type":"message"}',
+        b"null",
+        b"7",
+        b"[]",
+        b'"v"',
+        b"{}",
+        b'{"v":1}',
+        b'{"type":"message"}',
+        b'{"v":null,"type":"message"}',
+        b'{"v":"one","type":"message"}',
+        b'{"v":NaN,"type":"message"}',
+        b'{"v":Infinity,"type":"message"}',
+        b'{"v":1,"type":["message"]}',
+        b'{"v":1,"type":"message","id":"m9"}',
+        line(**{**records.message_record(PROMPT), "id": 9}),
+        line(**{**records.message_record(PROMPT), "content": None}),
+        line(**{**records.message_record(PROMPT), "role": "robot"}),
+        line(**{**records.message_record(PROMPT), "status": "fine"}),
+        line(**{**records.message_record(PROMPT), "at": "noon"}),
+        line(**{**records.message_record(PROMPT), "at": 7}),
+        line(**{**records.message_record(PROMPT), "parent": 7}),
+        line(**{**records.message_record(PROMPT), "usage": "much"}),
+        line(**{**records.message_record(PROMPT), "usage": {"input_tokens": 1}}),
+        line(**{**records.message_record(PROMPT), "usage": {"input_tokens": 1e999, "output_tokens": 1}}),
+        line(type="conversation", id="c1", title="No time"),
+        line(type="partial", id="m9", text=["no", "text"]),
+        line(type="system_prompt", system_prompt=None),
+    ],
+    ids=range(32),
+)
+def test_a_damaged_line_is_skipped_and_counted(damaged: bytes) -> None:
+    header, prompt, reply = journal_of(replace(HEADER, messages=(PROMPT, REPLY))).splitlines(keepends=True)
+    conversation = records.decode(header + prompt + damaged.strip() + b"\n" + reply, "c1")
+    assert conversation == replace(HEADER, messages=(PROMPT, REPLY), head="m2", damaged_lines=1)
+
+
+@pytest.mark.parametrize("torn_at", [None, 1, 40])
+def test_glued_lines_cost_themselves_only(torn_at: int | None) -> None:
+    header, prompt, reply = journal_of(replace(HEADER, messages=(PROMPT, REPLY))).splitlines(keepends=True)
+    conversation = records.decode(header + reply.strip()[:torn_at] + reply + prompt, "c1")
+    assert conversation == replace(HEADER, messages=(PROMPT,), head="m1", damaged_lines=1)
+
+
+def test_damage_in_one_place_costs_two_messages_at_most() -> None:
+    messages = tuple(replace(PROMPT, id=f"id{number:04}", content=f"text {number}") for number in range(8))
+    data = journal_of(replace(HEADER, messages=messages))
+    cases = 0
+    for start in range(len(data)):
+        for length in (1, 17, 40):
+            cut = records.decode(data[:start] + data[start + length :], "c1")
+            zeroed = records.decode((data[:start] + b"\0" * length + data[start + length :]), "c1")
+            assert len(set(messages) - set(cut.messages)) <= 2
+            assert len(set(messages) - set(zeroed.messages)) <= 2
+            assert zeroed.damaged_lines in {1, 2}
+            cases += 2
+    assert cases > 5_000
+
+
+def test_records_of_a_type_that_is_not_known_are_ignored() -> None:
+    data = journal_of(replace(HEADER, messages=(PROMPT,))) + line(type="rating", id="m1", stars=5)
+    assert records.decode(data, "c1") == replace(HEADER, messages=(PROMPT,), head="m1")
+
+
+def test_fields_that_are_not_known_are_ignored() -> None:
+    data = records.encode({**records.message_record(PROMPT), "mood": "good"})
+    assert records.decode(data, "c1").messages == (PROMPT,)
+
+
+@pytest.mark.parametrize("kind", ["conversation", "message", "of the future"])
+def test_a_newer_format_is_refused_by_name_and_version(kind: str) -> None:
+    data = journal_of(replace(HEADER, messages=(PROMPT,))) + json.dumps({"v": 2, "type": kind}).encode()
+    with pytest.raises(HistoryError) as raised:
+        records.decode(data, "c1")
+    assert (raised.value.message, raised.value.hint) == (
+        "conversation c1 was written by a newer version of chatllm (format 2)",
+        "update chatllm to read it",
+    )
+
+
+def test_partials_without_their_message_are_an_interrupted_reply() -> None:
+    data = journal_of(replace(HEADER, messages=(PROMPT,)))
+    data += records.encode(*(records.partial_record(REPLY, text) for text in ("Hel", "", "lo\u2028", "!")))
+    interrupted = replace(REPLY, content="Hello\u2028!", status=Status.INTERRUPTED)
+    assert records.decode(data, "c1") == replace(HEADER, messages=(PROMPT, interrupted), head="m2")
+
+
+def test_a_message_supersedes_its_partials_whichever_comes_first() -> None:
+    partial = records.encode(records.partial_record(REPLY, "Hel"))
+    final = records.encode(records.message_record(REPLY))
+    for order in (partial + final, final + partial, partial + final + partial):
+        conversation = records.decode(journal_of(replace(HEADER, messages=(PROMPT,))) + order, "c1")
+        assert conversation == replace(HEADER, messages=(PROMPT, REPLY), head="m2")
+
+
+def test_partials_of_two_replies_do_not_mix() -> None:
+    other = replace(REPLY, id="m3")
+    data = records.encode(
+        *(records.partial_record(reply, text) for reply, text in ((REPLY, "a"), (other, "b"), (REPLY, "c")))
+    )
+    assert contents(data) == [("ac", Status.INTERRUPTED), ("b", Status.INTERRUPTED)]
+
+
+def test_a_message_that_is_written_twice_is_there_once() -> None:
+    conversation = replace(HEADER, messages=(PROMPT, REPLY), head="m2")
+    assert records.decode(journal_of(conversation) * 2, "c1") == conversation
+
+
+def test_a_lost_first_record_leaves_the_files_name_and_the_first_prompts_title() -> None:
+    system = Message("m0", Role.SYSTEM, "Be kind.", NOON)
+    data = b'{"v":1,"type":"conver\n' + records.encode(
+        *map(records.message_record, (system, replace(PROMPT, content="\n  What is\t new?\nTell me"), REPLY))
+    )
+    conversation = records.decode(data, "of-the-file")
+    assert (conversation.id, conversation.title, conversation.damaged_lines) == ("of-the-file", "What is new?", 1)
+    assert (conversation.created_at, conversation.updated_at) == (datetime.fromtimestamp(0, UTC), NOON)
+
+
+def test_a_copied_file_does_not_pose_as_the_one_it_was_copied_from() -> None:
+    assert records.decode(journal_of(HEADER), "copy").id == "copy"
+
+
+def test_the_last_system_prompt_holds() -> None:
+    prompts = [replace(HEADER, system_prompt=text) for text in ("Be brief.", "", "Be bold.")]
+    data = journal_of(HEADER) + records.encode(*(records.system_prompt_record(each, NOON) for each in prompts))
+    assert records.decode(data, "c1") == replace(HEADER, system_prompt="Be bold.")
+
+
+@pytest.mark.parametrize(
+    ("parents", "head", "thread"),
+    [
+        ({"a": None, "b": "a", "c": "b"}, "c", "abc"),
+        ({"a": None, "b": "a", "c": "a"}, "c", "ac"),
+        ({"a": None, "b": "a", "c": "a"}, "b", "ab"),
+        ({"a": "gone", "b": "a"}, "b", "ab"),
+        ({"a": None}, "gone", ""),
+        ({"a": None}, None, ""),
+    ],
+)
+def test_the_thread_runs_from_the_first_message_to_the_head(
+    parents: dict[str, str | None], head: str | None, thread: str
+) -> None:
+    messages = tuple(replace(PROMPT, id=name, parent=parent) for name, parent in parents.items())
+    conversation = replace(HEADER, messages=messages, head=head)
+    assert "".join(message.id for message in conversation.thread()) == thread
+
+
+@pytest.mark.parametrize("parents", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "c", "b": "a", "c": "b", "d": "c"}])
+def test_a_cycle_of_parents_ends(parents: dict[str, str]) -> None:
+    data = records.encode(
+        *(records.message_record(replace(PROMPT, id=name, parent=parent)) for name, parent in parents.items())
+    )
+    thread = records.decode(data, "c1").thread()
+    assert len(thread) == len(parents)
+    assert thread[-1].id == list(parents)[-1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title"),
+    [
+        ("", ""),
+        (" \n\t\n", ""),
+        ("Hi", "Hi"),
+        ("\n\n  first \t line  \nsecond", "first line"),
+        ("one\u2028two", "one"),
+        ("one\r\ntwo", "one"),
+        ("日本語", "日本語"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 59 + "…"),
+        ("x" * 58 + " yz", "x" * 58 + "…"),
+        ("x" * 58 + " y\nz", "x" * 58 + " y"),
+    ],
+)
+def test_a_title_is_the_first_line_that_says_something(prompt: str, title: str) -> None:
+    assert records.title_of(prompt) == title
