@@ -276,6 +276,7 @@ def test_a_model_file_of_ones_own_is_the_embedded_model(tmp_path: Path) -> None:
     assert known.endpoint("my-model.q4") == known.endpoint("local/my-model.q4") == endpoint
     with pytest.raises(UsageError, match=r"^there is no embedded model 'smollm2'$"):
         known.endpoint("local/smollm2")
+    assert not known.stands_in(known.endpoint())
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ class Providers:
         return self.local(model) if provider == LOCAL else self._remote(provider, model)
 
     def stands_in(self, endpoint: Endpoint, address: str = "") -> bool:
-        """Tell whether the embedded model answers only because no provider is set up."""
-        return endpoint.provider == LOCAL and not address.strip() and not self._settings.model.strip()
+        """Tell whether the embedded model answers only because nobody chose one."""
+        chosen = address.strip() or self._settings.model.strip() or self._settings.local.model_path
+        return endpoint.is_embedded and not chosen
 
     def local(self, name: str = "") -> Endpoint:
         """Return the embedded model's endpoint. Raises `ConfigError` if there is none."""
