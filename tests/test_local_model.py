@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,22 @@ async def test_it_answers_as_a_provider_and_only_to_its_own_key() -> None:
     with pytest.raises(AuthenticationError):
         [chunk async for chunk in llm.stream(stranger)]
     await llm.aclose()
+
+
+@pytest.mark.embedded
+async def test_a_start_that_was_given_up_is_not_done_twice() -> None:
+    model = LocalModel(LocalSettings(context_size=256))
+    impatient = asyncio.ensure_future(model.start())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    first, second = await asyncio.gather(model.start(), model.start())
+    assert first == second
+    assert impatient.cancelled()
+
+
+async def test_a_start_that_failed_is_tried_again(tmp_path: Path) -> None:
+    model = LocalModel(LocalSettings(model_path=str(tmp_path / "late.gguf")))
+    for content in (b"GGUF one", b"GGUF two"):
+        (tmp_path / "late.gguf").write_bytes(content)
+        with pytest.raises(ConfigError):
+            await model.start()

@@ -75,17 +75,16 @@ class LocalModel:
 
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
-        self._server: Any = None
+        self._loading: asyncio.Future[Any] | None = None
         # The port is open to every user of the machine, the model is not.
         self._api_key = secrets.token_urlsafe(24)
-        self._starting = asyncio.Lock()
 
     async def start(self) -> tuple[str, str]:
         """Return the running server's base URL and key. Raises `ConfigError` if it cannot run."""
-        async with self._starting:
-            if self._server is None:
-                self._server = await asyncio.to_thread(self._load)
-        return f"{self._server.listening_address}/v1", self._api_key
+        if self._loading is None or (self._loading.done() and self._loading.exception()):
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
+        server = await asyncio.shield(self._loading)  # whoever stops waiting finds it loaded the next time
+        return f"{server.listening_address}/v1", self._api_key
 
     def _load(self) -> Any:
         weights = find_weights(self._settings)
