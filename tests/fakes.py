@@ -8,6 +8,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
 
 ENDPOINT = Endpoint("fake", "model", "http://127.0.0.1:9/v1")
+Step = Chunk | Exception | asyncio.Event | float
 DONE = Chunk(finish_reason="stop", usage=TokenUsage(7, 3))
 
 
@@ -17,14 +18,14 @@ class FakeLLM:
     def __init__(self) -> None:
         self.requests: list[ChatRequest] = []
         self.closed = 0
-        self._scripts: list[Sequence[Chunk | Exception | float]] = []
+        self._scripts: list[Sequence[Step]] = []
 
     def reply(self, *texts: str, end: Chunk | None = DONE) -> None:
         """Answer the next request with `texts`, a chunk each."""
         self._scripts.append([*(Chunk(text) for text in texts), *([end] if end else [])])
 
-    def play(self, *script: Chunk | Exception | float) -> None:
-        """Answer the next request with chunks, raise exceptions, and wait so many seconds."""
+    def play(self, *script: Step) -> None:
+        """Answer the next request with chunks, raise exceptions, and wait for events or so many seconds."""
         self._scripts.append(script)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
@@ -35,6 +36,8 @@ class FakeLLM:
                     raise step
                 if isinstance(step, Chunk):
                     yield step
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 else:
                     await asyncio.sleep(step)
         finally:

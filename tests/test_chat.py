@@ -11,7 +11,7 @@ from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Conversation, Me
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat import ChatService, context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
-from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener
+from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step
 
 Said = list[tuple[Role, str, Status]]
 
@@ -35,6 +35,12 @@ class Desk:
         """What another process would read now."""
         conversation = await self.history.load(self.log.conversation.id)
         return [(message.role, message.content, message.status) for message in conversation.thread()]
+
+    async def wait_for_reply(self, content: str) -> None:
+        """Wait until another process would read `content` of a reply that has not ended."""
+        async with asyncio.timeout(10):
+            while not self.llm.requests or (await self.stored())[-1] != (Role.ASSISTANT, content, Status.INTERRUPTED):
+                await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -73,13 +79,13 @@ async def test_the_prompt_is_on_the_disk_before_the_request(desk: Desk) -> None:
 async def test_what_streams_is_on_the_disk_at_once_and_then_every_second(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatllm_cli.services.chat.SECONDS_BETWEEN_MARKS", 0.1)
-    desk.llm.play(Chunk("a"), 0.05, Chunk("b"), 30.0)
+    monkeypatch.setattr("chatllm_cli.services.chat.SECONDS_BETWEEN_MARKS", 0.01)
+    more = asyncio.Event()
+    desk.llm.play(Chunk("a"), more, Chunk("b"), 30.0)
     turn = asyncio.ensure_future(desk.send("prompt"))
-    await asyncio.sleep(0.04)
-    assert (await desk.stored())[-1] == (Role.ASSISTANT, "a", Status.INTERRUPTED)
-    await asyncio.sleep(0.2)
-    assert (await desk.stored())[-1] == (Role.ASSISTANT, "ab", Status.INTERRUPTED)
+    await desk.wait_for_reply("a")
+    more.set()
+    await desk.wait_for_reply("ab")
     turn.cancel()
     await asyncio.wait([turn])
 
@@ -132,10 +138,10 @@ async def test_silence_is_given_up_after_the_first_token_limit(places: Places) -
 
 async def test_a_stall_is_given_up_after_the_idle_limit_and_empty_chunks_do_not_count(places: Places) -> None:
     desk = Desk(places, timeouts=TimeoutSettings(first_token=5, idle=0.1))
-    empty: list[Chunk | float] = [Chunk(), 0.03]
-    desk.llm.play(Chunk("some"), *empty * 50)
+    empty: list[Step] = [Chunk(), 0.03]
+    desk.llm.play(Chunk("some"), *empty * 1000)
     with pytest.raises(IncompleteAnswerError):
-        await asyncio.wait_for(desk.send("prompt"), 1)
+        await asyncio.wait_for(desk.send("prompt"), 10)
     assert (await desk.stored())[-1] == (Role.ASSISTANT, "some", Status.ERROR)
 
 
@@ -180,7 +186,7 @@ async def test_a_complete_answer_is_given_again_from_the_cache(places: Places) -
     assert [at.date() for at in desk.listener.cached] == [datetime.now(UTC).date()]
 
 
-UNFIT: dict[str, Sequence[Chunk | Exception | float]] = {
+UNFIT: dict[str, Sequence[Step]] = {
     "nothing": [DONE],
     "white space": [Chunk(" \n"), DONE],
     "no end": [Chunk("text")],
@@ -191,9 +197,7 @@ UNFIT: dict[str, Sequence[Chunk | Exception | float]] = {
 
 
 @pytest.mark.parametrize("script", UNFIT.values(), ids=UNFIT.keys())
-async def test_an_answer_that_is_not_whole_is_never_cached(
-    places: Places, script: Sequence[Chunk | Exception | float]
-) -> None:
+async def test_an_answer_that_is_not_whole_is_never_cached(places: Places, script: Sequence[Step]) -> None:
     cache = ResponseCache(places.responses, CacheSettings(mode="always"))
     desk = Desk(places, cache=cache)
     for _ in range(2):
