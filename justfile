@@ -23,4 +23,4 @@ test *arguments:
 
 # Write config.example.toml anew after a change to the settings
 example:
-    uv run python -c "from chatllm_cli.config import example_config; print(example_config(), end='')" > config.example.toml
+    uv run python -c "from chatllm_cli.settings_text import example_config; print(example_config(), end='')" > config.example.toml

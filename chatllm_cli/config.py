@@ -61,7 +61,7 @@ class Places:
 def find_places() -> Places:
     """Return the folders: all under `CHATLLM_HOME` if that is set, else the platform's own."""
     if home := os.environ.get(HOME_VARIABLE):
-        root = Path(home).expanduser().absolute()
+        root = expand_user(home, HOME_VARIABLE)
         return Places(root / "config.toml", root / "data", root / "cache", root / "state")
     dirs = platformdirs.PlatformDirs("chatllm", appauthor=False)
     return Places(
@@ -77,7 +77,8 @@ def _check_base_url(value: str) -> str:
         host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in {"http", "https"} or not host or any(map(str.isspace, value)):
+    is_clean = value.isprintable() and " " not in value and not parts.query and not parts.fragment
+    if parts.scheme not in {"http", "https"} or not host or not is_clean:
         raise ValueError("expected an address such as https://host/v1")
     if "@" in parts.netloc:
         raise ValueError("expected an address without a user name or password in it")
@@ -90,8 +91,16 @@ def _check_provider_name(name: str) -> str:
     return name
 
 
+def _check_key(key: SecretStr) -> SecretStr:
+    value = key.get_secret_value().strip()  # files and secret stores add a newline
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("expected a key of printable ASCII characters")
+    return SecretStr(value)
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
 class _Section(BaseModel):
@@ -114,10 +123,10 @@ class LocalSettings(_Section):
 
     model_path: str = ""
     """A GGUF file to run instead of the model that comes along."""
-    context_size: Annotated[int, Field(ge=256)] = 8192
+    context_size: Annotated[int, Field(ge=256, le=2**30)] = 8192
     """Tokens that the prompt, the history and the answer may take together."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """Processor threads; 0 takes as many as there are cores."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Processor threads; 0 takes half of the processors."""
 
 
 class CacheSettings(_Section):
@@ -125,9 +134,9 @@ class CacheSettings(_Section):
 
     mode: Literal["auto", "always", "never"] = "auto"
     """When `ask` uses it: auto (at temperature 0 only), always or never."""
-    ttl_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    ttl_days: Annotated[float, Field(gt=0, le=36500)] = 30.0
     """Days after which an answer is forgotten."""
-    size_mb: Annotated[int, Field(ge=1)] = 256
+    size_mb: Annotated[int, Field(ge=1, le=2**20)] = 256
     """Megabytes on disk above which the oldest answers are forgotten."""
 
 
@@ -157,7 +166,7 @@ class ProviderSettings(_Section):
 
     base_url: BaseUrl = ""
     """Its address, up to and including /v1."""
-    api_key: SecretStr = SecretStr("")
+    api_key: ApiKey = SecretStr("")
     """Its key; empty for a server that asks for none."""
 
 
@@ -178,7 +187,7 @@ class Settings(BaseSettings):
     """The model, as provider/model; empty takes OpenAI's if there is a key for it, else the embedded one."""
     base_url: BaseUrl = ""
     """The default provider's address, for any OpenAI-compatible server, up to and including /v1."""
-    api_key: SecretStr = SecretStr("")
+    api_key: ApiKey = SecretStr("")
     """The default provider's key; better kept in the environment, as CHATLLM_API_KEY."""
     system_prompt: str = ""
     """The standing instruction that every new conversation begins with."""
@@ -225,15 +234,32 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
         raise _explain(error, flags or {}) from None
 
 
+def expand_user(path: str, setting: str) -> Path:
+    """Return `path` made absolute, its ~ replaced. Raises `ConfigError` if there is no such user."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"{setting}: there is no home folder for {path.partition('/')[0]}") from None
+
+
+def known_secrets() -> list[str]:
+    """Return every key in force, so that it can be kept out of what is shown; none if the settings are at fault."""
+    try:
+        values = flatten(load_settings().model_dump()).values()
+    except ConfigError:
+        return []
+    return [secret for value in values if isinstance(value, SecretStr) and (secret := value.get_secret_value())]
+
+
 def setting_origins() -> dict[str, str]:
     """Return where each value that is not a default came from, by dotted key."""
     config_file = find_places().config_file
-    origins = dict.fromkeys(_flatten(read_config_file(config_file)), str(config_file))
+    origins = dict.fromkeys(flatten(read_config_file(config_file)), str(config_file))
     for name, key in FOREIGN_VARIABLES.items():
         if key in _foreign_variables():
             origins[key] = f"environment variable {name}"
     variables = {_key_of(name): name for name in _own_variables() if os.environ[name]}
-    for key in _flatten(EnvSettingsSource(Settings)()):
+    for key in flatten(EnvSettingsSource(Settings)()):
         variable = variables.get(key) or variables.get(key.partition(".")[0])  # a section may be given whole, as JSON
         origins[key] = f"environment variable {variable}"
     return origins
@@ -253,7 +279,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    if others_can_read and any(key.endswith("api_key") for key in _flatten(values)):
+    if others_can_read and any(key.endswith("api_key") for key in flatten(values)):
         raise ConfigError(f"{path} holds a key and others can read it", hint=f"chmod 600 {path}")
     return values
 
@@ -274,9 +300,9 @@ def _refuse_unusable_variables() -> None:
     """Refuse what pydantic-settings would pass over in silence, or complain of in its own words."""
     for name in _own_variables():
         key = _key_of(name)
-        if not (key in _flatten_fields(Settings) or key in Settings.model_fields or key.startswith("providers.")):
+        if not (key in all_fields(Settings) or key in Settings.model_fields or key.startswith("providers.")):
             raise ConfigError(f"environment variable {name} is not a setting", hint=_nearest(key, as_variable=True))
-        if os.environ[name] and (key == "providers" or _section_of(Settings.model_fields.get(key))):
+        if os.environ[name] and (key == "providers" or section_of(Settings.model_fields.get(key))):
             _check_is_json_object(name)
 
 
@@ -289,11 +315,12 @@ def _check_is_json_object(variable: str) -> None:
         raise ConfigError(f"environment variable {variable}: expected a section, as JSON")
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
@@ -329,55 +356,24 @@ def _expectation(pydantic_message: str) -> str:
 
 
 def _nearest(key: str, *, as_variable: bool = False) -> str:
-    if not (near := get_close_matches(key, _flatten_fields(Settings), n=1)):
-        return "`chatllm config show` lists every setting"
+    if not (near := get_close_matches(key, [*all_fields(Settings), *Settings.model_fields], n=1)):
+        return f"the settings and sections are {', '.join(Settings.model_fields)}"
     name = f"{ENV_PREFIX}{near[0].upper().replace('.', '__')}" if as_variable else near[0]
     return f"did you mean {name}?"
 
 
-def _flatten_fields(section: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+def all_fields(section: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    """Return the settings of a section and of those in it, by dotted key."""
     fields: dict[str, FieldInfo] = {}
     for name, info in section.model_fields.items():
-        if nested := _section_of(info):
-            fields |= _flatten_fields(nested, f"{prefix}{name}.")
+        if nested := section_of(info):
+            fields |= all_fields(nested, f"{prefix}{name}.")
         else:
             fields[f"{prefix}{name}"] = info
     return fields
 
 
-def _section_of(info: FieldInfo | None) -> type[BaseModel] | None:
+def section_of(info: FieldInfo | None) -> type[BaseModel] | None:
+    """Return the section that a field holds, if it holds one."""
     kind = info and info.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-
-
-def shown_settings(settings: Settings) -> dict[str, str]:
-    """Return every value as it would stand in the config file, by dotted key, with secrets masked."""
-    return {key: _as_toml(value) for key, value in _flatten(settings.model_dump()).items()}
-
-
-def _as_toml(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        value = "********" if value.get_secret_value() else ""
-    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def example_config() -> str:
-    """Return a config file that lists every setting, commented out, with its default and what it is for."""
-    blocks = ["# Remove the # before a setting to change it. Flags and CHATLLM_… variables outweigh this file.\n"]
-    blocks += [_example_line(name, info) for name, info in Settings.model_fields.items() if _is_plain(info)]
-    for name, info in Settings.model_fields.items():
-        if section := _section_of(info):
-            blocks.append(f"\n# {section.__doc__}\n[{name}]\n")
-            blocks += [_example_line(key, field) for key, field in section.model_fields.items()]
-    blocks.append(f"\n# {ProviderSettings.__doc__}\n# Its models are addressed as NAME/model.\n#[providers.NAME]\n")
-    blocks += [_example_line(key, field) for key, field in ProviderSettings.model_fields.items()]
-    return "".join(blocks)
-
-
-def _is_plain(info: FieldInfo) -> bool:
-    return _section_of(info) is None and info is not Settings.model_fields["providers"]
-
-
-def _example_line(key: str, info: FieldInfo) -> str:
-    value = info.default if info.default is not None else (info.examples or [""])[0]
-    return f"# {info.description}\n#{key} = {_as_toml(value)}\n"

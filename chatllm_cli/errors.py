@@ -13,8 +13,8 @@
     ├── IncompleteAnswerError        6   some text came, then it broke off
     └── HistoryError                 8   the history cannot be read or written
 
-A class stands here only if someone catches it apart, or its exit code differs. The cache has
-none: a broken cache is a miss.
+A class stands here if it is a kind of its own to whoever catches it or looks for its exit code. The cache
+has none: a broken cache is a miss.
 """
 
 from enum import IntEnum

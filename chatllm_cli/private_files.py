@@ -44,10 +44,10 @@ def replace_private_file(path: Path, data: bytes) -> None:
 
     A symbolic link is followed, and what is no file (a device, a pipe) is written to, not replaced.
     """
-    path = path.resolve()
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
+    path = path.resolve()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by contract
     try:
         try:

@@ -54,7 +54,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help(run: Run, monkeypatch: 
 @pytest.mark.parametrize(
     ("command", "usage"),
     [
-        ("ask", "chatllm ask [OPTIONS] [[PROMPT]…]..."),
+        ("ask", "chatllm ask [OPTIONS] [PROMPT]..."),
         ("chat", "chatllm chat [OPTIONS]"),
         ("history", "chatllm history [OPTIONS] COMMAND [ARGS]..."),
         ("history list", "chatllm history list [OPTIONS]"),
@@ -203,7 +203,7 @@ def test_a_signal_ends_it_and_what_came_is_kept(run: Run, provider: FakeOpenAI, 
         begun = chatllm.stdout.read(6)
         chatllm.send_signal(signal)
         rest, stderr = chatllm.communicate(timeout=PATIENCE)
-    assert (chatllm.returncode, begun, stderr) == (-signal, b"word0 ", b"")
+    assert (chatllm.returncode, begun, stderr) == (-signal, b"word0 ", b"stopped; what came is kept\n")
     assert last_reply(run) == ("interrupted", (begun + rest).decode())
 
 

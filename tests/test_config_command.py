@@ -2,7 +2,8 @@ import stat
 
 import pytest
 
-from chatllm_cli.config import Places, example_config
+from chatllm_cli.config import Places
+from chatllm_cli.settings_text import example_config
 from tests.conftest import Run
 
 DEFAULTS = """\

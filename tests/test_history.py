@@ -136,7 +136,7 @@ async def test_what_is_not_to_be_kept_of_a_stored_conversation_is_not_written(
     assert await history.load("@1") == conversation
 
 
-async def test_what_could_not_be_written_goes_with_the_next_message(history: HistoryService, folder: Path) -> None:
+async def test_what_could_not_be_written_goes_with_the_next_record(history: HistoryService, folder: Path) -> None:
     opened = history.start("Hi", model="", system_prompt="Be kind.")
     folder.write_text("in the way")
     month = opened.conversation.created_at.strftime("%Y/%m")
@@ -147,16 +147,18 @@ async def test_what_could_not_be_written_goes_with_the_next_message(history: His
         f"the conversation could not be saved to {folder}/{month}/{opened.conversation.id}.jsonl: File exists",
         "make room or check the folder; --no-history goes without",
     )
-    await opened.mark(REPLY, "Hel")
-    assert opened.conversation.messages == (PROMPT,)
+    with pytest.raises(HistoryError):
+        await opened.mark(REPLY, "Hel")
+    assert (opened.conversation.messages, opened.is_kept) == ((PROMPT,), False)
     folder.unlink()
-    await opened.mark(REPLY, "lo")
-    assert not folder.exists()
+    await opened.mark(REPLY, "Hel")
+    assert opened.is_kept
     await opened.add(REPLY)
     assert journal_in(folder) == [
         ("conversation", "Hi"),
         ("system_prompt", "Be brief."),
         ("message", "Hi"),
+        ("partial", "Hel"),
         ("message", "Hello"),
     ]
     assert await history.load("@1") == to_the_millisecond(opened.conversation)

@@ -276,6 +276,7 @@ def streamed(pieces: Iterator[str], width: int) -> FakeTerminal:
 @pytest.fixture
 def every_chunk_paints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markdown_stream, "FRAMES_PER_SECOND", EVERY_CHUNK)
+    monkeypatch.setattr(markdown_stream, "PAUSE_PER_COST", 0)
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ def work(model: str, key: str | None = "of-work") -> Endpoint:
     return Endpoint("work", model, "http://work/v1", key, max_tokens_field="max_tokens")
 
 
+NO_DEFAULT = "'{}' needs the default provider's address"
+
+
 @pytest.mark.parametrize(
     ("settings", "address", "endpoint"),
     [
@@ -56,7 +59,6 @@ def work(model: str, key: str | None = "of-work") -> Endpoint:
         (OPENAI, "gpt-5", openai("gpt-5")),
         (OPENAI, " openai/gpt-5\n", openai("gpt-5")),
         (OPENAI, "ft:gpt-5:acme/7", openai("ft:gpt-5:acme/7")),
-        (OPENAI, "default/gpt-5", openai("default/gpt-5")),
         (OPENAI | {"model": "gpt-5"}, "", openai("gpt-5")),
         (OPENAI | {"model": "gpt-5"}, "gpt-6", openai("gpt-6")),
         (OPENAI_ELSEWHERE, "", openai("gpt-4o-mini", None, "http://proxy/v1")),
@@ -110,15 +112,22 @@ NO_KEY = "set OPENAI_API_KEY, or use the embedded model with -m local/"
             WORK,
             "meta/llama",
             UsageError,
-            "there is no model 'meta/llama' without a provider that could have it",
+            "there is no provider 'meta'",
             "write provider/model; the providers are local, openai, work",
         ),
         (
             NOTHING,
             "default/llama",
-            UsageError,
-            "there is no model 'default/llama' without a provider that could have it",
-            "write provider/model; the providers are local, openai",
+            ConfigError,
+            "'default/llama' needs the default provider's address",
+            "set CHATLLM_BASE_URL",
+        ),
+        (
+            OPENAI,
+            "default/gpt-5",
+            ConfigError,
+            "'default/gpt-5' needs the default provider's address",
+            "set CHATLLM_BASE_URL",
         ),
         (
             {"model": "llama"},
@@ -294,3 +303,11 @@ def test_a_model_file_that_cannot_be_used_is_told(tmp_path: Path, content: bytes
     with pytest.raises(ConfigError) as caught:
         providers({"local": {"model_path": str(path)}}).endpoint()
     assert caught.value.message == message.format(path=path)
+
+
+@pytest.mark.parametrize("address", ["default/llama", "gone/llama"])
+def test_a_stored_conversation_goes_to_no_other_provider_than_its_own(address: str) -> None:
+    known = providers(OPENAI)
+    with pytest.raises(ConfigError, match=f"^the conversation was held with {address}, and there is no provider"):
+        known.resumed(address)
+    assert known.resumed("openai/gpt-5") == known.endpoint("openai/gpt-5")

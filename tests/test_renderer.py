@@ -197,11 +197,14 @@ CONVERSATION = Conversation(
 )  # fmt: skip
 
 
+BRANCHES = "messages on other branches, not shown: 1 (`history export --format json` has all)\n"
+
+
 def test_a_conversation_on_a_pipe_is_the_exact_thread(
     on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO
 ) -> None:
     on_pipe.conversation(CONVERSATION)
-    assert err_pipe.getvalue() == ""
+    assert err_pipe.getvalue() == BRANCHES
     assert (
         pipe.getvalue()
         == f"""\
@@ -237,7 +240,7 @@ def test_a_conversation_on_a_terminal_is_clean_and_its_answers_are_rendered(
     on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal
 ) -> None:
     on_terminal.conversation(CONVERSATION)
-    assert (err.getvalue(), out.screen.title) == ("", "")
+    assert (err.text.replace("\n", ""), out.screen.title) == (BRANCHES.strip(), "")
     assert (
         out.text
         == f"""\

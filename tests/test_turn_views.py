@@ -127,7 +127,6 @@ def test_a_cached_answer_is_told_before_it_is_shown(view: TurnView, both: FakeTe
     view.on_cached(datetime.now(UTC) - timedelta(hours=5, minutes=1))
     view.on_chunk("hello")
     view.close()
-    assert not view.history_failed
     assert both.text == "cached 5 h ago (--no-cache asks again)\nhello"
 
 
@@ -146,7 +145,6 @@ def test_a_history_that_fails_before_the_answer_is_told_once(view: TurnView, bot
     view.on_chunk("hello")
     view.close()
     assert both.text == "chatllm: the disk is full\n  hint: make room\nhello"
-    assert view.history_failed
 
 
 def test_a_history_that_fails_is_told_once_on_stderr_when_stdout_is_a_pipe() -> None:
@@ -157,7 +155,7 @@ def test_a_history_that_fails_is_told_once_on_stderr_when_stdout_is_a_pipe() -> 
     view.on_chunk("lo")
     view.on_history_error(HistoryError("the disk is full"))
     view.close()
-    assert (pipe.getvalue(), err.getvalue(), view.history_failed) == ("hello", "chatllm: the disk is full\n", True)
+    assert (pipe.getvalue(), err.getvalue()) == ("hello", "chatllm: the disk is full\n")
 
 
 TEXT = "- one\n- two\n- three"

@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import traceback
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,6 +15,7 @@ from typer.core import TyperGroup
 
 from chatllm_cli import __version__
 from chatllm_cli.cli import ask, chat, config, history, models
+from chatllm_cli.config import known_secrets
 from chatllm_cli.errors import ChatllmError, ExitCode
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
@@ -41,8 +44,18 @@ class ErrorBoundary(TyperGroup):
             if type(error).__module__.startswith("typer"):  # exits and usage errors, which Typer shows itself
                 raise
             if ctx.params.get("debug"):
-                traceback.print_exc()
+                _show_traceback()
             raise typer.Exit(_show(error)) from None
+
+
+def _show_traceback() -> None:
+    from chatllm_cli.render.clean import clean  # noqa: PLC0415
+
+    text = traceback.format_exc()
+    for secret in known_secrets():
+        text = text.replace(secret, "********")
+    with suppress(OSError):
+        sys.stderr.write(clean(text))
 
 
 def _show(error: Exception) -> int:
@@ -94,7 +107,9 @@ def chatllm(
 
 
 def main() -> NoReturn:
-    """Run the command line; the console script."""
+    """Run the command line."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries speak to developers there, of what a server sent
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell's >&-
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  (it lives as long as the process)

@@ -1,5 +1,6 @@
 """`chatllm ask`: one turn, for people and for scripts."""
 
+import asyncio
 import sys
 from typing import Annotated
 
@@ -27,7 +28,7 @@ INCOMPLETE = {Status.TRUNCATED, Status.FILTERED}
 
 def ask(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROMPT]…", help="The prompt; joined with stdin.")
+        list[str] | None, typer.Argument(metavar="PROMPT", help="The prompt; joined with stdin.")
     ] = None,
     model: Model = None,
     system: System = None,
@@ -62,17 +63,21 @@ async def _ask(
     view = open_turn_view(renderer, endpoint.address)
     try:
         reply = await services.build_chat(cached=settings.history.enabled).send(log, prompt, endpoint, options, view)
+    except asyncio.CancelledError:
+        view.close()
+        renderer.stopped(is_kept=log.is_kept)
+        raise
     finally:
         view.close()
     renderer.ending(reply)
-    return exit_code(reply, history_failed=view.history_failed)
+    return exit_code(reply, is_lost=settings.history.enabled and not log.is_kept)
 
 
-def exit_code(reply: Message, *, history_failed: bool) -> ExitCode:
+def exit_code(reply: Message, *, is_lost: bool) -> ExitCode:
     """Return what a turn that ended without an error is worth to a script."""
     if reply.status in INCOMPLETE:
         return ExitCode.INCOMPLETE
-    return ExitCode.HISTORY if history_failed else ExitCode.DONE
+    return ExitCode.HISTORY if is_lost else ExitCode.DONE
 
 
 def read_prompt(words: list[str]) -> str:

@@ -28,7 +28,7 @@ def chat(
     plain: Plain = False,
 ) -> None:
     """Talk with a model, turn after turn."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
     settings = load_with_options(temperature, max_tokens, no_history=no_history, plain=plain)
     renderer = Renderer(sys.stdout, sys.stderr, plain=settings.output.plain)

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from chatllm_cli.config import example_config, find_places, load_settings, setting_origins, shown_settings
+from chatllm_cli.config import find_places, load_settings, setting_origins
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.private_files import make_private_folder, replace_private_file
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.settings_text import example_config, shown_settings
 
 app = typer.Typer(help="See and prepare the settings.", no_args_is_help=True)
 

@@ -6,8 +6,23 @@ import typer
 
 from chatllm_cli.config import Settings, load_settings
 
-Model = Annotated[str | None, typer.Option("-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask.")]
-System = Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.")]
+
+def _check_is_text(value: str | None) -> str | None:
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is not UTF-8") from None
+    return value
+
+
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask.", callback=_check_is_text),
+]
+System = Annotated[
+    str | None,
+    typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=_check_is_text),
+]
 Continue = Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last conversation.")]
 Temperature = Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")]
 MaxTokens = Annotated[int | None, typer.Option(help="The longest answer, in tokens.")]

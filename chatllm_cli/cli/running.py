@@ -29,10 +29,12 @@ async def choose(
     services: Services, renderer: Renderer, model: str | None, *, resume: bool
 ) -> tuple[Endpoint, Conversation | None]:
     """Return who answers, and the conversation to go on with if that is asked for; say if nobody chose."""
-    last = await services.history.load("@1") if resume else None
-    address = model or (last.last_model if last else "")
-    endpoint = services.providers.endpoint(address)
-    if services.providers.stands_in(endpoint, address):
+    last = await services.history.last() if resume else None
+    providers = services.providers
+    if last and last.last_model and not model:
+        return providers.resumed(last.last_model), last
+    endpoint = providers.endpoint(model or "")
+    if providers.stands_in(endpoint, model or ""):
         renderer.stand_in(endpoint.address)
     return endpoint, last
 
@@ -46,7 +48,8 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+    for number in handled:
         loop.add_signal_handler(number, stop, number)
     try:
         return await task
@@ -55,6 +58,6 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
             raise typer.Exit(128 + received[0]) from None
         raise
     finally:
-        for number in SIGNALS:
+        for number in handled:
             loop.remove_signal_handler(number)
         await services.aclose()

@@ -8,6 +8,8 @@ Sources: CVE-2021-42574 (bidirectional controls), CVE-2024-52005 (caret notation
 
 import re
 
+from chatllm_cli.surrogates import ends_in_half, join_pairs
+
 _C0 = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f"  # all but tab and newline; CR is dropped apart
 _C1 = "\x80-\x9f"
 _BIDI = "\u202a-\u202e\u2066-\u2069"
@@ -57,7 +59,7 @@ class StreamCleaner:
 
     def feed(self, chunk: str) -> str:
         """Return what can be shown now."""
-        text = _join_surrogates(self._held + chunk)
+        text = join_pairs(self._held + chunk)
         cut = len(text) - _unfinished(text)
         self._held = text[cut:]
         return clean(text[:cut])
@@ -76,16 +78,4 @@ def _unfinished(text: str) -> int:
     """Return how many characters at the end may belong together with what comes next."""
     if flag := _FLAG_START.search(text[-_LONGEST_FLAG:]):
         return len(flag[0])
-    return int("\ud800" <= text[-1:] <= "\udbff")
-
-
-def _join_surrogates(text: str) -> str:
-    """Return `text` with each pair of surrogates made the one character it stands for."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") if _has_pair(text) else text
-
-
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-
-
-def _has_pair(text: str) -> bool:
-    return _PAIR.search(text) is not None
+    return int(ends_in_half(text))

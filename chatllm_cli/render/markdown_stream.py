@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Markdown
+from rich.segment import Segment
 from rich.text import Text
 
+from chatllm_cli.render.clean import clean
+
 FRAMES_PER_SECOND = 15
+PAUSE_PER_COST = 4
 LINES_LEFT_FREE = 2  # a live area as tall as the screen could not be erased
 ENDED_BY_A_BLANK_LINE = {"paragraph_open", "heading_open", "table_open", "hr"}
 # How rich spaces blocks: these bring their own blank line, a rule leaves one, all others get one between.
@@ -47,9 +51,20 @@ def _ends_in_blank_line(source: str) -> bool:
     return source.endswith("\n") and not source[:-1].rpartition("\n")[2].strip()
 
 
-def rendered(source: str) -> Markdown:
+def rendered(source: str) -> "CleanMarkdown":
     """Return markdown for rich to render; a link shows where it goes, whatever its text says."""
-    return Markdown(source, hyperlinks=False, code_theme="ansi_dark")
+    return CleanMarkdown(Markdown(source, hyperlinks=False, code_theme="ansi_dark"))
+
+
+@dataclass(frozen=True, slots=True)
+class CleanMarkdown:
+    """Markdown whose text is cleaned once more when it is rendered: entities and links are decoded on the way."""
+
+    markdown: Markdown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.markdown, options):
+            yield Segment(clean(segment.text), segment.style)
 
 
 class MarkdownStream:
@@ -65,13 +80,17 @@ class MarkdownStream:
     def feed(self, text: str) -> None:
         """Take the next piece."""
         self._open += text
-        if "\n" in text:  # the last line is left out until it is whole: "2" may yet become "2. two"
+        begin = time.monotonic()
+        if begin < self._next_frame:
+            return
+        if "\n" in self._open:  # the last line is left out until it is whole: "2" may yet become "2. two"
             lines, newline, last_line = self._open.rpartition("\n")
             finished, rest = split_blocks(lines + newline)
             self._open = rest + last_line
             self._commit(finished)
-        if time.monotonic() >= self._next_frame:
-            self._paint()
+        self._paint()
+        end = time.monotonic()  # a frame that took long is followed by a longer pause: most time is the reply's
+        self._next_frame = end + max(1 / FRAMES_PER_SECOND, PAUSE_PER_COST * (end - begin))
 
     def make_room(self) -> None:
         """Take the open block off the screen for something else to be shown; it comes back with the next piece."""
@@ -102,12 +121,11 @@ class MarkdownStream:
         self._console.file.write("\n".join(shown))
         self._console.file.flush()
         self._live_lines = len(shown)
-        self._next_frame = time.monotonic() + 1 / FRAMES_PER_SECOND
 
     def _erase(self) -> None:
+        # Line by line: a terminal multiplexer saves the screen to its scrollback when all of it is erased at once.
         if self._live_lines:
-            up = f"\x1b[{self._live_lines - 1}A" if self._live_lines > 1 else ""
-            self._console.file.write(f"\r{up}\x1b[J")
+            self._console.file.write("\r\x1b[K" + "\x1b[1A\x1b[K" * (self._live_lines - 1))
         self._live_lines = 0
 
 

@@ -1,6 +1,7 @@
 """Everything a person sees. stdout carries the answer and nothing else; all the rest goes to stderr."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from chatllm_cli.render.markdown_stream import rendered
 
 LONGEST_ERROR = 2000
 SHORT_ID = 4
+SHORT_CELL = 9
 
 ENDINGS = {
     Status.INTERRUPTED: "the answer was interrupted",
@@ -32,8 +34,8 @@ class Renderer:
         self.stdout = stdout
         self.is_plain = plain
         # No markup, emoji codes or highlighting: the strings come from outside.
-        self.console = Console(file=stdout, markup=False, emoji=False, highlight=False)
-        self._err = Console(file=stderr, markup=False, emoji=False, highlight=False)
+        self.console = _console(stdout)
+        self._err = _console(stderr)
 
     @property
     def is_terminal(self) -> bool:
@@ -42,16 +44,16 @@ class Renderer:
 
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
-        self._err.print(Text(clean(text), style="dim"), soft_wrap=True)
+        with suppress(OSError):  # a stderr that is full or closed must not cost the answer
+            self._err.print(Text(clean(text), style="dim"), soft_wrap=True)
 
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
-        self._err.print(
-            Text.assemble(("chatllm: ", "bold red"), clean_line(error.message)[:LONGEST_ERROR]),
-            soft_wrap=True,
-        )
-        if error.hint:
-            self._err.print(Text(f"  hint: {clean_line(error.hint)[:LONGEST_ERROR]}", style="dim"), soft_wrap=True)
+        message, hint = clean_line(error.message)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]
+        with suppress(OSError):
+            self._err.print(Text.assemble(("chatllm: ", "bold red"), message), soft_wrap=True)
+            if hint:
+                self._err.print(Text(f"  hint: {hint}", style="dim"), soft_wrap=True)
 
     def text(self, text: str, *, end: str = "\n") -> None:
         """Put text on stdout: exact on a pipe, clean on a terminal."""
@@ -64,7 +66,11 @@ class Renderer:
             for row in rows:
                 self.text("\t".join(" ".join(cell.split()) for cell in row))
             return
-        table = Table(*header, box=None, header_style="dim", pad_edge=False)
+        table = Table(box=None, header_style="dim", pad_edge=False)
+        for name, *cells in zip(header, *rows, strict=True):
+            widest = max(map(len, [name, *cells]))
+            # Short cells, those with addresses among them, stay whole on a narrow terminal.
+            table.add_column(name, min_width=widest if widest <= SHORT_CELL else None)
         for row in rows:
             table.add_row(*(Text(clean_line(cell), overflow="ellipsis", no_wrap=True) for cell in row))
         self.console.print(table)
@@ -91,6 +97,8 @@ class Renderer:
             self._shown_message("system", "", conversation.system_prompt, is_markdown=False)
         for message in conversation.thread():
             self._message(message)
+        if aside := len(conversation.messages) - len(conversation.thread()):
+            self.notice(f"messages on other branches, not shown: {aside} (`history export --format json` has all)")
         if conversation.damaged_lines:
             self.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")
 
@@ -109,22 +117,29 @@ class Renderer:
         elif not reply.content.strip():
             self.notice("the answer is empty")
 
+    def stopped(self, *, is_kept: bool) -> None:
+        """Say that the user stopped a reply."""
+        self.notice("stopped; what came is kept" if is_kept else "stopped")
+
     def waiting(self, text: str) -> None:
         """Show on a terminal that something is under way, until `waited`."""
         if self._err.is_terminal and not self._err.is_dumb_terminal:
             line = Text(f"{clean_line(text)}…")
             line.truncate(max(self._err.width - 1, 1))  # a line that wraps could not be taken away
-            self._err.file.write(f"\r{line.plain}")
-            self._err.file.flush()
+            self._write_err(f"\r{line.plain}")
 
     def waited(self) -> None:
         """Take away what `waiting` showed."""
         if self._err.is_terminal and not self._err.is_dumb_terminal:
-            self._err.file.write("\r\x1b[K")
+            self._write_err("\r\x1b[K")
+
+    def _write_err(self, text: str) -> None:
+        with suppress(OSError):
+            self._err.file.write(text)
             self._err.file.flush()
 
     def _message(self, message: Message) -> None:
-        details = [message.at.astimezone().strftime("%Y-%m-%d %H:%M")]
+        details = [local_time(message.at)]
         details += [message.status] if message.status is not Status.COMPLETE else []
         details += ["cached"] if message.cached else []
         details += [message.error] if message.error else []
@@ -139,6 +154,18 @@ class Renderer:
         body = clean(content).strip("\n")
         self.console.print(rendered(body) if is_markdown and not self.is_plain else Text(body))
         self.console.print()
+
+
+def _console(stream: TextIO) -> Console:
+    """Return a console that takes the stream for what it is, whatever FORCE_COLOR and its like say."""
+    return Console(file=stream, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False)
+
+
+def local_time(at: datetime) -> str:
+    """Return `at` on this machine's clock, to the minute; in UTC if its zone cannot hold it."""
+    with suppress(OverflowError, OSError, ValueError):
+        at = at.astimezone()
+    return at.strftime("%Y-%m-%d %H:%M")
 
 
 def age(at: datetime, now: datetime) -> str:

@@ -13,7 +13,7 @@ class TurnView:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
-        self.history_failed = False
+        self._history_failed = False
 
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
@@ -25,9 +25,9 @@ class TurnView:
 
     def on_history_error(self, error: HistoryError) -> None:
         """Say, once, that the turn goes on but is not kept."""
-        if not self.history_failed:
+        if not self._history_failed:
             self._renderer.error(error)
-        self.history_failed = True
+        self._history_failed = True
 
     def close(self) -> None:
         """Show what is left of the reply."""

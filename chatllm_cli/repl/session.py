@@ -18,7 +18,6 @@ from chatllm_cli.repl.key_bindings import build_key_bindings
 from chatllm_cli.services.history import OpenConversation
 
 PROMPT = "> "
-STOPPED = "stopped; what came is kept"
 
 
 class Session:
@@ -49,6 +48,8 @@ class Session:
         prompt: PromptSession[str] = PromptSession(
             multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "
         )
+        if self._last:
+            self.renderer.notice(f"going on with '{self._last.title}', {len(self._last.thread())} messages so far")
         self.renderer.notice(f"{self._endpoint.address} · /help shows what can be typed, Ctrl-D leaves")
         while not self._is_over:
             try:
@@ -87,7 +88,10 @@ class Session:
             return
         finally:
             view.close()
-        self.renderer.notice(STOPPED) if reply is None else self.renderer.ending(reply)
+        if reply:
+            self.renderer.ending(reply)
+        else:
+            self.renderer.stopped(is_kept=log.is_kept)
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""

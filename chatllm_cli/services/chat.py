@@ -28,8 +28,15 @@ from chatllm_cli.models import (
     TokenUsage,
 )
 from chatllm_cli.services.history import new_id
+from chatllm_cli.surrogates import ends_in_half, join_pairs
 
 SECONDS_BETWEEN_MARKS = 1.0
+# OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
+ENDINGS = {
+    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos"), Status.COMPLETE),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), Status.TRUNCATED),
+    **dict.fromkeys(("content_filter", "safety", "refusal"), Status.FILTERED),
+}
 
 
 class ChatModel(Protocol):
@@ -67,6 +74,10 @@ class Log(Protocol):
     @property
     def conversation(self) -> Conversation:
         """The conversation as it stands now."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all of it is on the disk."""
 
     async def add(self, message: Message) -> None:
         """Add a message under the head, on the disk when this returns."""
@@ -124,36 +135,39 @@ class ChatService:
         try:
             async with (
                 _marks(log, draft),
-                self._watchdog(request.endpoint) as stalls,
+                self._watchdog(request.endpoint, draft) as stalls,
                 aclosing(self._llm.stream(request)) as chunks,
             ):
                 async for chunk in chunks:
-                    draft.take(chunk)
+                    text = draft.take(chunk)
                     if chunk.text:
                         stalls.reschedule(asyncio.get_running_loop().time() + self._timeouts.idle)
-                        listener.on_chunk(chunk.text)
+                    if text:
+                        listener.on_chunk(text)
         except ChatllmError as error:
             await _keep(log, replace(draft.ended(Status.ERROR), error=error.message), listener)
             if not draft.text:
                 raise
-            raise IncompleteAnswerError(
-                f"the answer broke off: {error.message}", hint="what came of it is in the history"
-            ) from error
+            kept = "what came of it is in the history" if log.is_kept else None
+            raise IncompleteAnswerError(f"the answer broke off: {error.message}", hint=kept) from error
         except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
             await _keep(log, draft.ended(Status.INTERRUPTED), listener)
             raise
         return await _keep(log, draft.ended(status_of(draft.finish_reason)), listener)
 
     @asynccontextmanager
-    async def _watchdog(self, endpoint: Endpoint) -> AsyncIterator[asyncio.Timeout]:
+    async def _watchdog(self, endpoint: Endpoint, draft: "_Draft") -> AsyncIterator[asyncio.Timeout]:
         """Give up on a stream that stalls; only text puts it off, since some servers send empty chunks for ever.
 
-        The embedded model has no network to hang on, and may take long over a long prompt.
+        The embedded model has no network to hang on, and may take long over a long prompt. A reply that said
+        why it ended is whole, even if the server then holds the connection.
         """
         try:
             async with asyncio.timeout(None if endpoint.is_embedded else self._timeouts.first_token) as stalls:
                 yield stalls
         except TimeoutError as error:
+            if draft.finish_reason is not None:
+                return
             raise ProviderTimeoutError(
                 f"{endpoint.address} stopped answering", hint="the settings in [timeouts] say how long to wait"
             ) from error
@@ -179,15 +193,11 @@ def context(conversation: Conversation) -> tuple[tuple[Role, str], ...]:
 
 
 def status_of(finish_reason: str | None) -> Status:
-    """Return what a reply is worth that ended with `finish_reason`, as the provider named it."""
-    match finish_reason:
-        case None:
-            return Status.UNKNOWN_END
-        case "length":
-            return Status.TRUNCATED
-        case "content_filter":
-            return Status.FILTERED
-    return Status.COMPLETE
+    """Return what a reply is worth that ended with `finish_reason`, as the provider named it.
+
+    Only an end that is known to be one makes a whole answer; a reason that nobody knows is none.
+    """
+    return ENDINGS.get((finish_reason or "").lower(), Status.UNKNOWN_END)
 
 
 class _Draft:
@@ -199,24 +209,31 @@ class _Draft:
         self.grown = asyncio.Event()
         self._usage: TokenUsage | None = None
         self._pieces: list[str] = []
+        self._half = ""
         self._marked = 0
 
     @property
     def text(self) -> str:
-        return "".join(self._pieces)
+        return join_pairs("".join(self._pieces))
 
-    def take(self, chunk: Chunk) -> None:
+    def take(self, chunk: Chunk) -> str:
+        """Add `chunk` and return what it lets be shown: half of a surrogate pair waits for the other."""
         if chunk.text:
             self._pieces.append(chunk.text)
             self.grown.set()
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._usage = chunk.usage or self._usage
+        text, self._half = join_pairs(self._half + chunk.text), ""
+        if ends_in_half(text):
+            text, self._half = text[:-1], text[-1]
+        return text
 
-    def take_unmarked(self) -> str:
-        """Return what came since the last call."""
-        unmarked, self._marked = self._pieces[self._marked :], len(self._pieces)
+    async def mark(self, log: Log) -> None:
+        """Keep in `log` what came since the last mark that was kept."""
         self.grown.clear()
-        return "".join(unmarked)
+        unmarked = self._pieces[self._marked :]
+        await log.mark(self.reply, "".join(unmarked))
+        self._marked += len(unmarked)
 
     def ended(self, status: Status) -> Message:
         return replace(
@@ -241,11 +258,11 @@ async def _marks(log: Log, draft: _Draft) -> AsyncIterator[None]:
 
 
 async def _mark_regularly(log: Log, draft: _Draft) -> None:
-    with suppress(HistoryError):  # the reply itself will meet the same fault, and tell
-        while True:
-            await draft.grown.wait()
-            await log.mark(draft.reply, draft.take_unmarked())
-            await asyncio.sleep(SECONDS_BETWEEN_MARKS)
+    while True:
+        await draft.grown.wait()
+        with suppress(HistoryError):  # the reply itself will meet the same fault, and tell; or it passes
+            await draft.mark(log)
+        await asyncio.sleep(SECONDS_BETWEEN_MARKS)
 
 
 def _message(role: Role, content: str, log: Log, model: str | None = None) -> Message:

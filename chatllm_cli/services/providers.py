@@ -55,6 +55,19 @@ class Providers:
             raise UsageError(f"'{address}' names no model", hint="`chatllm models list` shows what there is")
         return self.local(model) if provider == LOCAL else self._remote(provider, model)
 
+    def resumed(self, address: str) -> Endpoint:
+        """Return the endpoint of a model that a stored conversation was held with.
+
+        Raises `ConfigError` if its provider is not set up any more: the conversation must not go to another.
+        """
+        provider = address.partition("/")[0]
+        if provider != LOCAL and provider not in self._providers:
+            raise ConfigError(
+                f"the conversation was held with {address}, and there is no provider '{provider}' now",
+                hint="set it up again, or name another model with -m",
+            )
+        return self.endpoint(address)
+
     def stands_in(self, endpoint: Endpoint, address: str = "") -> bool:
         """Tell whether the embedded model answers only because nobody chose one."""
         chosen = address.strip() or self._settings.model.strip() or self._settings.local.model_path
@@ -85,6 +98,8 @@ class Providers:
     def _split(self, address: str) -> tuple[str, str]:
         """Split `provider/model`; a first part that is no provider belongs to the model's id."""
         provider, slash, model = address.partition("/")
+        if provider == DEFAULT and DEFAULT not in self._providers:
+            raise ConfigError(f"'{address}' needs the default provider's address", hint="set CHATLLM_BASE_URL")
         if slash and (provider == LOCAL or provider in self._providers):
             return provider, model
         for name in (DEFAULT, OPENAI):
@@ -92,8 +107,9 @@ class Providers:
                 return name, address
         if address == find_weights(self._settings.local).name:
             return LOCAL, address
+        missing = f"provider '{provider}'" if slash else f"model '{address}' without a provider that could have it"
         raise UsageError(
-            f"there is no model '{address}' without a provider that could have it",
+            f"there is no {missing}",
             hint=f"write provider/model; the providers are {', '.join([LOCAL, *self._providers])}",
         )
 

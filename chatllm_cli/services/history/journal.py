@@ -7,6 +7,7 @@ thread hop per call, so one append is one function in one hop: lock, seal, write
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ import aiofiles
 from aiofiles.os import wrap
 
 from chatllm_cli.private_files import make_private_folder, open_private, sync_folder, write_all
+
+LONGEST_WAIT = 10.0  # seconds for another process's append
+LOCK_POLL = 0.005
 
 
 async def append(path: Path, lines: bytes, *, durable: bool) -> None:
@@ -68,12 +72,26 @@ def _locked(path: Path) -> Iterator[int]:
     while True:
         descriptor = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             if _is_still_at(path, descriptor):
                 yield descriptor
                 return
         finally:
             os.close(descriptor)  # gives the lock back
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock; raise `BlockingIOError` if somebody holds it for longer than any append takes."""
+    give_up = time.monotonic() + LONGEST_WAIT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(LOCK_POLL)
+        else:
+            return
 
 
 def _is_still_at(path: Path, descriptor: int) -> bool:

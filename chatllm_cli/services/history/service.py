@@ -35,24 +35,35 @@ class OpenConversation:
         self._path = path  # None keeps nothing
         self._unsaved = list(unsaved)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether all of it is on the disk."""
+        return self._path is not None and not self._unsaved
+
     async def add(self, message: Message) -> None:
         """Add `message` under the head; it is on the disk when this returns. Raises `HistoryError`."""
         self.conversation = replace(
             self.conversation, messages=(*self.conversation.messages, message), head=message.id
         )
         self._unsaved.append(records.message_record(message))
-        await self._write(records.encode(*self._unsaved), durable=True)
-        self._unsaved.clear()
+        await self._write_unsaved()
 
     async def mark(self, reply: Message, text: str) -> None:
         """Keep what has come of `reply` since the last mark, against a kill. Raises `HistoryError`."""
-        if not self._unsaved:
-            await self._write(records.encode(records.partial_record(reply, text)), durable=False)
+        if not self.conversation.messages:
+            return
+        if self._unsaved:
+            await self._write_unsaved()
+        await self._write(records.encode(records.partial_record(reply, text)), durable=False)
 
     def set_system_prompt(self, system_prompt: str) -> None:
         """Replace the system prompt from here on; it is kept along with the next message."""
         self.conversation = replace(self.conversation, system_prompt=system_prompt)
         self._unsaved.append(records.system_prompt_record(self.conversation, datetime.now(UTC)))
+
+    async def _write_unsaved(self) -> None:
+        await self._write(records.encode(*self._unsaved), durable=True)
+        self._unsaved.clear()
 
     async def _write(self, lines: bytes, *, durable: bool) -> None:
         if self._path is None:
@@ -113,6 +124,16 @@ class HistoryService:
             else:
                 found += (conversation,) if conversation.messages else ()
         return Listing(found, faults)
+
+    async def last(self) -> Conversation:
+        """Return the conversation that was used last.
+
+        Raises `HistoryError` if it cannot be read: to go on with another one would be worse.
+        """
+        listing = await self.list(1)
+        if listing.faults:
+            raise listing.faults[0]
+        return await self.load("@1")
 
     async def load(self, address: str) -> Conversation:
         """Return the conversation at `address`: @1 for the last used, an id's first characters, or a title.
