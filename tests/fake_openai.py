@@ -32,7 +32,9 @@ class FakeOpenAI:
     `markdown` streams a document · `length`, `filter` end so · `eof` ends without a reason · `cut-N` resets the
     connection after N words · `fault-STATUS` answers with that status · `quota` with the 429 of an empty account ·
     `leak` with a 401 that repeats the key · `hang` says nothing for a minute · `html` is no API at all ·
-    `silent` answers with no text · `escape` sends what a terminal must not get.
+    `silent` answers with no text · `escape` sends what a terminal must not get · `halves` sends a smiley in two
+    halves · `lone` sends half of one · `hold` ends its answer and keeps the connection · `reason` ends for a reason
+    that is no text.
     """
 
     models: list[str] = field(default_factory=lambda: ["tokens-5", "says-hello"])
@@ -66,6 +68,7 @@ class FakeOpenAI:
 
 ESCAPES = "a\x1b]0;title\x07b\x1b[31mc\x9bd\u202ee"
 MARKDOWN = "# Title\n\nSome *text* here.\n\n- one\n- two\n\n```python\nprint(1)\n```\n\nThe end.\n"
+HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
 FAULTS = {
     401: {"message": "Incorrect API key provided", "code": "invalid_api_key"},
     404: {"message": "The model does not exist", "code": "model_not_found"},
@@ -90,6 +93,8 @@ def _words(model: str) -> Iterator[str]:
     elif model in {"markdown", "escape"}:
         text = MARKDOWN if model == "markdown" else ESCAPES
         yield from (text[at : at + 3] for at in range(0, len(text), 3))
+    elif model in HALVES:
+        yield from HALVES[model]
     elif model != "silent":
         yield from ("cut ", "short")
 
@@ -161,6 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._event(_delta({"content": word}))
             if model != "eof":
                 self._event(_delta({}, _finish_reason(model)))
+                time.sleep(60 if model == "hold" else 0)
                 self._event(_delta({}) | {"choices": [], "usage": USAGE})
                 self._write(b"data: [DONE]\n\n")
             self._write(b"")
@@ -186,11 +192,11 @@ class _Handler(BaseHTTPRequestHandler):
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
-def _finish_reason(model: str) -> str:
-    return {"length": "length", "filter": "content_filter"}.get(model, "stop")
+def _finish_reason(model: str) -> Any:
+    return {"length": "length", "filter": "content_filter", "reason": 42}.get(model, "stop")
 
 
-def _delta(delta: Reply, finish_reason: str | None = None) -> Reply:
+def _delta(delta: Reply, finish_reason: Any = None) -> Reply:
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",

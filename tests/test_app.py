@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGPIPE, SIGTERM, Signals
 
@@ -9,8 +10,9 @@ import pytest
 
 from chatllm_cli import __version__
 from tests.conftest import Run
-from tests.fake_openai import FakeOpenAI
+from tests.fake_openai import MARKDOWN, FakeOpenAI
 
+LAUNCH = 0.1  # seconds until Python runs our first line, on a busy machine
 CHATLLM = str(Path(sys.executable).with_name("chatllm"))
 PATIENCE = 30  # seconds
 
@@ -226,3 +228,50 @@ def test_a_stream_that_the_shell_closed_costs_nothing(closing: str, provider: Fa
     command = f"{CHATLLM} ask hi {closing} </dev/null"
     assert subprocess.run(["bash", "-c", command], timeout=30, check=False).returncode == 0
     assert "hello there" in run("history", "show").stdout
+
+
+def test_debug_shows_no_key_and_no_escape(run: Run, provider: FakeOpenAI) -> None:
+    result = run("--debug", "ask", "-m", "leak", "hi")
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+    assert "canary" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE"])
+def test_nothing_makes_a_pipe_a_terminal(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert run("ask", "-m", "markdown", "hi").stdout == MARKDOWN
+
+
+def test_a_stderr_that_is_full_does_not_cost_the_answer(provider: FakeOpenAI) -> None:
+    command = f"{CHATLLM} ask -m length hi </dev/null 2>/dev/full"
+    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (6, b"cut short")
+
+
+def test_a_hangup_that_is_to_be_ignored_is(provider: FakeOpenAI) -> None:
+    script = f"trap '' HUP; exec {CHATLLM} ask -m tokens-30-20 count </dev/null"
+    process = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, bufsize=0)
+    assert process.stdout
+    process.stdout.read(1)
+    process.send_signal(SIGHUP)
+    rest = process.stdout.read(10_000)
+    while piece := process.stdout.read(10_000):
+        rest += piece
+    process.stdout.close()
+    assert (process.wait(PATIENCE), rest.endswith(b"word29 ")) == (0, True)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3])
+def test_ctrl_c_at_any_moment_of_the_start_shows_no_traceback(provider: FakeOpenAI, seconds: float) -> None:
+    process = subprocess.Popen(
+        [CHATLLM, "ask", "-m", "hang", "hi"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(seconds)
+    process.send_signal(SIGINT)
+    _, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -SIGINT
+    if seconds > LAUNCH:  # before that it may be Python itself that is interrupted
+        assert b"Traceback" not in stderr

@@ -250,3 +250,106 @@ def test_going_on_asks_the_model_that_answered_last(run: Run, provider: FakeOpen
     run("ask", "-c", "-m", "says-two", "second")
     run("ask", "-c", "-m", "fault-500", "third")
     assert run("ask", "-c", "fourth").stdout == "two"
+
+
+def test_a_character_that_comes_in_halves_is_whole_everywhere(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    assert run("ask", "-m", "halves", "hi").stdout == "a 😀 b"
+    assert journal_of(places)[-1]["content"] == "a 😀 b"
+
+
+def test_half_a_character_does_not_spoil_the_conversation(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-m", "lone", "first")
+    result = run("ask", "-c", "-m", "says-fine", "second")
+    assert (result.exit_code, result.stdout) == (0, "fine")
+    assert provider.last_messages()[1] == ("assistant", "a \N{REPLACEMENT CHARACTER} b")
+
+
+def test_an_answer_that_ended_is_whole_even_if_the_server_then_holds_the_connection(
+    run: Run, provider: FakeOpenAI, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_TIMEOUTS__IDLE", "0.3")
+    result = run("ask", "-m", "hold", "hi")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "cut short", "")
+    assert journal_of(places)[-1]["status"] == "complete"
+
+
+def test_a_reason_to_end_that_is_no_text_makes_no_whole_answer_and_no_damaged_line(
+    run: Run, provider: FakeOpenAI, places: Places
+) -> None:
+    assert run("ask", "-m", "reason", "hi").stdout == "cut short"
+    reply = journal_of(places)[-1]
+    assert (reply["status"], reply["finish_reason"]) == ("unknown_end", "42")
+    assert "cut short" in run("history", "show").stdout
+
+
+def test_a_conversation_that_cannot_be_read_is_not_mistaken_for_another(
+    run: Run, provider: FakeOpenAI, places: Places
+) -> None:
+    run("ask", "older")
+    newest = places.conversations / "2026" / "01" / "aaaabbbbccccdddd.jsonl"
+    newest.parent.mkdir(parents=True, exist_ok=True)
+    newest.write_text('{"v":9,"type":"message","id":"m"}\n')
+    result = run("ask", "-c", "go on")
+    assert (result.exit_code, len(provider.chats)) == (8, 1)
+    assert result.stderr.splitlines()[0] == (
+        "chatllm: conversation aaaabbbbccccdddd was written by a newer version of chatllm (format 9)"
+    )
+
+
+def test_a_conversation_goes_to_no_other_provider_than_its_own(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("ask", "private")
+    monkeypatch.delenv("CHATLLM_BASE_URL")
+    monkeypatch.delenv("CHATLLM_API_KEY")
+    monkeypatch.delenv("CHATLLM_MODEL")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
+    result = run("ask", "-c", "go on")
+    assert (result.exit_code, len(provider.chats)) == (2, 1)
+    assert "there is no provider 'default' now" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["sk-canary-123456\n", "  sk-canary-123456\r\n"])
+def test_a_key_with_a_newline_around_it_is_taken_without(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("CHATLLM_API_KEY", key)
+    assert run("ask", "hi").exit_code == 0
+    assert provider.chats[0].headers["Authorization"] == "Bearer sk-canary-123456"
+
+
+@pytest.mark.parametrize("key", ["sk-canary\n123456", "sk-cänary", "sk-canary\x1b"])
+def test_a_key_that_cannot_be_one_is_refused_without_showing_it(
+    run: Run, provider: FakeOpenAI, home: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("CHATLLM_API_KEY", key)
+    result = run("ask", "hi")
+    expected = "environment variable CHATLLM_API_KEY: api_key: expected a key of printable ASCII characters"
+    assert (result.exit_code, result.stderr) == (2, f"chatllm: {expected}\n")
+    assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SSL_CERT_FILE", "/nonexistent"), ("ALL_PROXY", "socks5://127.0.0.1:9"), ("HTTPS_PROXY", "ftp://127.0.0.1:9")],
+)
+def test_a_connection_that_cannot_be_set_up_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHATLLM_BASE_URL", "https://host.invalid/v1")
+    result = run("ask", "-m", "m", "hi")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("chatllm: no connection to host.invalid can be set up: ")
+    assert result.stderr.splitlines()[1:] == ["  hint: check SSL_CERT_FILE and the proxy variables"]
+
+
+def test_what_is_not_kept_is_not_said_to_be(run: Run, provider: FakeOpenAI) -> None:
+    result = run("ask", "--no-history", "-m", "cut-3", "hi")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (6, 1)
+
+
+def test_a_server_that_wants_a_key_says_so(run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHATLLM_API_KEY")
+    assert " wants a key: Incorrect API key provided\n" in run("ask", "-m", "fault-401", "hi").stderr

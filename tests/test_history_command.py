@@ -1,5 +1,7 @@
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -298,3 +300,10 @@ def test_an_empty_home_stays_empty(run: Run, home: Path, arguments: list[str], e
     result = run("history", *arguments)
     assert (result.exit_code, result.stdout, result.stderr) == (exit_code, "", stderr)
     assert list(home.iterdir()) == []
+
+
+def test_an_export_goes_through_a_pipe_by_its_name_too(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "hi")
+    script = f"{Path(sys.executable).with_name('chatllm')} history export -o /dev/stdout | cat"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert "hello there" in done.stdout

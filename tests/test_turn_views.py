@@ -1,9 +1,11 @@
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chatllm_cli.errors import HistoryError
+from chatllm_cli.render.clean import clean
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
@@ -176,3 +178,24 @@ def test_a_history_that_fails_in_mid_answer_is_told_without_getting_in_its_way(
     view.on_history_error(HistoryError("the disk is full", hint="make room"))
     view.close()
     assert both.text == screen
+
+
+HIDDEN = (
+    "<http://a/%1b]52;c;cHduZWQ=%1b%5c> <http://a/%1b[2J> <http://a/%c2%9b31m> <mailto:a%1b@b.c> &#x202e; &#xE0041; "
+    "&#xfeff; [x](http://b/%1b]0;t%07)\n\n| a |\n|---|\n| &#x2066; |\n\n- &#x3164; &#27;\n\n```\n\x1b[31m\n```\n"
+)
+
+
+@pytest.mark.parametrize("pieces", [[HIDDEN], [*HIDDEN]], ids=["whole", "by character"])
+def test_what_markdown_decodes_does_not_reach_the_terminal_either(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[str]
+) -> None:
+    out = FakeTerminal()
+    view = open_turn_view(Renderer(out, io.StringIO()), "hub/model")
+    for piece in pieces:
+        view.on_chunk(piece)
+    view.close()
+    ours = re.compile(r"\x1b\[[0-9;]*[mKA]|\r\x1b\[K")
+    left = ours.sub("", out.getvalue()).replace("\n", "").replace("\r", "")
+    assert clean(left) == left
+    assert out.screen.title == ""
