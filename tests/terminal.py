@@ -74,14 +74,14 @@ class Terminal:
         end = time.monotonic() + PATIENCE
         while text not in self.text:
             assert time.monotonic() < end, f"no {text!r} on the screen:\n{self.text}"
-            if not self._read():
+            if not self.read():
                 assert text in self.text, f"it ended without {text!r} on the screen:\n{self.text}"
         return self.text
 
     def wait(self) -> int:
         """Read to the end and return the exit code, as a shell gives it."""
         end = time.monotonic() + PATIENCE
-        while self._read():
+        while self.read():
             assert time.monotonic() < end, f"it did not end:\n{self.text}"
         self.child.wait()
         return 128 + self.child.signalstatus if self.child.signalstatus else int(self.child.exitstatus or 0)
@@ -89,7 +89,8 @@ class Terminal:
     def close(self) -> None:
         self.child.close(force=True)
 
-    def _read(self) -> bool:
+    def read(self) -> bool:
+        """Show what has come; False once the program has ended."""
         try:
             piece = self.child.read_nonblocking(65536, timeout=0.1)
         except pexpect.TIMEOUT:

@@ -15,6 +15,7 @@ from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import open_turn_view
 from chatllm_cli.repl import slash_commands
 from chatllm_cli.repl.key_bindings import build_key_bindings
+from chatllm_cli.repl.quiet_terminal import quiet_terminal
 from chatllm_cli.services.history import OpenConversation
 
 PROMPT = "> "
@@ -81,7 +82,8 @@ class Session:
         options = ChatOptions(settings.temperature, settings.max_tokens)
         try:
             log = await self._open(prompt)
-            reply = await _until_interrupted(self._chat.send(log, prompt, self._endpoint, options, view))
+            with quiet_terminal():
+                reply = await _until_interrupted(self._chat.send(log, prompt, self._endpoint, options, view))
         except ChatllmError as error:
             view.close()
             self.renderer.error(error)

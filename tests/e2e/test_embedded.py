@@ -8,6 +8,8 @@ import pytest
 from chatllm_cli.config import Places
 from tests.terminal import CHATLLM, CTRL_C, CTRL_D, Terminal
 
+LONG = "Tell me a very long story about the sea."  # at temperature 0 it takes seconds
+
 pytestmark = pytest.mark.embedded
 
 
@@ -46,8 +48,8 @@ def test_chat_on_a_terminal_holds_a_conversation(terminal: Callable[..., Termina
     screen.wait_for("\n>")
     screen.type("Say hello.\r")
     screen.wait_for("ello")
-    screen.type("Tell me a very long story about the sea.\r")
-    screen.wait_for("sea.\n")
+    screen.type(f"{LONG}\r")
+    screen.wait_for(f"{LONG}\n")
     screen.type(CTRL_C)
     screen.wait_for("stopped; what came is kept")
     screen.type("/exit\r")
@@ -58,8 +60,8 @@ def test_chat_on_a_terminal_holds_a_conversation(terminal: Callable[..., Termina
 
 
 def test_ctrl_c_ends_ask_by_the_signal_and_keeps_what_came(terminal: Callable[..., Terminal]) -> None:
-    screen = terminal("ask", "--plain", "-m", "local/", "--max-tokens", "2000", "Tell me a very long story.")
-    screen.wait_for(" the ")
+    screen = terminal("ask", "--plain", "-m", "local/", "--temperature", "0", "--no-cache", LONG)
+    screen.wait_for("sea")
     screen.type(CTRL_C)
     assert screen.wait() == 130
     assert "interrupted" in chatllm("history", "show").stdout

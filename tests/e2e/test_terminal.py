@@ -1,0 +1,57 @@
+"""What only a terminal shows, on the fake provider."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.fake_openai import FakeOpenAI
+from tests.terminal import CTRL_C, CTRL_D, Terminal
+
+
+def test_what_is_typed_while_a_reply_streams_is_the_next_prompt(
+    provider: FakeOpenAI, terminal: Callable[..., Terminal]
+) -> None:
+    screen = terminal("chat", "-m", "tokens-30-50")
+    screen.wait_for("\n>")
+    screen.type("first\r")
+    screen.wait_for("word3")
+    screen.type("typed ahead\r")
+    screen.wait_for("word29\n> typed ahead\nword0")
+    screen.wait_for("word29\n>")
+    assert [seen.body["messages"][-1]["content"] for seen in provider.chats] == ["first", "typed ahead"]
+    assert "word3 typed" not in screen.text
+
+
+def test_ctrl_c_stops_the_reply_and_the_next_one_works(
+    provider: FakeOpenAI, terminal: Callable[..., Terminal]
+) -> None:
+    screen = terminal("chat", "-m", "tokens-200-20")
+    screen.wait_for("\n>")
+    for number in range(3):
+        screen.type(f"prompt {number}\r")
+        screen.wait_for(f"> prompt {number}\nword0 word1")
+        screen.type(CTRL_C)
+        end = time.monotonic() + 20
+        while screen.text.count("stopped; what came is kept") <= number:
+            assert time.monotonic() < end, screen.text
+            screen.read()
+    screen.type(CTRL_D)
+    assert screen.wait() == 0
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_a_reply_taller_than_the_screen_is_in_the_scrollback_once(
+    provider: FakeOpenAI, terminal: Callable[..., Terminal], columns: int
+) -> None:
+    screen = terminal("ask", "-m", "tokens-300-2", "hi", columns=columns, rows=10)
+    assert screen.wait() == 0
+    words = screen.text.split()
+    assert words == [f"word{number}" for number in range(300)]
+
+
+def test_what_a_reply_hides_is_shown_and_not_obeyed(provider: FakeOpenAI, terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("ask", "-m", "escape", "hi")
+    assert screen.wait() == 0
+    assert screen.text.strip() == "a^[]0;title^Gb^[[31mc\\x9bd\\u{202e}e"
+    assert screen.screen.title == ""
