@@ -400,3 +400,17 @@ async def test_a_link_that_leads_nowhere_is_told_and_the_others_are_listed(
     assert [str(fault) for fault in listing.faults] == [
         f"the conversation in {loop} cannot be read: Too many levels of symbolic links"
     ]
+
+
+async def test_a_file_that_is_removed_meanwhile_is_written_anew_with_all_that_was_said(
+    history: HistoryService, folder: Path
+) -> None:
+    opened = history.start("Hi", model="hub/model", system_prompt="Be kind.")
+    await opened.add(PROMPT)
+    await opened.add(REPLY)
+    for path in files_in(folder):
+        path.unlink()
+    await opened.add(replace(PROMPT, id="m3", content="More", parent=REPLY.id))
+    found = await history.load("@1")
+    assert [message.content for message in found.thread()] == ["Hi", "Hello", "More"]
+    assert (found.title, found.model, found.system_prompt) == ("Hi", "hub/model", "Be kind.")

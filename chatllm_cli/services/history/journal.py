@@ -8,7 +8,7 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +21,15 @@ LONGEST_WAIT = 10.0  # seconds for another process's append
 LOCK_POLL = 0.005
 
 
-async def append(path: Path, lines: bytes, *, durable: bool) -> None:
-    """Add whole `lines` to the file at `path`, made if need be; `durable` returns once they are on the disk.
+async def append(path: Path, lines: bytes, *, durable: bool, beginning: Callable[[], bytes] = bytes) -> None:
+    """Add whole `lines` to the file at `path`; `durable` returns once they are on the disk.
+
+    A file that is not there, or has nothing in it, is made with what `beginning` returns before the lines.
 
     Cancelling waits for the write to end, so that no thread goes on with it behind the caller's back;
     cancelling again does not. Raises OSError.
     """
-    await _to_its_end(wrap(_append)(path, lines, durable=durable))
+    await _to_its_end(wrap(_append)(path, lines, durable, beginning))
 
 
 async def read(path: Path) -> bytes:
@@ -52,7 +54,7 @@ async def _to_its_end(work: Awaitable[None]) -> None:
     task.result()
 
 
-def _append(path: Path, lines: bytes, *, durable: bool) -> None:
+def _append(path: Path, lines: bytes, durable: bool, beginning: Callable[[], bytes]) -> None:
     make_private_folder(path.parent)
     with _locked(path) as descriptor:
         size = os.fstat(descriptor).st_size
@@ -61,7 +63,7 @@ def _append(path: Path, lines: bytes, *, durable: bool) -> None:
         seal = b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
         if durable and not size:
             sync_folder(path.parent)  # the name first: if that fails there is nothing yet, and the next try does it
-        write_all(descriptor, seal + lines)
+        write_all(descriptor, (seal if size else beginning()) + lines)
         if durable:
             os.fsync(descriptor)
 

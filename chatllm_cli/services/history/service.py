@@ -30,10 +30,10 @@ class OpenConversation:
     What could not be written stays queued and goes with the next write; the conversation itself goes on.
     """
 
-    def __init__(self, conversation: Conversation, path: Path | None, unsaved: Sequence[records.Record] = ()) -> None:
+    def __init__(self, conversation: Conversation, path: Path | None) -> None:
         self.conversation = conversation
         self._path = path  # None keeps nothing
-        self._unsaved = list(unsaved)
+        self._unsaved: list[records.Record] = []
 
     @property
     def is_kept(self) -> bool:
@@ -65,11 +65,17 @@ class OpenConversation:
         await self._write(records.encode(*self._unsaved), durable=True)
         self._unsaved.clear()
 
+    def _beginning(self) -> bytes:
+        """Return what a file needs that is not there: yet, or any more since somebody removed it."""
+        unsaved = {record["id"] for record in self._unsaved}
+        saved = [message for message in self.conversation.messages if message.id not in unsaved]
+        return records.encode(records.conversation_record(self.conversation), *map(records.message_record, saved))
+
     async def _write(self, lines: bytes, *, durable: bool) -> None:
         if self._path is None:
             return
         try:
-            await journal.append(self._path, lines, durable=durable)
+            await journal.append(self._path, lines, durable=durable, beginning=self._beginning)
         except OSError as error:
             raise HistoryError(
                 f"the conversation could not be saved to {self._path}: {error.strerror or error}",
@@ -97,8 +103,7 @@ class HistoryService:
         conversation = Conversation(
             new_id(), records.title_of(prompt), created_at=now, model=model, system_prompt=system_prompt
         )
-        header = records.conversation_record(conversation)
-        return OpenConversation(conversation, self._path_of(conversation) if keep else None, [header])
+        return OpenConversation(conversation, self._path_of(conversation) if keep else None)
 
     async def resume(
         self, conversation: Conversation, *, system_prompt: str | None = None, keep: bool = True
