@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import resource
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -414,3 +415,23 @@ async def test_a_file_that_is_removed_meanwhile_is_written_anew_with_all_that_wa
     found = await history.load("@1")
     assert [message.content for message in found.thread()] == ["Hi", "Hello", "More"]
     assert (found.title, found.model, found.system_prompt) == ("Hi", "hub/model", "Be kind.")
+
+
+async def test_a_beginning_that_was_torn_is_written_again(history: HistoryService, folder: Path) -> None:
+    opened = history.start("Hi", model="hub/model", system_prompt="Be kind.")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(HistoryError):
+            await opened.add(PROMPT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not opened.is_kept
+    await opened.add(REPLY)
+    found = await history.load("@1")
+    assert (found.system_prompt, found.model, found.damaged_lines) == ("Be kind.", "hub/model", 0)
+    assert [message.content for message in found.thread()] == ["Hi", "Hello"]
+
+
+async def test_nothing_is_kept_before_anything_was_said(history: HistoryService) -> None:
+    assert not history.start("Hi", model="").is_kept

@@ -153,3 +153,11 @@ async def test_a_long_complaint_of_the_server_is_cut_to_one_line(llm: LLMService
 )
 def test_loopback_is_told_from_the_rest(base_url: str, answer: bool) -> None:
     assert is_loopback(base_url) is answer
+
+
+def test_a_key_is_masked_before_a_complaint_is_cut() -> None:
+    endpoint = Endpoint("default", "m", "http://127.0.0.1:9/v1", api_key="sk-canary-1234567890")
+    for gap in range(1170, 1210):
+        complaint = f"Bad key:{' ' * gap}{endpoint.api_key}"
+        error = openai.APIError(complaint, request=None, body=None)  # type: ignore[arg-type]
+        assert "canary" not in str(translate(error, endpoint))

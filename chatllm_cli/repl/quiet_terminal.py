@@ -1,9 +1,11 @@
 """The terminal while a reply streams: what is typed waits, unseen, for the next prompt."""
 
+import signal
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 INPUT_FLAGS, LOCAL_FLAGS = 0, 3  # places in what tcgetattr returns
 
@@ -12,18 +14,36 @@ INPUT_FLAGS, LOCAL_FLAGS = 0, 3  # places in what tcgetattr returns
 def quiet_terminal() -> Iterator[None]:
     """Keep keys from being echoed into the reply, and Enter from being turned into another key.
 
-    Ctrl-C stays a signal. Keys are not lost: the terminal holds them until the prompt reads again.
+    Ctrl-C and Ctrl-Z stay signals (and take with them what was typed before). Other keys are held by the
+    terminal until the prompt reads again.
     """
-    if not (sys.stdin and sys.stdin.isatty()):
+    before = _modes()
+    if before is None:
         yield
         return
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    quiet = termios.tcgetattr(descriptor)
-    quiet[INPUT_FLAGS] &= ~termios.ICRNL
-    quiet[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+    _make_quiet()
+    resumed = signal.signal(signal.SIGCONT, lambda *_: _make_quiet())  # the shell set modes of its own meanwhile
     try:
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        signal.signal(signal.SIGCONT, resumed)
+        _set_modes(before)
+
+
+def _modes() -> list[Any] | None:
+    """Return the modes of the terminal on stdin; None if there is none."""
+    with suppress(termios.error, OSError, ValueError, AttributeError):  # closed, or no terminal
+        return termios.tcgetattr(sys.stdin.fileno())
+    return None
+
+
+def _make_quiet() -> None:
+    if quiet := _modes():
+        quiet[INPUT_FLAGS] &= ~termios.ICRNL
+        quiet[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
+        _set_modes(quiet)
+
+
+def _set_modes(modes: list[Any]) -> None:
+    with suppress(termios.error):  # the terminal may have gone away
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, modes)

@@ -33,7 +33,7 @@ from chatllm_cli.surrogates import ends_in_half, join_pairs
 SECONDS_BETWEEN_MARKS = 1.0
 # OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
 ENDINGS = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos"), Status.COMPLETE),
+    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos", "eos_token"), Status.COMPLETE),
     **dict.fromkeys(("length", "max_tokens", "model_length"), Status.TRUNCATED),
     **dict.fromkeys(("content_filter", "safety", "refusal"), Status.FILTERED),
 }

@@ -259,7 +259,7 @@ def _words(error: Exception, endpoint: Endpoint) -> str:
     text = body.get("message") if isinstance(body, dict) else getattr(error, "message", None)
     if not isinstance(text, str) or not text.strip():
         return ""
-    line = " ".join(_masked(text[: 4 * LONGEST_QUOTE], endpoint).split())
+    line = " ".join(_masked(text, endpoint)[: 4 * LONGEST_QUOTE].split())
     return f": {line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 1] + '…'}"
 
 

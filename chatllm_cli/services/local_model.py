@@ -84,6 +84,9 @@ class LocalModel:
         """Return the running server's base URL and key. Raises `ConfigError` if it cannot run."""
         if self._loading is None or (self._loading.done() and self._loading.exception()):
             self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
+            self._loading.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # nobody may wait any more
         server = await asyncio.shield(self._loading)  # whoever stops waiting finds it loaded the next time
         return f"{server.listening_address}/v1", self._api_key
 

@@ -1,7 +1,9 @@
 """What only a terminal shows, on the fake provider."""
 
+import termios
 import time
 from collections.abc import Callable
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 
@@ -55,3 +57,19 @@ def test_what_a_reply_hides_is_shown_and_not_obeyed(provider: FakeOpenAI, termin
     assert screen.wait() == 0
     assert screen.text.strip() == "a^[]0;title^Gb^[[31mc\\x9bd\\u{202e}e"
     assert screen.screen.title == ""
+
+
+def test_a_reply_that_was_suspended_stays_quiet(provider: FakeOpenAI, terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("chat", "-m", "tokens-60-50")
+    screen.wait_for("\n>")
+    screen.type("first\r")
+    screen.wait_for("word3")
+    screen.child.kill(SIGSTOP)
+    modes = termios.tcgetattr(screen.child.child_fd)
+    modes[0] |= termios.ICRNL
+    modes[3] |= termios.ECHO | termios.ICANON  # as a shell would
+    termios.tcsetattr(screen.child.child_fd, termios.TCSANOW, modes)
+    screen.child.kill(SIGCONT)
+    screen.wait_for("word20")
+    screen.type("typed ahead\r")
+    screen.wait_for("word59\n> typed ahead\nword0")

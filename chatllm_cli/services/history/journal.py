@@ -63,7 +63,12 @@ def _append(path: Path, lines: bytes, durable: bool, beginning: Callable[[], byt
         seal = b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
         if durable and not size:
             sync_folder(path.parent)  # the name first: if that fails there is nothing yet, and the next try does it
-        write_all(descriptor, (seal if size else beginning()) + lines)
+        try:
+            write_all(descriptor, (seal if size else beginning()) + lines)
+        except OSError:
+            if not size:  # nothing was there: half a beginning would pass for a whole one
+                os.ftruncate(descriptor, 0)
+            raise
         if durable:
             os.fsync(descriptor)
 

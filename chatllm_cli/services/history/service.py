@@ -38,7 +38,7 @@ class OpenConversation:
     @property
     def is_kept(self) -> bool:
         """Whether all of it is on the disk."""
-        return self._path is not None and not self._unsaved
+        return self._path is not None and bool(self.conversation.messages) and not self._unsaved
 
     async def add(self, message: Message) -> None:
         """Add `message` under the head; it is on the disk when this returns. Raises `HistoryError`."""
