@@ -161,3 +161,13 @@ def test_a_key_is_masked_before_a_complaint_is_cut() -> None:
         complaint = f"Bad key:{' ' * gap}{endpoint.api_key}"
         error = openai.APIError(complaint, request=None, body=None)  # type: ignore[arg-type]
         assert "canary" not in str(translate(error, endpoint))
+
+
+async def test_the_embedded_model_is_asked_on_a_new_connection_each_time(
+    llm: LLMService, fake_openai: FakeOpenAI
+) -> None:
+    endpoint = Endpoint("local", "tokens-1", fake_openai.base_url, weights="sha256:…")
+    for _ in range(2):
+        await collect(llm, ChatRequest(endpoint, ((Role.USER, "hi"),)))
+    await collect(llm, request_to(fake_openai, "tokens-1"))
+    assert [seen.headers["Connection"] for seen in fake_openai.chats] == ["close", "close", "keep-alive"]

@@ -135,7 +135,7 @@ class LLMService:
             timeout=timeout,
             follow_redirects=False,  # a redirect would take the prompt to a host nobody named
             trust_env=not is_loopback(endpoint.base_url),  # no proxy between us and this machine
-            event_hooks={"request": [_Headers(endpoint.api_key)]},
+            event_hooks={"request": [_Headers(endpoint)]},
         )
         return openai.AsyncOpenAI(
             base_url=endpoint.base_url,
@@ -155,16 +155,19 @@ class _Headers:
 
     NEEDED = frozenset({"host", "connection", "accept", "accept-encoding", "content-type", "content-length"})
 
-    def __init__(self, api_key: str | None) -> None:
-        self._api_key = api_key
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
 
     async def __call__(self, request: Any) -> None:
         for name in list(request.headers):
             if name.lower() not in self.NEEDED:
                 del request.headers[name]
         request.headers["User-Agent"] = f"chatllm/{__version__}"
-        if self._api_key:
-            request.headers["Authorization"] = f"Bearer {self._api_key}"
+        if self._endpoint.api_key:
+            request.headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        if self._endpoint.is_embedded:
+            # A new connection costs nothing here, and the server at times hangs up on one that is used again.
+            request.headers["Connection"] = "close"
 
 
 def is_loopback(base_url: str) -> bool:
