@@ -95,9 +95,10 @@ class Renderer:
         """Show the messages of a conversation, from the first to its head."""
         if conversation.system_prompt:
             self._shown_message("system", "", conversation.system_prompt, is_markdown=False)
-        for message in conversation.thread():
+        thread = conversation.thread()
+        for message in thread:
             self._message(message)
-        if aside := len(conversation.messages) - len(conversation.thread()):
+        if aside := len(conversation.messages) - len(thread):
             self.notice(f"messages on other branches, not shown: {aside} (`history export --format json` has all)")
         if conversation.damaged_lines:
             self.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")

@@ -1,5 +1,6 @@
 """What a person sees of one turn, on a pipe, on a plain terminal and on one that renders markdown."""
 
+from abc import ABC, abstractmethod
 from datetime import datetime
 
 from chatllm_cli.errors import HistoryError
@@ -8,16 +9,16 @@ from chatllm_cli.render.markdown_stream import MarkdownStream
 from chatllm_cli.render.renderer import Renderer
 
 
-class TurnView:
+class TurnView(ABC):
     """Shows one turn: what comes of the reply, and what else there is to say. Close it when the turn ends."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         self._history_failed = False
 
+    @abstractmethod
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
-        raise NotImplementedError
 
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache."""
@@ -29,8 +30,9 @@ class TurnView:
             self._renderer.error(error)
         self._history_failed = True
 
+    @abstractmethod
     def close(self) -> None:
-        """Show what is left of the reply."""
+        """Show what is left of the reply; closing again does nothing."""
 
 
 class PipeView(TurnView):
@@ -40,6 +42,9 @@ class PipeView(TurnView):
         """Pass the next piece on, at once."""
         self._renderer.stdout.write(text)
         self._renderer.stdout.flush()
+
+    def close(self) -> None:
+        """Do nothing: all of it was passed on."""
 
 
 class TerminalView(TurnView):
@@ -78,14 +83,17 @@ class TerminalView(TurnView):
             self._renderer.waited()
         self._is_waiting = False
 
+    @abstractmethod
     def _show(self, text: str) -> None:
-        raise NotImplementedError
+        """Show the next piece, which is clean."""
 
+    @abstractmethod
     def _make_room(self) -> None:
-        raise NotImplementedError
+        """Make way for a line of something else."""
 
+    @abstractmethod
     def _finish(self) -> None:
-        raise NotImplementedError
+        """Show what is left, and end the line."""
 
 
 class PlainView(TerminalView):

@@ -32,7 +32,7 @@ from chatllm_cli.surrogates import ends_in_half, join_pairs
 
 SECONDS_BETWEEN_MARKS = 1.0
 # OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
-ENDINGS = {
+FINISH_REASONS = {
     **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos", "eos_token"), Status.COMPLETE),
     **dict.fromkeys(("length", "max_tokens", "model_length"), Status.TRUNCATED),
     **dict.fromkeys(("content_filter", "safety", "refusal"), Status.FILTERED),
@@ -197,7 +197,7 @@ def status_of(finish_reason: str | None) -> Status:
 
     Only an end that is known to be one makes a whole answer; a reason that nobody knows is none.
     """
-    return ENDINGS.get((finish_reason or "").lower(), Status.UNKNOWN_END)
+    return FINISH_REASONS.get((finish_reason or "").lower(), Status.UNKNOWN_END)
 
 
 class _Draft:

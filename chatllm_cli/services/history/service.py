@@ -117,18 +117,18 @@ class HistoryService:
 
     async def list(self, limit: int | None = None) -> Listing:
         """Return the conversations, last used first."""
-        found: tuple[Conversation, ...] = ()
-        faults: tuple[HistoryError, ...] = ()
+        found: list[Conversation] = []
+        faults: list[HistoryError] = []
         for path in await self._paths():
             if len(found) == limit:
                 break
             try:
                 conversation = await self._load(path)
             except HistoryError as fault:
-                faults += (fault,)
+                faults.append(fault)
             else:
-                found += (conversation,) if conversation.messages else ()
-        return Listing(found, faults)
+                found += [conversation] if conversation.messages else []
+        return Listing(tuple(found), tuple(faults))
 
     async def last(self) -> Conversation:
         """Return the conversation that was used last.
@@ -138,7 +138,7 @@ class HistoryService:
         listing = await self.list(1)
         if listing.faults:
             raise listing.faults[0]
-        return await self.load("@1")
+        return listing.conversations[0] if listing.conversations else await self._load_nth("@1")
 
     async def load(self, address: str) -> Conversation:
         """Return the conversation at `address`: @1 for the last used, an id's first characters, or a title.
