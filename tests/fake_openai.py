@@ -5,12 +5,14 @@ import re
 import socket
 import struct
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NoReturn, Self
+
+from tests.fault_modes import find_fault
 
 Reply = dict[str, Any]
 
@@ -29,12 +31,9 @@ class FakeOpenAI:
     """Answers by model name.
 
     `says-…` streams the words that follow · `tokens-N` streams N words, `tokens-N-MS` MS milliseconds apart ·
-    `markdown` streams a document · `length`, `filter` end so · `eof` ends without a reason · `cut-N` resets the
-    connection after N words · `fault-STATUS` answers with that status · `quota` with the 429 of an empty account ·
-    `leak` with a 401 that repeats the key · `hang` says nothing for a minute · `html` is no API at all ·
+    `markdown` streams a document · `length`, `filter` end so · `reason` ends for a reason that is no text ·
     `silent` answers with no text · `escape` sends what a terminal must not get · `halves` sends a smiley in two
-    halves · `lone` sends half of one · `hold` ends its answer and keeps the connection · `reason` ends for a reason
-    that is no text.
+    halves · `lone` sends half of one. Whatever can go wrong is in `tests/fault_modes.py`.
     """
 
     models: list[str] = field(default_factory=lambda: ["tokens-5", "says-hello"])
@@ -53,8 +52,7 @@ class FakeOpenAI:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     @property
     def chats(self) -> list[Seen]:
@@ -69,149 +67,169 @@ class FakeOpenAI:
 ESCAPES = "a\x1b]0;title\x07b\x1b[31mc\x9bd\u202ee"
 MARKDOWN = "# Title\n\nSome *text* here.\n\n- one\n- two\n\n```python\nprint(1)\n```\n\nThe end.\n"
 HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
-FAULTS = {
-    401: {"message": "Incorrect API key provided", "code": "invalid_api_key"},
-    404: {"message": "The model does not exist", "code": "model_not_found"},
-    429: {"message": "Rate limit reached", "code": "rate_limit_exceeded"},
-}
-
-
-class _Reset(Exception):  # noqa: N818  (an event, not an error)
-    """The connection is to be reset here."""
-
-
-def _words(model: str) -> Iterator[str]:
-    if model.startswith("says-"):
-        yield from re.findall(r"\S+\s*", model.removeprefix("says-").replace("-", " "))
-    elif match := re.fullmatch(r"tokens-(\d+)(?:-(\d+))?", model):
-        for number in range(int(match[1])):
-            yield f"word{number} "
-            time.sleep(int(match[2] or 0) / 1000)
-    elif match := re.fullmatch(r"cut-(\d+)", model):
-        yield from (f"word{number} " for number in range(int(match[1])))
-        raise _Reset
-    elif model in {"markdown", "escape"}:
-        text = MARKDOWN if model == "markdown" else ESCAPES
-        yield from (text[at : at + 3] for at in range(0, len(text), 3))
-    elif model in HALVES:
-        yield from HALVES[model]
-    elif model != "silent":
-        yield from ("cut ", "short")
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, fake: "FakeOpenAI") -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, fake: FakeOpenAI) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
         self.fake = fake
+        self.stopped = threading.Event()
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def stop(self) -> None:
+        """Listen no more, and end whatever is still being answered."""
+        self.stopped.set()
+        self.shutdown()
+        self.server_close()
+        for connection in list(self._connections):  # this wakes who waits in a read or a write
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """One connection: the plain answers, and the pieces that the faults are made of."""
+
     server: _Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # each piece goes out at once
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the client had enough, or the server stops
+            super().handle()
+
+    def finish(self) -> None:
+        with suppress(OSError, ValueError):  # a reset closed it already
+            super().finish()
 
     def do_GET(self) -> None:
         self.server.fake.seen.append(Seen(self.path, dict(self.headers), {}))
         data = [
             {"id": model, "object": "model", "created": 0, "owned_by": "fake"} for model in self.server.fake.models
         ]
-        self._send(200, {"object": "list", "data": data})
+        self.send(200, {"object": "list", "data": data})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.fake.seen.append(Seen(self.path, dict(self.headers), body))
-        model = body["model"]
-        if fault := self._fault(model):
-            self._send(*fault)
-        elif model == "hang":
-            time.sleep(60)
-        elif model == "html":
-            self._send_bytes(200, b"<html>Log in to the hotel's network</html>", "text/html")
-        elif body.get("stream"):
-            self._stream(model)
+        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.fake.seen.append(Seen(self.path, dict(self.headers), self.body))
+        if fault := find_fault(self.body["model"]):
+            fault(self)
         else:
-            self._send(200, _whole("".join(_words(model)), _finish_reason(model)))
+            self.answer(stream=bool(self.body.get("stream")))
 
-    def _fault(self, model: str) -> tuple[int, Reply] | None:
-        if model == "quota":
-            return 429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
-        if model == "leak":
-            return 401, {"error": {"message": f"Bad key: {self.headers['Authorization']}"}}
-        if match := re.fullmatch(r"fault-(\d+)", model):
-            status = int(match[1])
-            return status, {"error": FAULTS.get(status, {"message": "It broke"})}
-        return None
+    def times_asked(self) -> int:
+        """How many chats with this model there were, this one included."""
+        return sum(chat.body["model"] == self.body["model"] for chat in self.server.fake.chats)
 
-    def _send(self, status: int, body: Reply) -> None:
-        self._send_bytes(status, json.dumps(body).encode(), "application/json")
+    def answer(self, *, stream: bool) -> None:
+        """Answer as the model's name says."""
+        model = self.body["model"]
+        reason = {"length": "length", "filter": "content_filter", "reason": 42}.get(model, "stop")
+        if not stream:
+            self.send(200, _whole("".join(self._words(model)), reason))
+            return
+        self.start_stream()
+        for word in self._words(model):
+            self.say(word)
+        self.conclude(reason)
 
-    def _send_bytes(self, status: int, body: bytes, kind: str) -> None:
+    def _words(self, model: str) -> Iterator[str]:
+        if model.startswith("says-"):
+            yield from re.findall(r"\S+\s*", model.removeprefix("says-").replace("-", " "))
+        elif match := re.fullmatch(r"tokens-(\d+)(?:-(\d+))?", model):
+            for number in range(int(match[1])):
+                yield f"word{number} "
+                self.pause(int(match[2] or 0) / 1000)
+        elif model in {"markdown", "escape"}:
+            text = MARKDOWN if model == "markdown" else ESCAPES
+            yield from (text[at : at + 3] for at in range(0, len(text), 3))
+        elif model in HALVES:
+            yield from HALVES[model]
+        elif model != "silent":
+            yield from ("cut ", "short")
+
+    def send(self, status: int, body: Reply, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        """Send all of an answer, as JSON."""
+        self.send_bytes(status, json.dumps(body).encode(), "application/json", headers)
+
+    def send_bytes(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        """Send all of an answer, whatever it is."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
-    def _stream(self, model: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+    def start_stream(self, status: int = 200, kind: str = "text/event-stream") -> None:
+        """Send the headers of an answer that comes in chunks."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        try:
-            for word in _words(model):
-                self._event(_delta({"content": word}))
-            if model != "eof":
-                self._event(_delta({}, _finish_reason(model)))
-                time.sleep(60 if model == "hold" else 0)
-                self._event(_delta({}) | {"choices": [], "usage": USAGE})
-                self._write(b"data: [DONE]\n\n")
-            self._write(b"")
-        except _Reset:  # an RST instead of a FIN
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.close_connection = True
-            self.connection.close()
-        except (BrokenPipeError, ConnectionResetError):  # the client had enough
-            self.close_connection = True
 
-    def _event(self, body: Reply) -> None:
-        self._write(f"data: {json.dumps(body)}\n\n".encode())
-
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send one chunk of the body; one without data ends it."""
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        self.wfile.flush()
 
-    def finish(self) -> None:
-        with suppress(OSError, ValueError):  # the reset closed it already
-            super().finish()
+    def delta(self, delta: Reply, finish_reason: Any = None, **changes: Any) -> None:
+        """Send one event of a chat stream, `changes` made to its outermost fields."""
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        self.write(f"data: {json.dumps(_reply('chat.completion.chunk', choice) | changes)}\n\n".encode())
+
+    def say(self, word: str) -> None:
+        """Send a piece of the answer's text."""
+        self.delta({"content": word})
+
+    def conclude(self, reason: Any = "stop") -> None:
+        """End a chat stream as it should be."""
+        self.delta({}, reason)
+        self.delta({}, choices=[], usage=USAGE)
+        self.write(b"data: [DONE]\n\n")
+        self.write(b"")
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the server stops."""
+        if self.server.stopped.wait(seconds):
+            raise ConnectionAbortedError
+
+    def silence(self) -> NoReturn:
+        """Say nothing more, with the connection open, until the client goes away or the server stops."""
+        self.rfile.read()  # nothing comes, so this returns when the connection ends
+        raise ConnectionAbortedError
+
+    def hang_up(self, data: bytes = b"") -> None:
+        """Close the connection, after some last bytes as they are."""
+        self.wfile.write(data)
+        self.close_connection = True
+
+    def reset(self) -> NoReturn:
+        """Close the connection with an RST instead of a FIN."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        raise ConnectionAbortedError
 
 
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+def _reply(kind: str, choice: Reply) -> Reply:
+    return {"id": "chatcmpl-1", "object": kind, "created": 0, "model": "fake", "choices": [choice]}
 
 
-def _finish_reason(model: str) -> Any:
-    return {"length": "length", "filter": "content_filter", "reason": 42}.get(model, "stop")
-
-
-def _delta(delta: Reply, finish_reason: Any = None) -> Reply:
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": "fake",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
-    }
-
-
-def _whole(text: str, finish_reason: str) -> Reply:
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "fake",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
-        "usage": USAGE,
-    }
+def _whole(text: str, finish_reason: Any) -> Reply:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    return _reply("chat.completion", choice) | {"usage": USAGE}
