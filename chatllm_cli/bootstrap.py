@@ -68,15 +68,22 @@ class Services:
             from chatllm_cli.services.llm import LLMService
             from chatllm_cli.services.local_model import LocalModel
 
-            tracing = self.settings.privacy.tracing
-            self._llm = LLMService(LocalModel(self.settings.local), self.settings.timeouts, tracing=tracing)
+            settings = self.settings
+            local_model, tracing = LocalModel(settings.local), settings.privacy.tracing
+            self._llm = LLMService(local_model, settings.timeouts, settings.limits, tracing=tracing)
         return self._llm
 
     def build_chat(self, *, cached: bool) -> "ChatService":
         """Build the service that does turns, with the response cache or without."""
         from chatllm_cli.services.chat import ChatService
 
-        return ChatService(_LateModel(self), self.settings.timeouts, self.cache if cached else None)
+        return ChatService(
+            _LateModel(self),
+            timeouts=self.settings.timeouts,
+            retries=self.settings.retries,
+            limits=self.settings.limits,
+            cache=self.cache if cached else None,
+        )
 
     async def open_conversation(
         self, prompt: str, endpoint: Endpoint, *, system_prompt: str | None, last: Conversation | None

@@ -6,15 +6,18 @@
     ├── ConfigError                  2   a setting that cannot be used
     ├── ProviderError                5   the provider refused or failed
     │   ├── AuthenticationError      3
-    │   ├── RateLimitError           4   too many requests, or the quota is used up
+    │   ├── RateLimitError           4   too many requests for now
+    │   │   └── QuotaError           4   what was paid for is used up: waiting does not help
     │   ├── ModelNotFoundError       5
+    │   ├── ContextLengthError       5   the conversation is longer than the model can read
     │   ├── ProviderTimeoutError     5
-    │   └── ProviderUnavailableError 5   cannot be reached, or answers with a server error
+    │   ├── ProviderUnavailableError 5   cannot be reached, or answers with a server error
+    │   └── InvalidReplyError        5   what it sent is not a chat completion
     ├── IncompleteAnswerError        6   some text came, then it broke off
     └── HistoryError                 8   the history cannot be read or written
 
-A class stands here if it is a kind of its own to whoever catches it or looks for its exit code. The cache
-has none: a broken cache is a miss.
+A class stands here if it is a kind of its own to whoever catches it, looks for its exit code, or reads its name
+in the output of `--json`. The cache has none: a broken cache is a miss.
 """
 
 from enum import IntEnum
@@ -66,9 +69,28 @@ class ConfigError(ChatllmError):
 
 
 class ProviderError(ChatllmError):
-    """The provider refused the request, or failed."""
+    """The provider refused the request, or failed.
+
+    `reason` is the message without the server's own `words`. `is_passing` tells whether the same request may
+    succeed a little later, `retry_after` how many seconds the provider asks to wait until then.
+    """
 
     exit_code = ExitCode.PROVIDER
+    passes_by_itself = False
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        words: str = "",
+        hint: str | None = None,
+        is_passing: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{reason}: {words}" if words else reason, hint=hint)
+        self.reason = reason
+        self.is_passing = self.passes_by_itself if is_passing is None else is_passing
+        self.retry_after = retry_after
 
 
 class AuthenticationError(ProviderError):
@@ -78,13 +100,24 @@ class AuthenticationError(ProviderError):
 
 
 class RateLimitError(ProviderError):
-    """Too many requests, or the quota is used up."""
+    """Too many requests, or tokens, for now."""
 
     exit_code = ExitCode.RATE_LIMIT
+    passes_by_itself = True
+
+
+class QuotaError(RateLimitError):
+    """What was paid for is used up."""
+
+    passes_by_itself = False
 
 
 class ModelNotFoundError(ProviderError):
     """The provider has no such model (or no such address: it answers both with 404)."""
+
+
+class ContextLengthError(ProviderError):
+    """The prompt, and what was said before, are longer than the model can read."""
 
 
 class ProviderTimeoutError(ProviderError):
@@ -93,6 +126,12 @@ class ProviderTimeoutError(ProviderError):
 
 class ProviderUnavailableError(ProviderError):
     """The provider cannot be reached, or answered with a server error."""
+
+    passes_by_itself = True
+
+
+class InvalidReplyError(ProviderError):
+    """What the provider sent is not a chat completion, or more than anybody asked for."""
 
 
 class IncompleteAnswerError(ChatllmError):

@@ -47,6 +47,7 @@ class Message:
     finish_reason: str | None = None
     cached: bool = False
     error: str | None = None
+    continues: str | None = None  # the id of the incomplete reply that this one begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,15 @@ class Conversation:
             current = by_id.pop(current.parent or "", None)  # once each: a damaged file may hold a cycle
         return tuple(reversed(thread))
 
+    def aside(self) -> tuple[Message, ...]:
+        """Return the messages on other branches, but for incomplete replies that one of the thread goes on with."""
+        others = {message.id: message for message in self.messages}
+        for message in self.thread():
+            current = others.pop(message.id, None)
+            while current is not None and current.continues:
+                current = others.pop(current.continues, None)
+        return tuple(others.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -93,6 +103,7 @@ class Endpoint:
     base_url: str  # empty for the embedded model, which gets one when it starts
     api_key: str | None = field(default=None, repr=False)
     max_tokens_field: str = "max_tokens"  # what this provider calls the limit on the reply
+    marks_end: bool = False  # whether this provider always says why a reply ended
     weights: str = ""  # embedded model only: what tells these weights from others
 
     @property
@@ -130,6 +141,12 @@ class Chunk:
     text: str = ""
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+    is_reasoning: bool = False  # no text yet, but the model is at work
+
+    @property
+    def is_sign_of_life(self) -> bool:
+        """Whether the answer came on with this: some servers send empty pieces for ever."""
+        return bool(self.text) or self.is_reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +156,13 @@ class Completion:
     text: str
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryWait:
+    """A wait before a request is sent again."""
+
+    reason: str
+    retry: int  # 1 for the first
+    max_retries: int
+    seconds_left: float

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
-from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
+from chatllm_cli.errors import HistoryError, ProviderError
+from chatllm_cli.models import ChatRequest, Chunk, Endpoint, RetryWait, TokenUsage
 
 ENDPOINT = Endpoint("fake", "model", "http://127.0.0.1:9/v1")
 Step = Chunk | Exception | asyncio.Event | float
@@ -56,6 +56,8 @@ class RecordingListener:
     def __init__(self) -> None:
         self.chunks: list[str] = []
         self.cached: list[datetime] = []
+        self.waits: list[RetryWait] = []
+        self.fallbacks: list[tuple[str, str]] = []
         self.history_errors: list[HistoryError] = []
 
     def on_chunk(self, text: str) -> None:
@@ -63,6 +65,12 @@ class RecordingListener:
 
     def on_cached(self, at: datetime) -> None:
         self.cached.append(at)
+
+    def on_wait(self, wait: RetryWait) -> None:
+        self.waits.append(wait)
+
+    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
+        self.fallbacks.append((error.reason, endpoint.address))
 
     def on_history_error(self, error: HistoryError) -> None:
         self.history_errors.append(error)

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.config import CacheSettings, Places, TimeoutSettings
-from chatllm_cli.errors import IncompleteAnswerError, ProviderTimeoutError, RateLimitError, UsageError
+from chatllm_cli.errors import IncompleteAnswerError, ProviderTimeoutError, QuotaError, UsageError
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Conversation, Message, Role, Status, TokenUsage
 from chatllm_cli.services.cache import ResponseCache
-from chatllm_cli.services.chat import ChatService, context, status_of
+from chatllm_cli.services.chat import ChatService
+from chatllm_cli.services.chat.context import context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step
 
@@ -25,11 +26,11 @@ class Desk:
         self.llm = FakeLLM()
         self.listener = RecordingListener()
         self.history = HistoryService(places.conversations)
-        self.chat = ChatService(self.llm, timeouts or TimeoutSettings(), cache)
+        self.chat = ChatService(self.llm, timeouts=timeouts, cache=cache)
         self.log: OpenConversation = self.history.start("prompt", model=ENDPOINT.address)
 
     async def send(self, prompt: str, options: ChatOptions | None = None) -> Message:
-        return await self.chat.send(self.log, prompt, ENDPOINT, options or ChatOptions(), self.listener)
+        return await self.chat.send(self.log, prompt, [ENDPOINT], options or ChatOptions(), self.listener)
 
     async def stored(self) -> Said:
         """What another process would read now."""
@@ -72,14 +73,14 @@ async def test_the_prompt_is_on_the_disk_before_the_request(desk: Desk) -> None:
             stored.extend(await desk.stored())
             yield DONE
 
-    await ChatService(Nosy(), TimeoutSettings()).send(desk.log, "mine", ENDPOINT, ChatOptions(), desk.listener)
+    await ChatService(Nosy()).send(desk.log, "mine", [ENDPOINT], ChatOptions(), desk.listener)
     assert stored == [(Role.USER, "mine", Status.COMPLETE)]
 
 
 async def test_what_streams_is_on_the_disk_at_once_and_then_every_second(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatllm_cli.services.chat.SECONDS_BETWEEN_MARKS", 0.01)
+    monkeypatch.setattr("chatllm_cli.services.chat.draft.SECONDS_BETWEEN_MARKS", 0.01)
     more = asyncio.Event()
     desk.llm.play(Chunk("a"), more, Chunk("b"), 30.0)
     turn = asyncio.ensure_future(desk.send("prompt"))
@@ -109,30 +110,30 @@ async def test_a_listener_that_fails_ends_the_turn_and_keeps_what_came(desk: Des
 
     desk.llm.reply("a", "b")
     with pytest.raises(BrokenPipeError):
-        await desk.chat.send(desk.log, "prompt", ENDPOINT, ChatOptions(), ClosedPipe())
+        await desk.chat.send(desk.log, "prompt", [ENDPOINT], ChatOptions(), ClosedPipe())
     assert (await desk.stored())[-1] == (Role.ASSISTANT, "a", Status.INTERRUPTED)
     assert desk.llm.closed == 1
 
 
 async def test_a_failure_before_any_text_is_raised_as_it_is_and_marked(desk: Desk) -> None:
-    desk.llm.play(RateLimitError("slow down"))
-    with pytest.raises(RateLimitError, match="slow down"):
+    desk.llm.play(QuotaError("slow down"))
+    with pytest.raises(QuotaError, match="slow down"):
         await desk.send("prompt")
     assert (await desk.stored())[-1] == (Role.ASSISTANT, "", Status.ERROR)
 
 
 async def test_a_failure_after_some_text_is_an_incomplete_answer(desk: Desk) -> None:
-    desk.llm.play(Chunk("some"), RateLimitError("slow down"))
+    desk.llm.play(Chunk("some"), QuotaError("slow down"))
     with pytest.raises(IncompleteAnswerError, match="the answer broke off: slow down") as raised:
         await desk.send("prompt")
-    assert isinstance(raised.value.__cause__, RateLimitError)
+    assert isinstance(raised.value.__cause__, QuotaError)
     assert (await desk.stored())[-1] == (Role.ASSISTANT, "some", Status.ERROR)
 
 
 async def test_silence_is_given_up_after_the_first_token_limit(places: Places) -> None:
     desk = Desk(places, timeouts=TimeoutSettings(first_token=0.05))
     desk.llm.play(30.0)
-    with pytest.raises(ProviderTimeoutError, match="fake/model stopped answering"):
+    with pytest.raises(ProviderTimeoutError, match="fake/model sent nothing for 0.05 s"):
         await desk.send("prompt")
 
 
@@ -149,7 +150,7 @@ async def test_the_embedded_model_may_take_its_time(places: Places) -> None:
     desk = Desk(places, timeouts=TimeoutSettings(first_token=0.02))
     desk.llm.play(0.1, Chunk("slow"), DONE)
     endpoint = replace(ENDPOINT, weights="sha256:…")
-    reply = await desk.chat.send(desk.log, "prompt", endpoint, ChatOptions(), desk.listener)
+    reply = await desk.chat.send(desk.log, "prompt", [endpoint], ChatOptions(), desk.listener)
     assert reply.content == "slow"
 
 
@@ -192,7 +193,7 @@ UNFIT: dict[str, Sequence[Step]] = {
     "no end": [Chunk("text")],
     "length": [Chunk("text"), Chunk(finish_reason="length")],
     "filter": [Chunk("text"), Chunk(finish_reason="content_filter")],
-    "a failure": [Chunk("text"), RateLimitError("slow down")],
+    "a failure": [Chunk("text"), QuotaError("slow down")],
 }
 
 

@@ -20,6 +20,7 @@ from chatllm_cli.errors import ConfigError
 from chatllm_cli.settings_text import example_config, shown_settings
 
 DEFAULTS = Settings.model_construct()
+TOTAL = {"timeouts": DEFAULTS.timeouts.model_copy(update={"total": 600.0})}
 CANARY = "sk-canary"
 LISTED = f"the settings and sections are {', '.join(Settings.model_fields)}"
 PROVIDER_NAME = "expected a name of letters, digits, _ and -, other than local and default"
@@ -95,6 +96,7 @@ def test_the_settings_of_one_section_may_come_from_everywhere(
         "connect": 2.0,
         "first_token": 3.0,
         "idle": 1.0,
+        "total": None,
     }
 
 
@@ -579,7 +581,7 @@ def settings_in_example() -> list[tuple[str, str]]:
 
 
 def test_the_example_changes_nothing_as_it_is(places: Places) -> None:
-    sections = ("timeouts", "local", "cache", "history", "output", "privacy")
+    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "output", "privacy")
     assert tomllib.loads(example_config()) == {name: {} for name in sections}
     write_config(places, example_config())
     assert load_settings() == DEFAULTS
@@ -593,6 +595,8 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
         expected = DEFAULTS.model_copy(update={"temperature": 0.7})
     elif line.startswith("max_tokens = "):
         expected = DEFAULTS.model_copy(update={"max_tokens": 1000})
+    elif line.startswith("total = "):
+        expected = DEFAULTS.model_copy(update=TOTAL)
     elif heading == "[providers.NAME]":
         expected = DEFAULTS.model_copy(update={"providers": {"NAME": ProviderSettings()}})
     assert load_settings() == expected
@@ -600,7 +604,7 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
 
 def test_the_example_loads_with_every_setting_uncommented(places: Places) -> None:
     write_config(places, re.sub(r"^#(?! )", "", example_config(), flags=re.MULTILINE))
-    changed = {"temperature": 0.7, "max_tokens": 1000, "providers": {"NAME": ProviderSettings()}}
+    changed = TOTAL | {"temperature": 0.7, "max_tokens": 1000, "providers": {"NAME": ProviderSettings()}}
     assert load_settings() == DEFAULTS.model_copy(update=changed)
 
 

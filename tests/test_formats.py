@@ -103,7 +103,8 @@ JSON = """\
       "usage": null,
       "finish_reason": null,
       "cached": false,
-      "error": null
+      "error": null,
+      "continues": null
     },
     {
       "id": "a1",
@@ -116,7 +117,8 @@ JSON = """\
       "usage": null,
       "finish_reason": null,
       "cached": true,
-      "error": null
+      "error": null,
+      "continues": null
     },
     {
       "id": "a2",
@@ -132,7 +134,8 @@ JSON = """\
       },
       "finish_reason": "length",
       "cached": false,
-      "error": null
+      "error": null,
+      "continues": null
     }
   ],
   "head": "a2",

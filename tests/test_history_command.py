@@ -177,6 +177,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "finish_reason": None,
                 "cached": False,
                 "error": None,
+                "continues": None,
             },
             {
                 "id": reply["id"],
@@ -190,6 +191,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "finish_reason": "stop",
                 "cached": False,
                 "error": None,
+                "continues": None,
             },
         ],
         "head": reply["id"],

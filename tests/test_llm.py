@@ -10,9 +10,11 @@ from langchain_core.exceptions import ModelError
 from langchain_openai.chat_models import base as langchain_openai_base
 
 from chatllm_cli.config import LocalSettings, TimeoutSettings
-from chatllm_cli.errors import AuthenticationError, ProviderError, ProviderUnavailableError
+from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderUnavailableError
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
-from chatllm_cli.services.llm import FOREIGN_ERRORS, LLMService, is_loopback, translate
+from chatllm_cli.services.llm import LLMService
+from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, translate
+from chatllm_cli.services.llm.http_client import is_loopback
 from chatllm_cli.services.local_model import LocalModel
 from tests.fake_openai import FakeOpenAI
 
@@ -119,7 +121,7 @@ def test_every_error_of_langchain_and_openai_is_caught() -> None:
 def test_an_unknown_error_of_theirs_is_a_provider_error() -> None:
     endpoint = Endpoint("default", "m", "http://127.0.0.1:9/v1")
     for error in (openai.OpenAIError("x"), ModelError("x"), ValueError("x"), KeyError("x"), AttributeError("x")):
-        assert type(translate(error, endpoint)) is ProviderError
+        assert type(translate(error, endpoint)) is InvalidReplyError
 
 
 def test_an_error_names_the_reason_below_it() -> None:
@@ -128,7 +130,7 @@ def test_an_error_names_the_reason_below_it() -> None:
     outer.__cause__ = error
     translated = translate(outer, Endpoint("default", "m", "http://h:1/v1"))
     assert isinstance(translated, ProviderUnavailableError)
-    assert str(translated) == "no connection to h:1 at http://h:1/v1: deepest"
+    assert str(translated) == "no connection to h:1: deepest"
 
 
 async def test_a_long_complaint_of_the_server_is_cut_to_one_line(llm: LLMService, fake_openai: FakeOpenAI) -> None:

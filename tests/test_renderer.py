@@ -295,8 +295,24 @@ def test_lines_of_a_conversation_that_were_skipped_are_told_on_stderr(
 def test_an_answer_that_is_not_whole_is_told_on_stderr(
     on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO, status: Status, content: str, told: str
 ) -> None:
-    on_pipe.ending(Message("a1", Role.ASSISTANT, content, AT, status=status))
+    on_pipe.ending(Message("a1", Role.ASSISTANT, content, AT, status=status, finish_reason="as it says"))
     assert (pipe.getvalue(), err_pipe.getvalue()) == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("status", "finish_reason", "told"),
+    [
+        (Status.TRUNCATED, None, "the answer is cut off: the connection ended before it did; ask again\n"),
+        (Status.FILTERED, "refusal", "the model refused to answer; ask again\n"),
+        (Status.COMPLETE, "stop", ""),
+    ],
+)
+def test_an_ending_may_say_how_to_go_on(
+    on_pipe: Renderer, err_pipe: io.StringIO, status: Status, finish_reason: str | None, told: str
+) -> None:
+    reply = Message("a1", Role.ASSISTANT, "text", AT, status=status, finish_reason=finish_reason)
+    on_pipe.ending(reply, how_to_go_on="ask again")
+    assert err_pipe.getvalue() == told
 
 
 def test_a_cached_answer_and_a_stand_in_are_told_on_stderr(
@@ -344,7 +360,7 @@ def test_waiting_is_shown_on_one_line_and_leaves_no_trace(
 
 def test_waiting_is_shown_clean(on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal) -> None:
     on_terminal.waiting(f"waiting for\nhub/{TITLE}")
-    assert (out.getvalue(), err.text, err.screen.title) == ("", f"waiting for hub/{SPELLED}…", "")
+    assert (out.getvalue(), err.text, err.screen.title) == ("", f"waiting for hub/{SPELLED}", "")
 
 
 def test_waiting_is_not_shown_on_a_pipe(on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO) -> None:

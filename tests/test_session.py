@@ -11,7 +11,7 @@ from prompt_toolkit.output import DummyOutput
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.config import Places, load_settings
-from chatllm_cli.errors import RateLimitError
+from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import Chunk, Status
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.session import Session
@@ -29,7 +29,7 @@ class Desk:
         self.llm = FakeLLM()
         self.stdout, self.stderr = StringIO(), StringIO()
         self.services = Services(load_settings(), places, llm=self.llm)
-        self.session = Session(self.services, Renderer(self.stdout, self.stderr), ENDPOINT)
+        self.session = Session(self.services, Renderer(self.stdout, self.stderr), [ENDPOINT])
 
     async def run(self, keys: str) -> None:
         """Type all of `keys` and wait for the session to end."""
@@ -101,7 +101,7 @@ async def test_ctrl_c_during_a_reply_stops_the_reply_and_not_the_program(desk: D
 
 
 async def test_a_failed_turn_is_shown_and_the_session_goes_on(desk: Desk) -> None:
-    desk.llm.play(RateLimitError("rate limited by fake", hint="wait"))
+    desk.llm.play(QuotaError("rate limited by fake", hint="wait"))
     desk.llm.reply("ok")
     await desk.run(f"first{ENTER}second{ENTER}{CTRL_D}")
     assert "chatllm: rate limited by fake\n  hint: wait\n" in desk.stderr.getvalue()
@@ -111,8 +111,9 @@ async def test_a_failed_turn_is_shown_and_the_session_goes_on(desk: Desk) -> Non
 async def test_help_lists_the_commands_and_exit_leaves(desk: Desk) -> None:
     await desk.run(f"/help{ENTER}/exit{ENTER}")
     assert desk.stdout.getvalue() == (
-        "/help  show what can be typed here\n"
-        "/exit  leave; the conversation is kept\n"
+        "/help      show what can be typed here\n"
+        "/continue  take up an incomplete answer where it stopped\n"
+        "/exit      leave; the conversation is kept\n"
         "Enter sends, Alt-Enter or Ctrl-J begins a new line, a paste is one message.\n"
         "Ctrl-C stops the answer or clears the line, Ctrl-D leaves.\n"
     )

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatllm_cli.errors import HistoryError
+from chatllm_cli.errors import HistoryError, RateLimitError
+from chatllm_cli.models import Endpoint, RetryWait
 from chatllm_cli.render.clean import clean
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
@@ -54,14 +55,14 @@ def test_the_view_fits_where_stdout_goes(
     assert type(open_turn_view(Renderer(stdout, FakeTerminal(), plain=plain), "hub/model")) is kind
 
 
-def test_a_pipe_gets_each_piece_at_once_and_exactly_as_it_came() -> None:
+def test_a_pipe_gets_each_piece_at_once_and_exactly_as_it_came_and_the_wait_leaves_no_trace() -> None:
     pipe, err = io.StringIO(), FakeTerminal()
     view = open_turn_view(Renderer(pipe, err), "hub/model")
     for count, piece in enumerate(PIECES, start=1):
         view.on_chunk(piece)
         assert pipe.getvalue() == "".join(PIECES[:count])
     view.close()
-    assert (pipe.getvalue(), err.getvalue()) == (EXACT, "")
+    assert (pipe.getvalue(), err.text) == (EXACT, "")
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -87,6 +88,56 @@ def test_a_terminal_gets_the_clean_text_rendered() -> None:
         "",
         "",
     )
+
+
+def wait(seconds: float, retry: int = 1) -> RetryWait:
+    return RetryWait("rate limited by hub", retry, 4, seconds)
+
+
+def test_a_wait_counts_down_in_place_and_then_the_model_is_waited_for_again(
+    view: TurnView, both: FakeTerminal, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["view"] == "dumb":
+        pytest.skip("nothing can be counted there")
+    for seconds, shown in (
+        (7.0, "rate limited by hub, retry 1/4 in 7 s (Ctrl-C stops)"),
+        (6.2, "rate limited by hub, retry 1/4 in 7 s (Ctrl-C stops)"),
+        (0.4, "rate limited by hub, retry 1/4 in 1 s (Ctrl-C stops)"),
+        (0.0, "waiting for hub/model…"),
+    ):
+        view.on_wait(wait(seconds))
+        assert both.text == shown
+    view.on_chunk("hello")
+    view.close()
+    assert both.text == "hello"
+
+
+@pytest.mark.parametrize("err", [io.StringIO, FakeTerminal])
+def test_a_wait_is_one_line_each_where_nothing_can_be_counted(
+    monkeypatch: pytest.MonkeyPatch, err: type[io.StringIO]
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    told = err()
+    view = open_turn_view(Renderer(io.StringIO(), told), "hub/model")
+    for retry, seconds in ((1, 7.0), (1, 6.0), (1, 0.0), (2, 1.5), (2, 0.5), (2, 0.0)):
+        view.on_wait(wait(seconds, retry))
+    view.on_fallback(RateLimitError("rate limited by hub", words="slow down"), Endpoint("other", "model", "http://o"))
+    view.on_wait(RetryWait("other failed", 1, 4, 3.0))
+    view.close()
+    assert told.getvalue() == (
+        "rate limited by hub, retry 1/4 in 7 s\n"
+        "rate limited by hub, retry 2/4 in 2 s\n"
+        "rate limited by hub; other/model is asked instead\n"
+        "other failed, retry 1/4 in 3 s\n"
+    )
+
+
+def test_who_is_asked_instead_is_told_and_waited_for(view: TurnView, both: FakeTerminal) -> None:
+    view.on_fallback(RateLimitError("rate limited by hub", words="slow down"), Endpoint("other", "model", "http://o"))
+    assert both.text.splitlines()[0] == "rate limited by hub; other/model is asked instead"
+    view.on_chunk("hello")
+    view.close()
+    assert both.text == "rate limited by hub; other/model is asked instead\nhello"
 
 
 def test_a_plain_terminal_shows_each_piece_at_once(both: FakeTerminal) -> None:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from chatllm_cli import __version__
 from chatllm_cli.cli import ask, chat, config, history, models
+from chatllm_cli.cli.options import JSON_WANTED
 from chatllm_cli.config import known_secrets
 from chatllm_cli.errors import ChatllmError, ExitCode
 
@@ -45,7 +46,7 @@ class ErrorBoundary(TyperGroup):
                 raise
             if ctx.params.get("debug"):
                 _show_traceback()
-            raise typer.Exit(_show(error)) from None
+            raise typer.Exit(_show(error, as_json=ctx.meta.get(JSON_WANTED, False))) from None
 
 
 def _show_traceback() -> None:
@@ -58,15 +59,15 @@ def _show_traceback() -> None:
         sys.stderr.write(clean(text))
 
 
-def _show(error: Exception) -> int:
-    from chatllm_cli.render.renderer import Renderer  # noqa: PLC0415  (rich takes 20 ms that a good run saves)
+def _show(error: Exception, *, as_json: bool = False) -> int:
+    from chatllm_cli.render.json_renderer import open_renderer  # noqa: PLC0415  (rich takes 20 ms that a good run saves)
 
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = ChatllmError(f"the output could not be written: {error.strerror}")
     if not isinstance(error, ChatllmError):
         message = f"internal error: {type(error).__name__}: {error}"
         error = ChatllmError(message, hint="`chatllm --debug …` shows where; please report it")
-    Renderer(sys.stdout, sys.stderr).error(error)
+    open_renderer(sys.stdout, sys.stderr, as_json=as_json).error(error)
     return error.exit_code
 
 

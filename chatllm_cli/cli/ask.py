@@ -8,8 +8,10 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.options import (
-    Continue,
+    Fallback,
+    Json,
     MaxTokens,
+    MaxWait,
     Model,
     NoHistory,
     Plain,
@@ -18,12 +20,14 @@ from chatllm_cli.cli.options import (
     load_with_options,
 )
 from chatllm_cli.cli.running import choose, run
-from chatllm_cli.errors import ExitCode, UsageError
+from chatllm_cli.errors import ExitCode, IncompleteAnswerError, UsageError
 from chatllm_cli.models import ChatOptions, Message, Status
+from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import open_turn_view
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED}
+HOW_TO_GO_ON = "`chatllm ask -c` goes on"
 
 
 def ask(
@@ -32,20 +36,36 @@ def ask(
     ] = None,
     model: Model = None,
     system: System = None,
-    continue_: Continue = False,
+    continue_: Annotated[
+        bool,
+        typer.Option(
+            "-c", "--continue", help="Go on with the last conversation; without a prompt, with its incomplete answer."
+        ),
+    ] = False,
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
+    fallback: Fallback = None,
+    max_wait: MaxWait = None,
     no_history: NoHistory = False,
     cache: Annotated[
         bool | None,
         typer.Option("--cache/--no-cache", help="Use the response cache; by default at temperature 0."),
     ] = None,
     plain: Plain = False,
+    as_json: Json = False,
 ) -> None:
     """Ask one question and print the answer."""
-    prompt = read_prompt(words or [])
-    settings = load_with_options(temperature, max_tokens, no_history=no_history, plain=plain, cache=cache)
-    renderer = Renderer(sys.stdout, sys.stderr, plain=settings.output.plain)
+    prompt = read_prompt(words or [], may_be_empty=continue_)
+    settings = load_with_options(
+        temperature=temperature,
+        max_tokens=max_tokens,
+        fallback=fallback,
+        max_wait=max_wait,
+        no_history=no_history,
+        plain=plain,
+        cache=cache,
+    )
+    renderer = open_renderer(sys.stdout, sys.stderr, plain=settings.output.plain, as_json=as_json)
 
     async def work(services: Services) -> ExitCode:
         return await _ask(services, renderer, prompt, model, system, resume=continue_)
@@ -57,19 +77,27 @@ async def _ask(
     services: Services, renderer: Renderer, prompt: str, model: str | None, system: str | None, *, resume: bool
 ) -> ExitCode:
     settings = services.settings
-    endpoint, last = await choose(services, renderer, model, resume=resume)
-    log = await services.open_conversation(prompt, endpoint, system_prompt=system, last=last)
+    endpoints, last = await choose(services, renderer, model, resume=resume)
+    log = await services.open_conversation(prompt, endpoints[0], system_prompt=system, last=last)
     options = ChatOptions(settings.temperature, settings.max_tokens)
-    view = open_turn_view(renderer, endpoint.address)
+    chat = services.build_chat(cached=settings.history.enabled)
+    view = open_turn_view(renderer, endpoints[0].address)
     try:
-        reply = await services.build_chat(cached=settings.history.enabled).send(log, prompt, endpoint, options, view)
+        if prompt:
+            reply = await chat.send(log, prompt, endpoints, options, view)
+        else:
+            reply = await chat.go_on(log, endpoints, options, view)
     except asyncio.CancelledError:
         view.close()
         renderer.stopped(is_kept=log.is_kept)
         raise
+    except IncompleteAnswerError:
+        renderer.answer(log.conversation)
+        raise
     finally:
         view.close()
-    renderer.ending(reply)
+    renderer.answer(log.conversation)
+    renderer.ending(reply, how_to_go_on=HOW_TO_GO_ON if log.is_kept else "")
     return exit_code(reply, is_lost=settings.history.enabled and not log.is_kept)
 
 
@@ -80,15 +108,15 @@ def exit_code(reply: Message, *, is_lost: bool) -> ExitCode:
     return ExitCode.HISTORY if is_lost else ExitCode.DONE
 
 
-def read_prompt(words: list[str]) -> str:
+def read_prompt(words: list[str], *, may_be_empty: bool = False) -> str:
     """Join the words of the command line, and what comes on stdin unless that is a terminal.
 
-    Raises `UsageError` if either is not text.
+    Raises `UsageError` if either is not text, or if neither says anything and that may not be.
     """
     given = " ".join(words)
     piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
     prompt = "\n\n".join(part for part in (given, piped) if part.strip())
-    if not prompt:
+    if not prompt and not may_be_empty:
         raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
     try:
         prompt.encode()

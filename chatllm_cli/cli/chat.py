@@ -5,7 +5,9 @@ import sys
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.options import (
     Continue,
+    Fallback,
     MaxTokens,
+    MaxWait,
     Model,
     NoHistory,
     Plain,
@@ -24,19 +26,28 @@ def chat(
     continue_: Continue = False,
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
+    fallback: Fallback = None,
+    max_wait: MaxWait = None,
     no_history: NoHistory = False,
     plain: Plain = False,
 ) -> None:
     """Talk with a model, turn after turn."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
-    settings = load_with_options(temperature, max_tokens, no_history=no_history, plain=plain)
+    settings = load_with_options(
+        temperature=temperature,
+        max_tokens=max_tokens,
+        fallback=fallback,
+        max_wait=max_wait,
+        no_history=no_history,
+        plain=plain,
+    )
     renderer = Renderer(sys.stdout, sys.stderr, plain=settings.output.plain)
 
     async def work(services: Services) -> None:
         from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
 
-        endpoint, last = await choose(services, renderer, model, resume=continue_)
-        await Session(services, renderer, endpoint, system_prompt=system, last=last).run()
+        endpoints, last = await choose(services, renderer, model, resume=continue_)
+        await Session(services, renderer, endpoints, system_prompt=system, last=last).run()
 
     run(work, settings)

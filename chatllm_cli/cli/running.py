@@ -1,9 +1,12 @@
 """How a command runs: on one event loop that signals stop, with services that get closed."""
 
 import asyncio
+import select
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import typer
 
@@ -15,6 +18,8 @@ from chatllm_cli.render.renderer import Renderer
 Result = TypeVar("Result")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LONGEST_FAREWELL = 2.0  # seconds to save what there is, after a signal
+PAUSE = 0.05
 
 
 def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Result:
@@ -27,37 +32,82 @@ def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Re
 
 async def choose(
     services: Services, renderer: Renderer, model: str | None, *, resume: bool
-) -> tuple[Endpoint, Conversation | None]:
-    """Return who answers, and the conversation to go on with if that is asked for; say if nobody chose."""
+) -> tuple[list[Endpoint], Conversation | None]:
+    """Return who answers and who stands behind them, and the conversation to go on with if that is asked for.
+
+    Says so if nobody chose the model.
+    """
     last = await services.history.last() if resume else None
     providers = services.providers
     if last and last.last_model and not model:
-        return providers.resumed(last.last_model), last
-    endpoint = providers.endpoint(model or "")
-    if providers.stands_in(endpoint, model or ""):
-        renderer.stand_in(endpoint.address)
-    return endpoint, last
+        endpoint = providers.resumed(last.last_model)
+    else:
+        endpoint = providers.endpoint(model or "")
+        if providers.stands_in(endpoint, model or ""):
+            renderer.stand_in(endpoint.address)
+    return [endpoint, *providers.fallbacks(endpoint)], last
 
 
 async def _run(work: Callable[[Services], Awaitable[Result]], services: Services) -> Result:
     task = asyncio.ensure_future(work(services))
-    received: list[int] = []
-
-    def stop(number: int) -> None:
-        received.append(number)
-        task.cancel()
-
-    loop = asyncio.get_running_loop()
-    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
-    for number in handled:
-        loop.add_signal_handler(number, stop, number)
+    stopper = _Stopper(task)
     try:
-        return await task
-    except asyncio.CancelledError:
-        if received:
-            raise typer.Exit(128 + received[0]) from None
+        with stopper.listening():
+            return await task
+    except BaseException:
+        if stopper.received:  # whatever became of it: a terminal that went away takes no last words either
+            raise typer.Exit(128 + stopper.received[0]) from None
         raise
     finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
         await services.aclose()
+
+
+class _Stopper:
+    """Cancels a task by signals, and when nobody reads its output any more."""
+
+    def __init__(self, task: asyncio.Future[Any]) -> None:
+        self.received: list[int] = []
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+        for number in handled:
+            self._loop.add_signal_handler(number, self._stop, number)
+        try:
+            with self._watching_stdout():
+                yield
+        finally:
+            for number in handled:
+                self._loop.remove_signal_handler(number)
+
+    def _stop(self, number: int) -> None:
+        """Cancel the task, and leave it a while to save what there is; no more of it at the second signal."""
+        self.received.append(number)
+        self._task.cancel()
+        self._loop.call_later(LONGEST_FAREWELL if len(self.received) == 1 else 0, self._insist)
+
+    def _insist(self) -> None:
+        self._task.cancel()
+        self._loop.call_later(PAUSE, self._insist)
+
+    @contextmanager
+    def _watching_stdout(self) -> Iterator[None]:
+        """Notice that a pipe was closed at once, not only when there is something to write: answers cost money."""
+        try:
+            poll = select.epoll()  # which is readable itself, once it has something to tell
+            poll.register(-1 if sys.stdout.isatty() else sys.stdout.fileno(), 0)  # errors are told always
+        except (AttributeError, OSError, ValueError):  # no epoll on this system, a terminal, a file, or no stdout
+            yield
+            return
+        self._loop.add_reader(poll.fileno(), self._lost_reader, poll)
+        try:
+            yield
+        finally:
+            self._loop.remove_reader(poll.fileno())
+            poll.close()
+
+    def _lost_reader(self, poll: "select.epoll") -> None:
+        self._loop.remove_reader(poll.fileno())
+        self._stop(signal.SIGPIPE)

@@ -1,5 +1,6 @@
 """Everything a person sees. stdout carries the answer and nothing else; all the rest goes to stderr."""
 
+import select
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ ENDINGS = {
     Status.ERROR: "the answer is cut off: the request failed",
     Status.UNKNOWN_END: "the answer may be cut off: the provider did not say that it was done",
 }
+REFUSED = "the model refused to answer"
+UNMARKED = "the answer is cut off: the connection ended before it did"
 
 
 class Renderer:
@@ -95,11 +98,12 @@ class Renderer:
         """Show the messages of a conversation, from the first to its head."""
         if conversation.system_prompt:
             self._shown_message("system", "", conversation.system_prompt, is_markdown=False)
-        thread = conversation.thread()
-        for message in thread:
+        for message in conversation.thread():
             self._message(message)
-        if aside := len(conversation.messages) - len(thread):
-            self.notice(f"messages on other branches, not shown: {aside} (`history export --format json` has all)")
+        if aside := conversation.aside():
+            self.notice(
+                f"messages on other branches, not shown: {len(aside)} (`history export --format json` has all)"
+            )
         if conversation.damaged_lines:
             self.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")
 
@@ -111,27 +115,36 @@ class Renderer:
         """Say that the embedded model answers because no provider is set up."""
         self.notice(f"no key and no base_url: {address} answers, the small model that comes along")
 
-    def ending(self, reply: Message) -> None:
-        """Say of a reply that it is not whole, or says nothing, if so."""
-        if reply.status in ENDINGS:
-            self.notice(ENDINGS[reply.status])
+    def answer(self, conversation: Conversation) -> None:
+        """Put the last answer on stdout where it was not streamed there; here it was."""
+
+    def ending(self, reply: Message, *, how_to_go_on: str = "") -> None:
+        """Say of a reply that it is not whole, or says nothing, if so, and how to go on with it."""
+        if told := _ending(reply):
+            self.notice(f"{told}; {how_to_go_on}" if how_to_go_on else told)
         elif not reply.content.strip():
             self.notice("the answer is empty")
 
     def stopped(self, *, is_kept: bool) -> None:
-        """Say that the user stopped a reply."""
-        self.notice("stopped; what came is kept" if is_kept else "stopped")
+        """Say that the user stopped a reply; whoever closed the pipe it went into did so without a word."""
+        if _has_reader(self.stdout):
+            self.notice("stopped; what came is kept" if is_kept else "stopped")
+
+    @property
+    def can_paint(self) -> bool:
+        """Tell whether a line on stderr can be shown and taken away again."""
+        return self._err.is_terminal and not self._err.is_dumb_terminal
 
     def waiting(self, text: str) -> None:
-        """Show on a terminal that something is under way, until `waited`."""
-        if self._err.is_terminal and not self._err.is_dumb_terminal:
-            line = Text(f"{clean_line(text)}…")
+        """Show on a terminal what is waited for, in place of what was shown before, until `waited`."""
+        if self.can_paint:
+            line = Text(clean_line(text))
             line.truncate(max(self._err.width - 1, 1))  # a line that wraps could not be taken away
-            self._write_err(f"\r{line.plain}")
+            self._write_err(f"\r\x1b[K{line.plain}")
 
     def waited(self) -> None:
         """Take away what `waiting` showed."""
-        if self._err.is_terminal and not self._err.is_dumb_terminal:
+        if self.can_paint:
             self._write_err("\r\x1b[K")
 
     def _write_err(self, text: str) -> None:
@@ -155,6 +168,21 @@ class Renderer:
         body = clean(content).strip("\n")
         self.console.print(rendered(body) if is_markdown and not self.is_plain else Text(body))
         self.console.print()
+
+
+def _has_reader(stream: TextIO) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # errors are told always
+        return not poll.poll(0)
+    except (AttributeError, OSError, ValueError):  # nothing that could be closed from the other side
+        return True
+
+
+def _ending(reply: Message) -> str | None:
+    if reply.status is Status.TRUNCATED and reply.finish_reason is None:
+        return UNMARKED
+    return REFUSED if reply.finish_reason == "refusal" else ENDINGS.get(reply.status)
 
 
 def _console(stream: TextIO) -> Console:

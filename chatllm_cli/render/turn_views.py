@@ -1,82 +1,70 @@
 """What a person sees of one turn, on a pipe, on a plain terminal and on one that renders markdown."""
 
+import math
 from abc import ABC, abstractmethod
 from datetime import datetime
 
-from chatllm_cli.errors import HistoryError
+from chatllm_cli.errors import HistoryError, ProviderError
+from chatllm_cli.models import Endpoint, RetryWait
 from chatllm_cli.render.clean import StreamCleaner
+from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.markdown_stream import MarkdownStream
 from chatllm_cli.render.renderer import Renderer
 
 
 class TurnView(ABC):
-    """Shows one turn: what comes of the reply, and what else there is to say. Close it when the turn ends."""
-
-    def __init__(self, renderer: Renderer) -> None:
-        self._renderer = renderer
-        self._history_failed = False
-
-    @abstractmethod
-    def on_chunk(self, text: str) -> None:
-        """Show the next piece of the reply."""
-
-    def on_cached(self, at: datetime) -> None:
-        """Say that the reply is from the cache."""
-        self._renderer.cached(at)
-
-    def on_history_error(self, error: HistoryError) -> None:
-        """Say, once, that the turn goes on but is not kept."""
-        if not self._history_failed:
-            self._renderer.error(error)
-        self._history_failed = True
-
-    @abstractmethod
-    def close(self) -> None:
-        """Show what is left of the reply; closing again does nothing."""
-
-
-class PipeView(TurnView):
-    """Passes the reply on exactly as it comes."""
-
-    def on_chunk(self, text: str) -> None:
-        """Pass the next piece on, at once."""
-        self._renderer.stdout.write(text)
-        self._renderer.stdout.flush()
-
-    def close(self) -> None:
-        """Do nothing: all of it was passed on."""
-
-
-class TerminalView(TurnView):
-    """A view on a terminal: waits visibly, shows clean text, leaves the cursor on a line of its own."""
+    """Shows one turn: what is waited for, what comes, and what else there is to say. Close it when the turn ends."""
 
     def __init__(self, renderer: Renderer, waiting_for: str) -> None:
-        super().__init__(renderer)
-        self._cleaner = StreamCleaner()
-        self._is_waiting = True
-        renderer.waiting(f"waiting for {waiting_for}")
+        self._renderer = renderer
+        self._waiting_for = waiting_for
+        self._is_waiting = False
+        self._told_retry = 0
+        self._history_failed = False
+        self._wait(f"waiting for {waiting_for}…")
 
     def on_chunk(self, text: str) -> None:
-        """Show the next piece, clean."""
+        """Show the next piece of the reply."""
         self._stop_waiting()
-        self._show(self._cleaner.feed(text))
+        self._take(text)
 
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache."""
         self._stop_waiting()
-        super().on_cached(at)
+        self._renderer.cached(at)
+
+    def on_wait(self, wait: RetryWait) -> None:
+        """Count down to the next try; where nothing can be counted, say it once."""
+        told = f"{wait.reason}, retry {wait.retry}/{wait.max_retries} in {math.ceil(wait.seconds_left)} s"
+        if self._renderer.can_paint:
+            left = wait.seconds_left > 0
+            self._wait(f"{told} (Ctrl-C stops)" if left else f"waiting for {self._waiting_for}…")
+        elif wait.retry != self._told_retry:
+            self._renderer.notice(told)
+        self._told_retry = wait.retry
+
+    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
+        """Say who is asked instead."""
+        self._stop_waiting()
+        self._renderer.notice(f"{error.reason}; {endpoint.address} is asked instead")
+        self._told_retry, self._waiting_for = 0, endpoint.address
+        self._wait(f"waiting for {self._waiting_for}…")
 
     def on_history_error(self, error: HistoryError) -> None:
         """Say, once, that the turn goes on but is not kept, without getting in the way of the reply."""
         self._stop_waiting()
         self._make_room()
-        super().on_history_error(error)
+        if not self._history_failed:
+            self._renderer.error(error)
+        self._history_failed = True
 
     def close(self) -> None:
-        """Show what is left of the reply."""
+        """Show what is left of the reply; closing again does nothing."""
         self._stop_waiting()
-        self._show(self._cleaner.flush())
-        self._finish()
+
+    def _wait(self, text: str) -> None:
+        self._renderer.waiting(text)
+        self._is_waiting = True
 
     def _stop_waiting(self) -> None:
         if self._is_waiting:
@@ -84,12 +72,47 @@ class TerminalView(TurnView):
         self._is_waiting = False
 
     @abstractmethod
-    def _show(self, text: str) -> None:
-        """Show the next piece, which is clean."""
+    def _take(self, text: str) -> None:
+        """Take the next piece as it came."""
+
+    def _make_room(self) -> None:  # noqa: B027  (most need none)
+        """Make way for a line of something else."""
+
+
+class PipeView(TurnView):
+    """Passes the reply on exactly as it comes."""
+
+    def _take(self, text: str) -> None:
+        self._renderer.stdout.write(text)
+        self._renderer.stdout.flush()
+
+
+class JsonView(TurnView):
+    """Shows nothing of the reply while it comes: the object at the end has all of it."""
+
+    def _take(self, text: str) -> None:
+        pass
+
+
+class TerminalView(TurnView):
+    """A view on a terminal: shows clean text, leaves the cursor on a line of its own."""
+
+    def __init__(self, renderer: Renderer, waiting_for: str) -> None:
+        super().__init__(renderer, waiting_for)
+        self._cleaner = StreamCleaner()
+
+    def close(self) -> None:
+        """Show what is left of the reply."""
+        super().close()
+        self._show(self._cleaner.flush())
+        self._finish()
+
+    def _take(self, text: str) -> None:
+        self._show(self._cleaner.feed(text))
 
     @abstractmethod
-    def _make_room(self) -> None:
-        """Make way for a line of something else."""
+    def _show(self, text: str) -> None:
+        """Show the next piece, which is clean."""
 
     @abstractmethod
     def _finish(self) -> None:
@@ -135,8 +158,10 @@ class MarkdownView(TerminalView):
 
 def open_turn_view(renderer: Renderer, waiting_for: str) -> TurnView:
     """Return the view that fits where stdout goes."""
+    if isinstance(renderer, JsonRenderer):
+        return JsonView(renderer, waiting_for)
     if not renderer.is_terminal:
-        return PipeView(renderer)
+        return PipeView(renderer, waiting_for)
     if renderer.is_plain or renderer.console.is_dumb_terminal:
         return PlainView(renderer, waiting_for)
     return MarkdownView(renderer, waiting_for)

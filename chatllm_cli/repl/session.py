@@ -4,57 +4,64 @@ import asyncio
 import importlib
 import signal
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.keys import Keys
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.errors import ChatllmError
+from chatllm_cli.errors import ChatllmError, UsageError
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message
 from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.render.turn_views import open_turn_view
+from chatllm_cli.render.turn_views import TurnView, open_turn_view
 from chatllm_cli.repl import slash_commands
 from chatllm_cli.repl.key_bindings import build_key_bindings
 from chatllm_cli.repl.quiet_terminal import quiet_terminal
 from chatllm_cli.services.history import OpenConversation
 
 PROMPT = "> "
+HOW_TO_GO_ON = "/continue goes on"
 
 
 class Session:
-    """The loop and what it holds: the conversation that goes on, and the model that answers."""
+    """The loop and what it holds: the conversation that goes on, and the models that answer."""
 
     def __init__(
         self,
         services: Services,
         renderer: Renderer,
-        endpoint: Endpoint,
+        endpoints: Sequence[Endpoint],
         *,
         system_prompt: str | None = None,
         last: Conversation | None = None,
     ) -> None:
         self.renderer = renderer
         self._services = services
-        self._endpoint = endpoint
+        self._endpoints = endpoints
         self._system_prompt = system_prompt
         self._last = last
         settings = services.settings
+        self._options = ChatOptions(settings.temperature, settings.max_tokens)
         self._chat = services.build_chat(cached=settings.cache.mode == "always" and settings.history.enabled)
         self._log: OpenConversation | None = None
+        self._prompt: PromptSession[str] = PromptSession(
+            multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "
+        )
+        self._turn: asyncio.Future[Message] | None = None
         self._is_over = False
 
     async def run(self) -> None:
         """Read and answer until /exit or Ctrl-D."""
         self._import_langchain_meanwhile()
-        prompt: PromptSession[str] = PromptSession(
-            multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "
-        )
+        # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         if self._last:
             self.renderer.notice(f"going on with '{self._last.title}', {len(self._last.thread())} messages so far")
-        self.renderer.notice(f"{self._endpoint.address} · /help shows what can be typed, Ctrl-D leaves")
+        self.renderer.notice(f"{self._endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
         while not self._is_over:
             try:
-                line = await prompt.prompt_async(PROMPT)
+                line = await self._prompt.prompt_async(PROMPT, handle_sigint=False)
             except KeyboardInterrupt:  # the line is cleared
                 continue
             except EOFError:
@@ -65,25 +72,34 @@ class Session:
         """End the loop after this line."""
         self._is_over = True
 
+    async def go_on(self) -> None:
+        """Take up the last answer where it stopped."""
+        await self._show_turn(self._go_on)
+
     async def _take(self, line: str) -> None:
         if not line.strip():
             return
         name = slash_commands.parse(line)
         if name is None:
-            await self._turn(line)
+            await self._show_turn(lambda view: self._send(line, view))
         elif command := slash_commands.COMMANDS.get(name):
             await command.handler(self)
         else:
             self.renderer.notice(slash_commands.nearest(name))
 
-    async def _turn(self, prompt: str) -> None:
-        view = open_turn_view(self.renderer, self._endpoint.address)
-        settings = self._services.settings
-        options = ChatOptions(settings.temperature, settings.max_tokens)
+    async def _send(self, prompt: str, view: TurnView) -> Message:
+        return await self._chat.send(await self._open(prompt), prompt, self._endpoints, self._options, view)
+
+    async def _go_on(self, view: TurnView) -> Message:
+        if self._log is None and self._last is None:
+            raise UsageError("there is no answer yet to go on with")
+        return await self._chat.go_on(await self._open(""), self._endpoints, self._options, view)
+
+    async def _show_turn(self, turn: Callable[[TurnView], Awaitable[Message]]) -> None:
+        view = open_turn_view(self.renderer, self._endpoints[0].address)
         try:
-            log = await self._open(prompt)
             with quiet_terminal():
-                reply = await _until_interrupted(self._chat.send(log, prompt, self._endpoint, options, view))
+                reply = await self._until_interrupted(turn(view))
         except ChatllmError as error:
             view.close()
             self.renderer.error(error)
@@ -91,37 +107,50 @@ class Session:
         finally:
             view.close()
         if reply:
-            self.renderer.ending(reply)
+            self.renderer.ending(reply, how_to_go_on=HOW_TO_GO_ON)
         else:
-            self.renderer.stopped(is_kept=log.is_kept)
+            self.renderer.stopped(is_kept=bool(self._log and self._log.is_kept))
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""
         if self._log is None:
             self._log = await self._services.open_conversation(
-                prompt, self._endpoint, system_prompt=self._system_prompt, last=self._last
+                prompt, self._endpoints[0], system_prompt=self._system_prompt, last=self._last
             )
         return self._log
+
+    async def _until_interrupted(self, turn: Awaitable[Message]) -> Message | None:
+        """Await `turn` in a task of its own that Ctrl-C cancels, and nothing else; None if it did.
+
+        With asyncio's own handler the loop itself would be cancelled, and end with 130 on a later Ctrl-D.
+        """
+        self._turn, this = asyncio.ensure_future(turn), asyncio.current_task()
+        if self._was_interrupted_ahead():
+            asyncio.get_running_loop().call_soon(self._turn.cancel)  # after its first step: the prompt is kept
+        try:
+            return await self._turn
+        except asyncio.CancelledError:
+            if this and this.cancelling():  # TERM or HUP: the session itself is to end
+                raise
+            return None
+        finally:
+            self._turn = None
+
+    def _was_interrupted_ahead(self) -> bool:
+        """Tell whether Ctrl-C came in one burst with the Enter before it, and was read along with that."""
+        keys = get_typeahead(self._prompt.app.input)
+        interrupts = [place for place, press in enumerate(keys) if press.key == Keys.ControlC]
+        store_typeahead(self._prompt.app.input, keys[interrupts[-1] + 1 :] if interrupts else keys)
+        return bool(interrupts)
+
+    def _interrupt(self) -> None:
+        """Stop the reply that streams; at the prompt, do as Ctrl-C there."""
+        if self._turn:
+            self._turn.cancel()
+        elif self._prompt.app.is_running:
+            self._prompt.app.key_processor.send_sigint()
 
     def _import_langchain_meanwhile(self) -> None:
         """Import it while the first prompt is typed; it takes most of a second."""
         module = "chatllm_cli.services.llm"
         threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
-
-
-async def _until_interrupted(turn: Awaitable[Message]) -> Message | None:
-    """Await `turn` in a task of its own that Ctrl-C cancels, and nothing else; None if it did.
-
-    With asyncio's own handler the loop itself would be cancelled, and end with 130 on a later Ctrl-D.
-    """
-    task = asyncio.ensure_future(turn)
-    loop, this = asyncio.get_running_loop(), asyncio.current_task()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if this and this.cancelling():  # TERM or HUP: the session itself is to end
-            raise
-        return None
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

@@ -17,6 +17,9 @@ class Loop(Protocol):
     def leave(self) -> None:
         """End after this line."""
 
+    async def go_on(self) -> None:
+        """Take up the last answer where it stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
@@ -37,10 +40,15 @@ async def _leave(loop: Loop) -> None:
     loop.leave()
 
 
+async def _go_on(loop: Loop) -> None:
+    await loop.go_on()
+
+
 COMMANDS: Mapping[str, SlashCommand] = {
     command.name: command
     for command in (
         SlashCommand("help", "show what can be typed here", _show_help),
+        SlashCommand("continue", "take up an incomplete answer where it stopped", _go_on),
         SlashCommand("exit", "leave; the conversation is kept", _leave),
     )
 }

@@ -20,10 +20,11 @@ class KnownProvider:
     base_url: str
     default_model: str
     max_tokens_field: str
+    marks_end: bool = False  # whether it always says why an answer ended
 
 
 KNOWN: Mapping[str, KnownProvider] = {
-    OPENAI: KnownProvider("https://api.openai.com/v1", "gpt-4o-mini", "max_completion_tokens"),
+    OPENAI: KnownProvider("https://api.openai.com/v1", "gpt-4o-mini", "max_completion_tokens", marks_end=True),
 }
 UNKNOWN = KnownProvider("", "", "max_tokens")  # the name that nearly every compatible server understands
 
@@ -55,6 +56,11 @@ class Providers:
             raise UsageError(f"'{address}' names no model", hint="`chatllm models list` shows what there is")
         return self.local(model) if provider == LOCAL else self._remote(provider, model)
 
+    def fallbacks(self, first: Endpoint) -> list[Endpoint]:
+        """Return who is asked after `first`, in order. Raises as `endpoint` does."""
+        endpoints = [self.endpoint(address) for address in self._settings.fallback]
+        return [endpoint for endpoint in endpoints if endpoint.address != first.address]
+
     def resumed(self, address: str) -> Endpoint:
         """Return the endpoint of a model that a stored conversation was held with.
 
@@ -81,7 +87,7 @@ class Providers:
                 f"there is no embedded model '{name}'",
                 hint=f"the embedded model is {LOCAL}/{weights.name}; local.model_path names another",
             )
-        return Endpoint(LOCAL, weights.name, base_url="", weights=weights.fingerprint)
+        return Endpoint(LOCAL, weights.name, base_url="", weights=weights.fingerprint, marks_end=True)
 
     def catalogue(self, provider: str) -> Endpoint:
         """Return the endpoint of `provider` without a model, to ask it which ones it has."""
@@ -123,7 +129,13 @@ class Providers:
                 f"there is no key for {name}",
                 hint=f"set {name.upper()}_API_KEY, or use the embedded model with -m {LOCAL}/",
             )
-        return Endpoint(name, model, base_url, key or None, max_tokens_field=known.max_tokens_field)
+        # Behind another address under a known name may be anything.
+        marks_end = (
+            provider.end_marker == "required" if provider.end_marker else (known.marks_end and not provider.base_url)
+        )
+        return Endpoint(
+            name, model, base_url, key or None, max_tokens_field=known.max_tokens_field, marks_end=marks_end
+        )
 
     def _is_usable(self, name: str) -> bool:
         """Tell whether `name` can be asked: an address of the user's own needs no key, a well-known one does."""

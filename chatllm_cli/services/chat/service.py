@@ -1,272 +1,199 @@
 """ChatService: one turn. Both front doors call it, and nothing else does a turn."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
-from chatllm_cli.config import TimeoutSettings
+from chatllm_cli.config import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
     ChatllmError,
     HistoryError,
     IncompleteAnswerError,
+    InvalidReplyError,
+    ProviderError,
     ProviderTimeoutError,
+    ProviderUnavailableError,
+    RateLimitError,
     UsageError,
 )
-from chatllm_cli.models import (
-    ChatOptions,
-    ChatRequest,
-    Chunk,
-    Completion,
-    Conversation,
-    Endpoint,
-    Message,
-    Role,
-    Status,
-    TokenUsage,
-)
+from chatllm_cli.models import ChatOptions, ChatRequest, Completion, Endpoint, Message, Role, Status
+from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply
+from chatllm_cli.services.chat.draft import Draft, marks
+from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, TurnListener
+from chatllm_cli.services.chat.retries import Patience
+from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
-from chatllm_cli.surrogates import ends_in_half, join_pairs
 
-SECONDS_BETWEEN_MARKS = 1.0
-# OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
-FINISH_REASONS = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos", "eos_token"), Status.COMPLETE),
-    **dict.fromkeys(("length", "max_tokens", "model_length"), Status.TRUNCATED),
-    **dict.fromkeys(("content_filter", "safety", "refusal"), Status.FILTERED),
-}
-
-
-class ChatModel(Protocol):
-    """What a turn needs of `LLMService`."""
-
-    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
-        """Yield the completion piece by piece."""
-
-
-class CacheHit(Protocol):
-    """An answer that was given before."""
-
-    @property
-    def completion(self) -> Completion:
-        """The answer."""
-
-    @property
-    def at(self) -> datetime:
-        """When it was new."""
-
-
-class Cache(Protocol):
-    """What a turn needs of `ResponseCache`."""
-
-    async def get(self, request: ChatRequest) -> CacheHit | None:
-        """Return the answer to an identical request."""
-
-    async def put(self, request: ChatRequest, completion: Completion) -> None:
-        """Keep a complete answer."""
-
-
-class Log(Protocol):
-    """What a turn needs of an open conversation."""
-
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation as it stands now."""
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether all of it is on the disk."""
-
-    async def add(self, message: Message) -> None:
-        """Add a message under the head, on the disk when this returns."""
-
-    async def mark(self, reply: Message, text: str) -> None:
-        """Keep what has come of a reply since the last mark."""
-
-
-class TurnListener(Protocol):
-    """Whoever shows a turn while it happens."""
-
-    def on_chunk(self, text: str) -> None:
-        """Show the next piece of the reply."""
-
-    def on_cached(self, at: datetime) -> None:
-        """Say that the reply is from the cache, and how old."""
-
-    def on_history_error(self, error: HistoryError) -> None:
-        """Say that the turn goes on, but is not kept."""
+# What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money.
+ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError)
+MEGABYTE = 1_000_000
 
 
 class ChatService:
-    """Sends turns: the prompt is on the disk before the request, the reply before `send` returns."""
+    """Does turns: the prompt is on the disk before the request, the reply before `send` returns."""
 
-    def __init__(self, llm: ChatModel, timeouts: TimeoutSettings, cache: Cache | None = None) -> None:
+    def __init__(
+        self,
+        llm: ChatModel,
+        *,
+        timeouts: TimeoutSettings | None = None,
+        retries: RetrySettings | None = None,
+        limits: LimitSettings | None = None,
+        cache: Cache | None = None,
+    ) -> None:
         self._llm = llm
-        self._timeouts = timeouts
+        self._timeouts = timeouts or TimeoutSettings()
+        self._retries = retries or RetrySettings()
+        self._limits = limits or LimitSettings()
         self._cache = cache
 
     async def send(
-        self, log: Log, prompt: str, endpoint: Endpoint, options: ChatOptions, listener: TurnListener
+        self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
     ) -> Message:
         """Do one turn at the head of `log` and return the reply, whose status tells whether it is whole.
 
+        The first of `endpoints` is asked, and each further one if that fails in a way that another may not.
         Raises `UsageError` for a prompt that says nothing, `ProviderError` if no text came, and
         `IncompleteAnswerError` if it broke off after some had; what came is in the log either way, also when
         the turn is cancelled. A history that cannot be written is told to the listener and stops nothing.
         """
         if not prompt.strip():
             raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
-        await _keep(log, _message(Role.USER, prompt, log), listener)
-        request = ChatRequest(endpoint, context(log.conversation), options)
-        draft = _Draft(_message(Role.ASSISTANT, "", log, model=endpoint.address))
-        if self._cache and (hit := await self._cache.get(request)):
-            listener.on_cached(hit.at)
-            listener.on_chunk(hit.completion.text)
-            draft.take(Chunk(hit.completion.text, hit.completion.finish_reason, hit.completion.usage))
-            return await _keep(log, replace(draft.ended(Status.COMPLETE), cached=True), listener)
-        reply = await self._stream(log, request, draft, listener)
-        if self._cache and reply.status is Status.COMPLETE and reply.content.strip():
+        said = Message(new_id(), Role.USER, prompt, at=datetime.now(UTC), parent=log.conversation.head)
+        await _keep(log, said, listener)
+        return await self._answer(_Turn(log, options, listener, _draft(log)), endpoints)
+
+    async def go_on(
+        self, log: Log, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
+    ) -> Message:
+        """Take up the last reply where it stopped, or answer a prompt whose reply never came.
+
+        The listener is told the new text only; the reply that is returned has all of it, and takes the
+        incomplete one's place. Raises as `send` does, and `UsageError` if there is nothing to take up.
+        """
+        begun = unfinished_reply(log.conversation)
+        return await self._answer(_Turn(log, options, listener, _draft(log, begun), begun), endpoints)
+
+    async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
+        draft, log = turn.draft, turn.log
+        try:
+            request = await self._ask_in_order(turn, endpoints)
+        except ChatllmError as error:
+            await _keep_broken(turn, draft.ended(Status.ERROR, error=error.message))
+            if not draft.has_grown:
+                raise
+            kept = "what came is in the history; `chatllm ask -c` or /continue goes on" if log.is_kept else None
+            raise IncompleteAnswerError(f"the answer broke off: {error.message}", hint=kept) from error
+        except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
+            await _keep_broken(turn, draft.ended(Status.INTERRUPTED))
+            raise
+        status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
+        reply = await _keep(log, draft.ended(status), turn.listener)
+        if self._cache and not turn.goes_on and _is_worth_caching(reply):
             await self._cache.put(request, Completion(reply.content, reply.finish_reason, reply.usage))
         return reply
 
-    async def _stream(self, log: Log, request: ChatRequest, draft: "_Draft", listener: TurnListener) -> Message:
+    async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
+        patience = Patience(self._retries, turn.listener)
+        *first, last = endpoints
+        for endpoint, next_one in zip(first, endpoints[1:], strict=True):
+            try:
+                return await self._ask_patiently(turn, endpoint, patience)
+            except ANOTHER_MAY_DO as error:
+                if turn.draft.has_grown:
+                    raise
+                turn.listener.on_fallback(error, next_one)
+        return await self._ask_patiently(turn, last, patience)
+
+    async def _ask_patiently(self, turn: "_Turn", endpoint: Endpoint, patience: Patience) -> ChatRequest:
+        retry = 1
+        while True:
+            try:
+                return await self._ask(turn, endpoint)
+            except ProviderError as error:
+                if turn.draft.has_grown or not await patience.wait_out(error, retry):
+                    raise
+            retry += 1
+
+    async def _ask(self, turn: "_Turn", endpoint: Endpoint) -> ChatRequest:
+        """Ask one endpoint once, or the cache for it, and return the request that was answered."""
+        request, draft = turn.request(endpoint), turn.draft
+        draft.ask(endpoint)
+        # Half an answer is no key to the other half.
+        if self._cache and not turn.goes_on and (hit := await self._cache.get(request)):
+            turn.listener.on_cached(hit.at)
+            turn.listener.on_chunk(hit.completion.text)
+            draft.take_cached(hit.completion)
+            return request
+        await self._stream(turn, request)
+        if draft.finish_reason is None and not draft.has_grown:
+            raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
+        return request
+
+    async def _stream(self, turn: "_Turn", request: ChatRequest) -> None:
+        draft, endpoint = turn.draft, request.endpoint
+        most = self._limits.reply_mb * MEGABYTE
         try:
             async with (
-                _marks(log, draft),
-                self._watchdog(request.endpoint, draft) as stalls,
+                marks(turn.log, draft),
+                # No network lies before the embedded model, and a long prompt may take it long.
+                watchdog(self._timeouts, patient=endpoint.is_embedded) as dog,
                 aclosing(self._llm.stream(request)) as chunks,
             ):
                 async for chunk in chunks:
                     text = draft.take(chunk)
-                    if chunk.text:
-                        stalls.reschedule(asyncio.get_running_loop().time() + self._timeouts.idle)
+                    if chunk.is_sign_of_life:
+                        dog.fed()
                     if text:
-                        listener.on_chunk(text)
-        except ChatllmError as error:
-            await _keep(log, replace(draft.ended(Status.ERROR), error=error.message), listener)
-            if not draft.text:
-                raise
-            kept = "what came of it is in the history" if log.is_kept else None
-            raise IncompleteAnswerError(f"the answer broke off: {error.message}", hint=kept) from error
-        except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
-            await _keep(log, draft.ended(Status.INTERRUPTED), listener)
-            raise
-        return await _keep(log, draft.ended(status_of(draft.finish_reason)), listener)
-
-    @asynccontextmanager
-    async def _watchdog(self, endpoint: Endpoint, draft: "_Draft") -> AsyncIterator[asyncio.Timeout]:
-        """Give up on a stream that stalls; only text puts it off, since some servers send empty chunks for ever.
-
-        The embedded model has no network to hang on, and may take long over a long prompt. A reply that said
-        why it ended is whole, even if the server then holds the connection.
-        """
-        try:
-            async with asyncio.timeout(None if endpoint.is_embedded else self._timeouts.first_token) as stalls:
-                yield stalls
+                        turn.listener.on_chunk(text)
+                    if draft.size > most:
+                        raise InvalidReplyError(f"it passed the limit of {self._limits.reply_mb:g} MB")
         except TimeoutError as error:
-            if draft.finish_reason is not None:
-                return
-            raise ProviderTimeoutError(
-                f"{endpoint.address} stopped answering", hint="the settings in [timeouts] say how long to wait"
-            ) from error
+            if draft.finish_reason is None:  # else it is whole: the server only holds the connection
+                raise ProviderTimeoutError(
+                    f"{endpoint.address} {dog.verdict}", hint="the settings in [timeouts] say how long to wait"
+                ) from error
 
 
-def context(conversation: Conversation) -> tuple[tuple[Role, str], ...]:
-    """Return what to send: system prompt, earlier turns, prompt.
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One turn under way."""
 
-    A prompt that brought no text back stays in the history but is not sent again: the next prompt stands in
-    its place, and many servers refuse two prompts in a row.
-    """
-    sent = [(Role.SYSTEM, conversation.system_prompt)] if conversation.system_prompt else []
-    prompt: Message | None = None
-    for message in conversation.thread():
-        if message.role is Role.USER:
-            prompt = message
-        elif prompt and message.content:
-            sent += [(Role.USER, prompt.content), (Role.ASSISTANT, message.content)]
-            prompt = None
-    if prompt:
-        sent.append((Role.USER, prompt.content))
-    return tuple(sent)
-
-
-def status_of(finish_reason: str | None) -> Status:
-    """Return what a reply is worth that ended with `finish_reason`, as the provider named it.
-
-    Only an end that is known to be one makes a whole answer; a reason that nobody knows is none.
-    """
-    return FINISH_REASONS.get((finish_reason or "").lower(), Status.UNKNOWN_END)
-
-
-class _Draft:
-    """A reply while it streams."""
-
-    def __init__(self, reply: Message) -> None:
-        self.reply = reply
-        self.finish_reason: str | None = None
-        self.grown = asyncio.Event()
-        self._usage: TokenUsage | None = None
-        self._pieces: list[str] = []
-        self._half = ""
-        self._marked = 0
+    log: Log
+    options: ChatOptions
+    listener: TurnListener
+    draft: Draft
+    begun: Message | None = None  # the reply that is taken up
 
     @property
-    def text(self) -> str:
-        return join_pairs("".join(self._pieces))
+    def goes_on(self) -> bool:
+        """Whether there is text to go on with."""
+        return bool(self.begun and self.begun.content)
 
-    def take(self, chunk: Chunk) -> str:
-        """Add `chunk` and return what it lets be shown: half of a surrogate pair waits for the other."""
-        if chunk.text:
-            self._pieces.append(chunk.text)
-            self.grown.set()
-        self.finish_reason = chunk.finish_reason or self.finish_reason
-        self._usage = chunk.usage or self._usage
-        text, self._half = join_pairs(self._half + chunk.text), ""
-        if ends_in_half(text):
-            text, self._half = text[:-1], text[-1]
-        return text
-
-    async def mark(self, log: Log) -> None:
-        """Keep in `log` what came since the last mark that was kept."""
-        self.grown.clear()
-        unmarked = self._pieces[self._marked :]
-        await log.mark(self.reply, "".join(unmarked))
-        self._marked += len(unmarked)
-
-    def ended(self, status: Status) -> Message:
-        return replace(
-            self.reply,
-            content=self.text,
-            at=datetime.now(UTC),
-            status=status,
-            usage=self._usage,
-            finish_reason=self.finish_reason,
-        )
+    def request(self, endpoint: Endpoint) -> ChatRequest:
+        conversation = self.log.conversation
+        messages = context_to_go_on(conversation, endpoint) if self.goes_on else context(conversation)
+        return ChatRequest(endpoint, messages, self.options)
 
 
-@asynccontextmanager
-async def _marks(log: Log, draft: _Draft) -> AsyncIterator[None]:
-    """Keep what has come of `draft`, at once and then every second, until the block ends."""
-    task = asyncio.create_task(_mark_regularly(log, draft))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+def _draft(log: Log, begun: Message | None = None) -> Draft:
+    """Return a reply to the last prompt of `log`; one that takes up `begun` stands beside it."""
+    thread = log.conversation.thread()
+    prompts = (message.id for message in reversed(thread) if message.role is Role.USER)
+    content, continues = (begun.content, begun.id) if begun else ("", None)
+    now = datetime.now(UTC)
+    return Draft(Message(new_id(), Role.ASSISTANT, content, at=now, parent=next(prompts, None), continues=continues))
 
 
-async def _mark_regularly(log: Log, draft: _Draft) -> None:
-    while True:
-        await draft.grown.wait()
-        with suppress(HistoryError):  # the reply itself will meet the same fault, and tell; or it passes
-            await draft.mark(log)
-        await asyncio.sleep(SECONDS_BETWEEN_MARKS)
+def _is_worth_caching(reply: Message) -> bool:
+    return reply.status is Status.COMPLETE and not reply.cached and bool(reply.content.strip())
 
 
-def _message(role: Role, content: str, log: Log, model: str | None = None) -> Message:
-    return Message(new_id(), role, content, at=datetime.now(UTC), parent=log.conversation.head, model=model)
+async def _keep_broken(turn: _Turn, reply: Message) -> None:
+    """Keep what came of a reply; one that was taken up and did not grow stands as it is."""
+    if turn.draft.has_grown or turn.begun is None:
+        await _keep(turn.log, reply, turn.listener)
 
 
 async def _keep(log: Log, message: Message, listener: TurnListener) -> Message:

@@ -7,6 +7,7 @@ thread hop per call, so one append is one function in one hop: lock, seal, write
 import asyncio
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +28,10 @@ async def append(path: Path, lines: bytes, *, durable: bool, beginning: Callable
     A file that is not there, or has nothing in it, is made with what `beginning` returns before the lines.
 
     Cancelling waits for the write to end, so that no thread goes on with it behind the caller's back;
-    cancelling again does not. Raises OSError.
+    cancelling again does not, and a write that has not got its lock by then is not done. Raises OSError.
     """
-    await _to_its_end(wrap(_append)(path, lines, durable, beginning))
+    given_up = threading.Event()
+    await _to_its_end(wrap(_append)(path, lines, durable, beginning, given_up), given_up)
 
 
 async def read(path: Path) -> bytes:
@@ -43,20 +45,25 @@ async def newest_first(folder: Path) -> list[Path]:
     return await wrap(_newest_first)(folder)
 
 
-async def _to_its_end(work: Awaitable[None]) -> None:
+async def _to_its_end(work: Awaitable[None], given_up: threading.Event) -> None:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait([task])  # which does not cancel the task when it is cancelled itself
     except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.exception()  # a cancellation outweighs it
+        try:
+            await asyncio.wait([task])
+            task.exception()  # a cancellation outweighs it
+        finally:
+            given_up.set()
         raise
     task.result()
 
 
-def _append(path: Path, lines: bytes, durable: bool, beginning: Callable[[], bytes]) -> None:
+def _append(
+    path: Path, lines: bytes, durable: bool, beginning: Callable[[], bytes], given_up: threading.Event
+) -> None:
     make_private_folder(path.parent)
-    with _locked(path) as descriptor:
+    with _locked(path, given_up) as descriptor:
         size = os.fstat(descriptor).st_size
         # A crash may have torn the last line. It is ended, never cut off: a reader skips it, and the next
         # record does not get glued to it.
@@ -74,12 +81,12 @@ def _append(path: Path, lines: bytes, durable: bool, beginning: Callable[[], byt
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
+def _locked(path: Path, given_up: threading.Event) -> Iterator[int]:
     """Open `path` for appending and hold its lock: other processes may write to the same conversation."""
     while True:
         descriptor = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
-            _lock(descriptor)
+            _lock(descriptor, given_up)
             if _is_still_at(path, descriptor):
                 yield descriptor
                 return
@@ -87,14 +94,14 @@ def _locked(path: Path) -> Iterator[int]:
             os.close(descriptor)  # gives the lock back
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, given_up: threading.Event) -> None:
     """Take the lock; raise `BlockingIOError` if somebody holds it for longer than any append takes."""
     give_up = time.monotonic() + LONGEST_WAIT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > give_up:
+            if time.monotonic() > give_up or given_up.is_set():
                 raise
             time.sleep(LOCK_POLL)
         else:

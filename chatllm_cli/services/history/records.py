@@ -60,13 +60,14 @@ def message_record(message: Message) -> Record:
         "finish_reason": message.finish_reason,
         "cached": message.cached or None,
         "error": message.error,
+        "continues": message.continues,
     }
     return record | {key: value for key, value in extras.items() if value is not None}
 
 
 def partial_record(reply: Message, text: str) -> Record:
     """Describe the text that has come of `reply` since the last such record."""
-    return {
+    record = {
         "type": "partial",
         "id": reply.id,
         "at": format_time(reply.at),
@@ -74,6 +75,7 @@ def partial_record(reply: Message, text: str) -> Record:
         "model": reply.model,
         "text": text,
     }
+    return record | ({"continues": reply.continues} if reply.continues else {})
 
 
 def system_prompt_record(conversation: Conversation, at: datetime) -> Record:
@@ -163,6 +165,7 @@ class _Reader:
             finish_reason=_text_or_none(record.get("finish_reason")),
             cached=bool(record.get("cached")),
             error=_text_or_none(record.get("error")),
+            continues=_text_or_none(record.get("continues")),
         )
         self._messages[message.id] = message
         self._finished.add(message.id)
@@ -180,6 +183,7 @@ class _Reader:
             parent=_text_or_none(record.get("parent")),
             status=Status.INTERRUPTED,
             model=_text_or_none(record.get("model")),
+            continues=_text_or_none(record.get("continues")),
         )
         self._messages[reply_id] = replace(begun, content=begun.content + text)
         self._head = reply_id

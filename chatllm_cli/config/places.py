@@ -1,0 +1,50 @@
+"""The folders and files that everything of one user lies in."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from chatllm_cli.errors import ConfigError
+
+HOME_VARIABLE = "CHATLLM_HOME"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders and the config file of one user."""
+
+    config_file: Path
+    data: Path
+    cache: Path
+    state: Path
+
+    @property
+    def conversations(self) -> Path:
+        """Where the history lies."""
+        return self.data / "conversations"
+
+    @property
+    def responses(self) -> Path:
+        """Where the response cache lies."""
+        return self.cache / "responses"
+
+
+def find_places() -> Places:
+    """Return the folders: all under `CHATLLM_HOME` if that is set, else the platform's own."""
+    if home := os.environ.get(HOME_VARIABLE):
+        root = expand_user(home, HOME_VARIABLE)
+        return Places(root / "config.toml", root / "data", root / "cache", root / "state")
+    dirs = platformdirs.PlatformDirs("chatllm", appauthor=False)
+    return Places(
+        dirs.user_config_path / "config.toml", dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path
+    )
+
+
+def expand_user(path: str, setting: str) -> Path:
+    """Return `path` made absolute, its ~ replaced. Raises `ConfigError` if there is no such user."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"{setting}: there is no home folder for {path.partition('/')[0]}") from None

@@ -1,0 +1,150 @@
+"""The sections of the settings, and what a value of each kind may be."""
+
+import json
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+RESERVED_PROVIDERS = ("local", "default")  # the embedded model, and the provider that base_url describes
+
+
+def _check_base_url(value: str) -> str:
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
+    except ValueError:
+        host, parts = None, urlsplit("")
+    is_clean = value.isprintable() and " " not in value and not parts.query and not parts.fragment
+    if parts.scheme not in {"http", "https"} or not host or not is_clean:
+        raise ValueError("expected an address such as https://host/v1")
+    if "@" in parts.netloc:
+        raise ValueError("expected an address without a user name or password in it")
+    return value.rstrip("/")
+
+
+def _check_provider_name(name: str) -> str:
+    if name in RESERVED_PROVIDERS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError("expected a name of letters, digits, _ and -, other than local and default")
+    return name
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    value = key.get_secret_value().strip()  # files and secret stores add a newline
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("expected a key of printable ASCII characters")
+    return SecretStr(value)
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("expected models with commas between them, or a JSON list") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+ProviderName = Annotated[str, AfterValidator(_check_provider_name)]
+# Several models: a list; in an environment variable as JSON, or with commas between them.
+Models = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class TimeoutSettings(_Section):
+    """How long to wait for a provider, in seconds."""
+
+    connect: Seconds = 10.0
+    """To reach it."""
+    first_token: Seconds = 120.0
+    """Until the first piece of the answer."""
+    idle: Seconds = 60.0
+    """Between two pieces of the answer."""
+    total: Annotated[Seconds | None, Field(examples=[600.0])] = None
+    """For the whole answer; no limit unless set."""
+
+
+class RetrySettings(_Section):
+    """What is done about a provider that is busy or cannot be reached, before any of the answer has come."""
+
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 4
+    """How often the request is sent again."""
+    max_wait: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    """Seconds that all waits of one answer may take together; the same as --max-wait."""
+    first_delay: Seconds = 0.5
+    """Seconds before the first retry, at most, where the provider names no time; doubled for each further one."""
+    longest_delay: Seconds = 20.0
+    """Seconds that such a wait grows to at most."""
+
+
+class LimitSettings(_Section):
+    """What is taken from a provider at most."""
+
+    reply_mb: Annotated[float, Field(gt=0, le=1024)] = 8.0
+    """Megabytes of text after which an answer is cut off."""
+
+
+class LocalSettings(_Section):
+    """The embedded model, which answers without a key and without a network."""
+
+    model_path: str = ""
+    """A GGUF file to run instead of the model that comes along."""
+    context_size: Annotated[int, Field(ge=256, le=2**30)] = 8192
+    """Tokens that the prompt, the history and the answer may take together."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Processor threads; 0 takes half of the processors."""
+
+
+class CacheSettings(_Section):
+    """Answers kept so that an identical request is not sent, or paid, twice."""
+
+    mode: Literal["auto", "always", "never"] = "auto"
+    """When `ask` uses it: auto (at temperature 0 only), always or never."""
+    ttl_days: Annotated[float, Field(gt=0, le=36500)] = 30.0
+    """Days after which an answer is forgotten."""
+    size_mb: Annotated[int, Field(ge=1, le=2**20)] = 256
+    """Megabytes on disk above which the oldest answers are forgotten."""
+
+
+class HistorySettings(_Section):
+    """What is kept of your conversations."""
+
+    enabled: bool = True
+    """Keep every conversation; false is the same as --no-history."""
+
+
+class OutputSettings(_Section):
+    """What a terminal shows."""
+
+    plain: bool = False
+    """Show answers as plain text instead of rendered markdown; the same as --plain."""
+
+
+class PrivacySettings(_Section):
+    """What leaves this machine besides the request itself: nothing, unless you say so here."""
+
+    tracing: bool = False
+    """Let LangSmith tracing send your prompts where the LANGSMITH_ variables say."""
+
+
+class ProviderSettings(_Section):
+    """One provider: any service with an OpenAI-compatible API."""
+
+    base_url: BaseUrl = ""
+    """Its address, up to and including /v1."""
+    api_key: ApiKey = SecretStr("")
+    """Its key; empty for a server that asks for none."""
+    end_marker: Literal["", "required", "optional"] = ""
+    """Whether an answer that ends without a finish_reason is cut off (required) or may be whole (optional)."""

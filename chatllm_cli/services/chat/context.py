@@ -1,0 +1,63 @@
+"""What a request carries of the conversation, and what a reply was worth."""
+
+from chatllm_cli.errors import UsageError
+from chatllm_cli.models import Conversation, Endpoint, Message, Role, Status
+
+# OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
+FINISH_REASONS = {
+    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos", "eos_token"), Status.COMPLETE),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), Status.TRUNCATED),
+    **dict.fromkeys(("content_filter", "safety", "refusal"), Status.FILTERED),
+}
+GO_ON = "Your answer was cut off. Go on exactly where it stopped, without repeating any of it and without a remark."
+
+
+def context(conversation: Conversation) -> tuple[tuple[Role, str], ...]:
+    """Return what to send: system prompt, earlier turns, prompt.
+
+    A prompt that brought no text back stays in the history but is not sent again: the next prompt stands in
+    its place, and many servers refuse two prompts in a row.
+    """
+    sent = [(Role.SYSTEM, conversation.system_prompt)] if conversation.system_prompt else []
+    prompt: Message | None = None
+    for message in conversation.thread():
+        if message.role is Role.USER:
+            prompt = message
+        elif prompt and message.content:
+            sent += [(Role.USER, prompt.content), (Role.ASSISTANT, message.content)]
+            prompt = None
+    if prompt:
+        sent.append((Role.USER, prompt.content))
+    return tuple(sent)
+
+
+def context_to_go_on(conversation: Conversation, endpoint: Endpoint) -> tuple[tuple[Role, str], ...]:
+    """Return what to send so that the model goes on with its last reply.
+
+    llama.cpp goes on by itself with a reply that stands last; others have to be told, and many refuse it
+    without a prompt behind it.
+    """
+    sent = context(conversation)
+    return sent if endpoint.is_embedded else (*sent, (Role.USER, GO_ON))
+
+
+def unfinished_reply(conversation: Conversation) -> Message | None:
+    """Return the reply that can be taken up, which may have no text; None if the last prompt has none at all.
+
+    Raises `UsageError` if there is nothing to take up.
+    """
+    thread = conversation.thread()
+    if not thread or (thread[-1].role is Role.ASSISTANT and thread[-1].status is Status.COMPLETE):
+        raise UsageError("the last answer is complete: there is nothing to continue", hint="give a prompt to go on")
+    return thread[-1] if thread[-1].role is Role.ASSISTANT else None
+
+
+def status_of(finish_reason: str | None, *, marks_end: bool = False) -> Status:
+    """Return what a reply is worth that ended with `finish_reason`, as the provider named it.
+
+    Only an end that is known to be one makes a whole answer; a reason that nobody knows is none. No reason is a
+    cut where the provider is known to give one.
+    """
+    if finish_reason is None and marks_end:
+        return Status.TRUNCATED
+    return FINISH_REASONS.get((finish_reason or "").lower(), Status.UNKNOWN_END)

@@ -1,0 +1,74 @@
+"""What a turn needs of others, each as small as it can be."""
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Protocol
+
+from chatllm_cli.errors import HistoryError, ProviderError
+from chatllm_cli.models import ChatRequest, Chunk, Completion, Conversation, Endpoint, Message, RetryWait
+
+
+class ChatModel(Protocol):
+    """What a turn needs of `LLMService`."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
+        """Yield the completion piece by piece."""
+
+
+class CacheHit(Protocol):
+    """An answer that was given before."""
+
+    @property
+    def completion(self) -> Completion:
+        """The answer."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was new."""
+
+
+class Cache(Protocol):
+    """What a turn needs of `ResponseCache`."""
+
+    async def get(self, request: ChatRequest) -> CacheHit | None:
+        """Return the answer to an identical request."""
+
+    async def put(self, request: ChatRequest, completion: Completion) -> None:
+        """Keep a complete answer."""
+
+
+class Log(Protocol):
+    """What a turn needs of an open conversation."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it stands now."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all of it is on the disk."""
+
+    async def add(self, message: Message) -> None:
+        """Add a message under the head, on the disk when this returns."""
+
+    async def mark(self, reply: Message, text: str) -> None:
+        """Keep what has come of a reply since the last mark."""
+
+
+class TurnListener(Protocol):
+    """Whoever shows a turn while it happens."""
+
+    def on_chunk(self, text: str) -> None:
+        """Show the next piece of the reply."""
+
+    def on_cached(self, at: datetime) -> None:
+        """Say that the reply is from the cache, and how old."""
+
+    def on_wait(self, wait: RetryWait) -> None:
+        """Say why the turn waits, and how long still: told anew each second, and with none left at the end."""
+
+    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
+        """Say that `endpoint` is asked instead, and why."""
+
+    def on_history_error(self, error: HistoryError) -> None:
+        """Say that the turn goes on, but is not kept."""

@@ -1,0 +1,59 @@
+"""Whether a request is sent again, and when: a pure function, and the waits that it asks for."""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+
+from chatllm_cli.config import RetrySettings
+from chatllm_cli.errors import ProviderError
+from chatllm_cli.models import RetryWait
+from chatllm_cli.services.chat.ports import TurnListener
+
+
+def next_wait(
+    error: ProviderError, *, retry: int, waited: float, settings: RetrySettings, jitter: float
+) -> float | None:
+    """Return the seconds to wait before the request is sent for the `retry`-th time again; None gives up.
+
+    `waited` are the seconds that earlier waits of this turn took, `jitter` is a random number from 0 to 1. Where
+    the provider names a time it is never asked earlier; else the wait is anything up to a limit that doubles
+    (full jitter: clients that failed together do not come back together).
+    """
+    if not error.is_passing or retry > settings.max_retries:
+        return None
+    longest = min(settings.longest_delay, math.ldexp(settings.first_delay, retry - 1))
+    wait = error.retry_after if error.retry_after is not None else jitter * longest
+    return wait if waited + wait <= settings.max_wait else None
+
+
+class Patience:
+    """What is left of it in one turn: the waits for all its models come out of one purse."""
+
+    def __init__(self, settings: RetrySettings, listener: TurnListener) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._waited = 0.0
+
+    async def wait_out(self, error: ProviderError, retry: int) -> bool:
+        """Wait before the `retry`-th retry and return True; False, at once, if there is to be none."""
+        jitter = random.random()  # noqa: S311  (nobody gains by guessing it)
+        wait = next_wait(error, retry=retry, waited=self._waited, settings=self._settings, jitter=jitter)
+        if wait is None:
+            return False
+        self._waited += wait
+        max_retries = self._settings.max_retries
+        await _count_down(
+            wait, lambda left: self._listener.on_wait(RetryWait(error.reason, retry, max_retries, left))
+        )
+        return True
+
+
+async def _count_down(seconds: float, tell: Callable[[float], None]) -> None:
+    """Wait, and tell what is left: at once, whenever another whole second has passed, and at the end."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := end - loop.time()) > 0:
+        tell(left)
+        await asyncio.sleep(left % 1 or 1)
+    tell(0.0)

@@ -1,0 +1,69 @@
+"""Gives up on a stream that stalls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chatllm_cli.config import TimeoutSettings
+
+TICK = 1.0  # seconds between two looks
+LEEWAY = 1.0  # seconds that a look may come late before we must have been suspended
+
+
+class Watchdog:
+    """Measures silence, and how long it takes in all.
+
+    It counts only the time in which this process ran: after Ctrl-Z or a suspended machine a provider that had
+    no chance to answer is not given up.
+    """
+
+    def __init__(self, scope: asyncio.Timeout, timeouts: TimeoutSettings, *, patient: bool) -> None:
+        self.verdict = ""
+        self._scope = scope
+        self._timeouts = timeouts
+        self._silence_limit = float("inf") if patient else timeouts.first_token
+        self._silence = self._total = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._last_look = self._loop.time()
+        self._timer = self._loop.call_soon(self._look)
+
+    def fed(self) -> None:
+        """Take note that the answer came on."""
+        self._silence_limit = self._timeouts.idle
+        self._silence = self._last_look - self._loop.time()  # the next look adds what passed before this, too
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        ran = min(now - self._last_look, TICK + LEEWAY)
+        self._last_look = now
+        self._silence += ran
+        self._total += ran
+        left = min(self._silence_limit - self._silence, (self._timeouts.total or float("inf")) - self._total)
+        if left <= 0:
+            self.verdict = self._reason()
+            self._scope.reschedule(now)
+        else:
+            self._timer = self._loop.call_later(min(TICK, left), self._look)
+
+    def _reason(self) -> str:
+        if self._silence >= self._silence_limit:
+            return f"sent nothing for {self._silence_limit:g} s"
+        return f"did not finish its answer in {self._timeouts.total:g} s"
+
+
+@asynccontextmanager
+async def watchdog(timeouts: TimeoutSettings, *, patient: bool) -> AsyncIterator[Watchdog]:
+    """Cancel the block when a limit is passed, and raise TimeoutError; `verdict` then says which.
+
+    `patient` waits for ever for the first piece.
+    """
+    async with asyncio.timeout(None) as scope:
+        dog = Watchdog(scope, timeouts, patient=patient)
+        try:
+            yield dog
+        finally:
+            dog.stop()

@@ -1,0 +1,120 @@
+"""The HTTP client beneath: only what a request needs goes out, and no more comes in than memory is meant to hold."""
+
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from chatllm_cli import __version__
+from chatllm_cli.config import TimeoutSettings
+from chatllm_cli.errors import InvalidReplyError
+from chatllm_cli.models import Endpoint
+
+NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # as server-sent events have it
+LONGEST_END = 4
+MEGABYTE = 1_000_000
+LONGEST_COMPLAINT = 65_536  # bytes that are read of what comes with an error status; it is cut short, not refused
+
+
+def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float) -> openai.AsyncOpenAI:
+    """Return a client for one endpoint. Raises OSError, ValueError or ImportError if it cannot be set up.
+
+    It neither retries, nor follows, nor waits on its own: the turn does, and shows it. Only a connection has a
+    limit of its own, which is not in the turn's sight.
+    """
+    timeout = openai.Timeout(None, connect=timeouts.connect)
+    http_client = openai.DefaultAsyncHttpxClient(
+        timeout=timeout,
+        follow_redirects=False,  # a redirect would take the prompt to a host nobody named
+        trust_env=not is_loopback(endpoint.base_url),  # no proxy between us and this machine
+        event_hooks={"request": [_Headers(endpoint)], "response": [_Cap(int(event_mb * MEGABYTE))]},
+    )
+    return openai.AsyncOpenAI(
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key or NO_KEY,
+        http_client=http_client,
+        timeout=timeout,
+        max_retries=0,
+    )
+
+
+def is_loopback(base_url: str) -> bool:
+    """Tell whether `base_url` stays on this machine."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Headers:
+    """Lets only what the request needs go out.
+
+    The client adds headers of its own accord from OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS and others, and facts
+    about this machine; none of that is meant for whoever runs the server at `base_url`.
+    """
+
+    NEEDED = frozenset({"host", "connection", "accept", "content-type", "content-length"})
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, request: Any) -> None:
+        for name in list(request.headers):
+            if name.lower() not in self.NEEDED:
+                del request.headers[name]
+        request.headers["User-Agent"] = f"chatllm/{__version__}"
+        request.headers["Accept-Encoding"] = "identity"  # compressed, a few bytes could be any number of them
+        if self._endpoint.api_key:
+            request.headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        if self._endpoint.is_embedded:
+            # A new connection costs nothing here, and the server at times hangs up on one that is used again.
+            request.headers["Connection"] = "close"
+
+
+class _Cap:
+    """Lets nothing grow without a limit that the parser would hold whole: an event, or the body of an error."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    async def __call__(self, response: httpx2.Response) -> None:
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            kind = _CutStream if response.is_error else _CappedStream
+            response.stream = kind(response.stream, LONGEST_COMPLAINT if response.is_error else self._limit)
+
+
+class _LimitedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _CutStream(_LimitedStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._limit
+        async for piece in self._stream:
+            yield piece[:left]
+            left -= len(piece)
+            if left <= 0:
+                return
+
+
+class _CappedStream(_LimitedStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size, tail = 0, b""
+        async for piece in self._stream:
+            recent = tail + piece
+            end = max(recent.rfind(mark) for mark in EVENT_ENDS)
+            size = size + len(piece) if end < 0 else len(recent) - end
+            if size > self._limit:
+                raise InvalidReplyError(f"the provider sent more than {self._limit / MEGABYTE:g} MB at once")
+            tail = recent[1 - LONGEST_END :]
+            yield piece
