@@ -307,3 +307,139 @@ def test_what_is_not_kept_is_not_said_to_be(run: Run, provider: FakeOpenAI) -> N
 def test_a_server_that_wants_a_key_says_so(run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHATLLM_API_KEY")
     assert " wants a key: Incorrect API key provided\n" in run("ask", "-m", "fault-401", "hi").stderr
+
+
+def test_a_busy_provider_is_waited_for_and_each_wait_is_one_line_on_a_pipe(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_RETRIES__FIRST_DELAY", "0.01")
+    host = provider.base_url.split("/")[2]
+    result = run("ask", "-m", "flaky-503-2", "hi")
+    assert (result.exit_code, result.stdout, len(provider.chats)) == (0, "fine", 3)
+    assert result.stderr == (
+        f"{host} failed with status 503, retry 1/4 in 1 s\n{host} failed with status 503, retry 2/4 in 1 s\n"
+    )
+
+
+def test_waits_are_json_too_when_json_is_asked_for(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = provider.base_url.split("/")[2]
+    result = run("ask", "--json", "-m", "flaky-429-1:retry-after-ms=10", "hi")
+    assert (result.exit_code, json.loads(result.stdout)["text"]) == (0, "fine")
+    assert json.loads(result.stderr) == {"notice": f"rate limited by {host}, retry 1/4 in 1 s"}
+
+
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [(["--max-wait", "1"], 1), (["--max-wait", "0"], 1), ([], 1)],  # the default is less than two minutes, too
+)
+def test_no_wait_is_longer_than_asked_for(run: Run, provider: FakeOpenAI, options: list[str], requests: int) -> None:
+    result = run("ask", "-m", "fault-429:retry-after=121", *options, "hi")
+    assert (result.exit_code, len(provider.chats)) == (4, requests)
+    assert result.stderr.splitlines()[1] == "  hint: it asks to wait 2 min; --max-wait says how long we do"
+
+
+def test_another_model_is_asked_when_one_cannot_answer(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    host = provider.base_url.split("/")[2]
+    result = run("ask", "-m", "quota", "--fallback", "quota-first", "--fallback", "says-here-I-am", "hi")
+    assert (result.exit_code, result.stdout) == (0, "here I am")
+    assert result.stderr == (
+        f"the quota at {host} is used up; default/quota-first is asked instead\n"
+        f"the quota at {host} is used up; default/says-here-I-am is asked instead\n"
+    )
+    assert journal_of(places)[-1]["model"] == "default/says-here-I-am"
+
+
+def test_fallbacks_may_stand_in_the_settings_and_flags_outweigh_them(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_FALLBACK", "says-from-settings, quota")
+    assert run("ask", "-m", "quota", "hi").stdout == "from settings"
+    assert run("ask", "-m", "quota", "--fallback", "says-from-flags", "hi").stdout == "from flags"
+
+
+def test_a_fallback_that_cannot_be_one_is_told_before_anything_is_asked(
+    run: Run, provider: FakeOpenAI, home: Path
+) -> None:
+    result = run("ask", "--fallback", "local/nope", "hi")
+    assert (result.exit_code, provider.chats) == (2, [])
+    assert result.stderr.splitlines()[0] == "chatllm: there is no embedded model 'nope'"
+    assert list(home.rglob("*")) == []
+
+
+def test_an_incomplete_answer_is_taken_up_where_it_stopped(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    assert run("ask", "-m", "length", "hi").exit_code == 6
+    result = run("ask", "-c", "-m", "says-of-it")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "of it", "")
+    assert provider.last_messages()[:2] == [("user", "hi"), ("assistant", "cut short")]
+    *earlier, whole = journal_of(places)
+    incomplete = next(record for record in earlier if record.get("status") == "truncated")
+    assert (whole["content"], whole["status"], whole["model"]) == ("cut shortof it", "complete", "default/says-of-it")
+    assert whole["continues"] == incomplete["id"]
+    shown = run("history", "show")
+    assert "cut shortof it" in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_a_whole_answer_cannot_be_taken_up(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "hi")
+    result = run("ask", "-c")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "chatllm: the last answer is complete: there is nothing to continue\n  hint: give a prompt to go on\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("marker", "status", "exit_code"), [("required", "truncated", 6), ("optional", "unknown_end", 0)]
+)
+def test_whether_an_end_without_a_reason_is_a_cut_is_the_providers_to_say(
+    run: Run, fake_openai: FakeOpenAI, places: Places, monkeypatch: pytest.MonkeyPatch, marker: str, status: str,
+    exit_code: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CHATLLM_PROVIDERS__WORK__BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("CHATLLM_PROVIDERS__WORK__END_MARKER", marker)
+    result = run("ask", "-m", "work/eof", "hi")
+    told = {
+        "required": "the answer is cut off: the connection ended before it did",
+        "optional": "the answer may be cut off: the provider did not say that it was done",
+    }
+    assert (result.exit_code, result.stdout) == (exit_code, "cut short")
+    assert result.stderr == f"{told[marker]}; `chatllm ask -c` goes on\n"
+    assert journal_of(places)[-1]["status"] == status
+
+
+def test_json_is_one_object_with_all_there_is_to_know(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    result = run("ask", "--json", "-m", "says-grüße-\u202e", "hi")
+    records = journal_of(places)
+    assert json.loads(result.stdout) == {
+        "text": "grüße \u202e",
+        "status": "complete",
+        "finish_reason": "stop",
+        "provider": "default",
+        "model": "says-grüße-\u202e",
+        "usage": {"input_tokens": 7, "output_tokens": 3},
+        "cached": False,
+        "error": None,
+        "conversation": records[0]["id"],
+        "message": records[-1]["id"],
+    }
+    assert (result.stdout.isascii(), result.stdout.count("\n"), result.stderr) == (True, 1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "exit_code"),
+    [
+        ([], "usage", 2),
+        (["-c", "hi"], "conversation_not_found", 2),
+        (["--temperature", "9", "hi"], "config", 2),
+        (["-m", "fault-401", "hi"], "authentication", 3),
+    ],
+)
+def test_errors_are_json_when_json_is_asked_for(
+    run: Run, provider: FakeOpenAI, arguments: list[str], kind: str, exit_code: int
+) -> None:
+    result = run("ask", "--json", *arguments)
+    error = json.loads(result.stderr)["error"]
+    assert (result.exit_code, result.stdout, error["kind"], error["exit_code"]) == (exit_code, "", kind, exit_code)

@@ -5,12 +5,32 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chatllm_cli.config import CacheSettings, Places, TimeoutSettings
-from chatllm_cli.errors import IncompleteAnswerError, ProviderTimeoutError, QuotaError, UsageError
-from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.config import CacheSettings, LimitSettings, Places, RetrySettings, TimeoutSettings
+from chatllm_cli.errors import (
+    AuthenticationError,
+    IncompleteAnswerError,
+    InvalidReplyError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    QuotaError,
+    RateLimitError,
+    UsageError,
+)
+from chatllm_cli.models import (
+    ChatOptions,
+    ChatRequest,
+    Chunk,
+    Conversation,
+    Endpoint,
+    Message,
+    Role,
+    Status,
+    TokenUsage,
+)
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat import ChatService
-from chatllm_cli.services.chat.context import context, status_of
+from chatllm_cli.services.chat.context import GO_ON, context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step
 
@@ -21,16 +41,25 @@ class Desk:
     """A chat service over a fake model and real files, and one conversation on it."""
 
     def __init__(
-        self, places: Places, *, cache: ResponseCache | None = None, timeouts: TimeoutSettings | None = None
+        self,
+        places: Places,
+        *,
+        cache: ResponseCache | None = None,
+        timeouts: TimeoutSettings | None = None,
+        retries: RetrySettings | None = None,
+        limits: LimitSettings | None = None,
     ) -> None:
         self.llm = FakeLLM()
         self.listener = RecordingListener()
         self.history = HistoryService(places.conversations)
-        self.chat = ChatService(self.llm, timeouts=timeouts, cache=cache)
+        self.chat = ChatService(self.llm, timeouts=timeouts, retries=retries, limits=limits, cache=cache)
         self.log: OpenConversation = self.history.start("prompt", model=ENDPOINT.address)
 
-    async def send(self, prompt: str, options: ChatOptions | None = None) -> Message:
-        return await self.chat.send(self.log, prompt, [ENDPOINT], options or ChatOptions(), self.listener)
+    async def send(self, prompt: str, *, endpoints: Sequence[Endpoint] = (ENDPOINT,)) -> Message:
+        return await self.chat.send(self.log, prompt, endpoints, ChatOptions(), self.listener)
+
+    async def go_on(self, *, endpoints: Sequence[Endpoint] = (ENDPOINT,)) -> Message:
+        return await self.chat.go_on(self.log, endpoints, ChatOptions(), self.listener)
 
     async def stored(self) -> Said:
         """What another process would read now."""
@@ -133,7 +162,7 @@ async def test_a_failure_after_some_text_is_an_incomplete_answer(desk: Desk) -> 
 async def test_silence_is_given_up_after_the_first_token_limit(places: Places) -> None:
     desk = Desk(places, timeouts=TimeoutSettings(first_token=0.05))
     desk.llm.play(30.0)
-    with pytest.raises(ProviderTimeoutError, match="fake/model sent nothing for 0.05 s"):
+    with pytest.raises(ProviderTimeoutError, match=r"fake/model sent nothing for 0\.05 s"):
         await desk.send("prompt")
 
 
@@ -259,3 +288,236 @@ def test_a_request_carries_each_prompt_that_was_answered_and_the_new_one(
 )
 def test_the_finish_reason_decides_what_a_reply_is_worth(finish_reason: str | None, status: Status) -> None:
     assert status_of(finish_reason) is status
+
+
+OTHER = replace(ENDPOINT, provider="other")
+THIRD = replace(ENDPOINT, provider="third")
+NO_WAIT = RetrySettings(first_delay=0.01, max_retries=2)
+
+
+async def test_a_passing_failure_is_tried_again_and_told(places: Places) -> None:
+    desk = Desk(places, retries=NO_WAIT)
+    desk.llm.play(RateLimitError("rate limited by fake", words="slow down"))
+    desk.llm.play(ProviderUnavailableError("fake failed"))
+    desk.llm.reply("at last")
+    reply = await desk.send("prompt")
+    assert (reply.content, reply.status, len(desk.llm.requests)) == ("at last", Status.COMPLETE, 3)
+    told = {(wait.reason, wait.retry, wait.max_retries) for wait in desk.listener.waits}
+    assert told == {("rate limited by fake", 1, 2), ("fake failed", 2, 2)}
+    assert [m.content for m in desk.log.conversation.messages] == ["prompt", "at last"]
+
+
+@pytest.mark.parametrize(
+    "failure", [QuotaError("empty"), AuthenticationError("who?"), ProviderError("no"), ProviderTimeoutError("slow")]
+)
+async def test_a_failure_that_stays_is_not_tried_again(places: Places, failure: ProviderError) -> None:
+    desk = Desk(places, retries=NO_WAIT)
+    desk.llm.play(failure)
+    with pytest.raises(type(failure)):
+        await desk.send("prompt")
+    assert (len(desk.llm.requests), desk.listener.waits) == (1, [])
+
+
+async def test_nothing_is_tried_again_once_text_has_come(places: Places) -> None:
+    desk = Desk(places, retries=NO_WAIT)
+    desk.llm.play(Chunk("some"), ProviderUnavailableError("fake failed"))
+    with pytest.raises(IncompleteAnswerError):
+        await desk.send("prompt", endpoints=[ENDPOINT, OTHER])
+    assert (len(desk.llm.requests), desk.listener.waits, desk.listener.fallbacks) == (1, [], [])
+
+
+async def test_a_wait_that_is_cancelled_ends_at_once_and_the_prompt_stays(places: Places) -> None:
+    desk = Desk(places)
+    desk.llm.play(RateLimitError("rate limited by fake", retry_after=30))
+    turn = asyncio.ensure_future(desk.send("prompt"))
+    while not desk.listener.waits:
+        await asyncio.sleep(0.01)
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(turn, 1)
+    assert await desk.stored() == [(Role.USER, "prompt", Status.COMPLETE), (Role.ASSISTANT, "", Status.INTERRUPTED)]
+
+
+@pytest.mark.parametrize(
+    "failure", [QuotaError("empty"), ProviderTimeoutError("slow"), ProviderUnavailableError("gone", is_passing=False)]
+)
+async def test_another_model_is_asked_when_one_cannot_answer_and_history_says_which(
+    desk: Desk, failure: ProviderError
+) -> None:
+    desk.llm.play(failure)
+    desk.llm.play(failure)
+    desk.llm.reply("here")
+    reply = await desk.send("prompt", endpoints=[ENDPOINT, OTHER, THIRD])
+    assert (reply.content, reply.model) == ("here", "third/model")
+    assert desk.listener.fallbacks == [(failure.reason, "other/model"), (failure.reason, "third/model")]
+    assert [request.endpoint for request in desk.llm.requests] == [ENDPOINT, OTHER, THIRD]
+    stored = await desk.history.load(desk.log.conversation.id)
+    assert [message.model for message in stored.messages] == [None, "third/model"]
+
+
+@pytest.mark.parametrize("failure", [AuthenticationError("who?"), ProviderError("no"), InvalidReplyError("what?")])
+async def test_another_model_is_not_asked_for_what_is_wrong_with_the_request(
+    desk: Desk, failure: ProviderError
+) -> None:
+    desk.llm.play(failure)
+    with pytest.raises(type(failure)):
+        await desk.send("prompt", endpoints=[ENDPOINT, OTHER])
+    assert (len(desk.llm.requests), desk.listener.fallbacks) == (1, [])
+
+
+async def test_when_no_model_answers_the_last_ones_failure_is_told(desk: Desk) -> None:
+    desk.llm.play(QuotaError("empty"))
+    desk.llm.play(ProviderTimeoutError("other is slow"))
+    with pytest.raises(ProviderTimeoutError, match="other is slow"):
+        await desk.send("prompt", endpoints=[ENDPOINT, OTHER])
+    assert (await desk.stored())[-1] == (Role.ASSISTANT, "", Status.ERROR)
+    assert desk.log.conversation.messages[-1].model == "other/model"
+
+
+async def test_an_end_without_a_reason_is_a_cut_where_the_provider_always_gives_one(desk: Desk) -> None:
+    desk.llm.reply("text", end=None)
+    desk.llm.reply("text", end=None)
+    assert (await desk.send("prompt")).status is Status.UNKNOWN_END
+    reply = await desk.send("prompt", endpoints=[replace(ENDPOINT, marks_end=True)])
+    assert (reply.status, reply.finish_reason) == (Status.TRUNCATED, None)
+
+
+async def test_an_answer_that_never_begins_is_none(desk: Desk) -> None:
+    desk.llm.play(Chunk())
+    with pytest.raises(InvalidReplyError, match="fake/model ended its answer before it began"):
+        await desk.send("prompt")
+
+
+async def test_an_answer_that_takes_too_long_in_all_is_given_up(places: Places) -> None:
+    desk = Desk(places, timeouts=TimeoutSettings(total=0.2))
+    more: list[Step] = [Chunk("x"), 0.03]
+    desk.llm.play(*more * 1000)
+    with pytest.raises(IncompleteAnswerError, match=r"fake/model did not finish its answer in 0\.2 s"):
+        await asyncio.wait_for(desk.send("prompt"), 10)
+
+
+async def test_thinking_aloud_counts_as_a_sign_of_life(places: Places) -> None:
+    desk = Desk(places, timeouts=TimeoutSettings(first_token=0.1, idle=0.1))
+    thinking: list[Step] = [Chunk(is_reasoning=True), 0.05]
+    desk.llm.play(*thinking * 6, Chunk("done"), DONE)
+    assert (await desk.send("prompt")).content == "done"
+
+
+async def test_an_answer_without_end_is_cut_at_the_limit(places: Places) -> None:
+    desk = Desk(places, limits=LimitSettings(reply_mb=0.001))
+    desk.llm.reply(*["x" * 100] * 100)
+    with pytest.raises(IncompleteAnswerError, match=r"it passed the limit of 0\.001 MB"):
+        await desk.send("prompt")
+    assert len((await desk.stored())[-1][1]) == 1100
+
+
+async def test_an_incomplete_answer_is_taken_up_where_it_stopped(desk: Desk) -> None:
+    desk.llm.play(Chunk("Once upon "), QuotaError("empty"))
+    with pytest.raises(IncompleteAnswerError):
+        await desk.send("prompt")
+    desk.listener.chunks.clear()
+    desk.llm.reply("a time")
+    reply = await desk.go_on()
+    assert (reply.content, reply.status, desk.listener.chunks) == ("Once upon a time", Status.COMPLETE, ["a time"])
+    assert desk.llm.requests[-1].messages == (
+        (Role.USER, "prompt"),
+        (Role.ASSISTANT, "Once upon "),
+        (Role.USER, GO_ON),
+    )
+    assert await desk.stored() == [
+        (Role.USER, "prompt", Status.COMPLETE),
+        (Role.ASSISTANT, "Once upon a time", Status.COMPLETE),
+    ]
+    stored = await desk.history.load(desk.log.conversation.id)
+    assert ([m.content for m in stored.messages], stored.aside()) == (
+        ["prompt", "Once upon ", "Once upon a time"],
+        (),
+    )
+
+
+async def test_the_embedded_model_goes_on_by_itself(desk: Desk) -> None:
+    embedded = replace(ENDPOINT, weights="sha256:…")
+    desk.llm.reply("Once ", end=Chunk(finish_reason="length"))
+    await desk.send("prompt", endpoints=[embedded])
+    desk.llm.reply("upon")
+    await desk.go_on(endpoints=[embedded])
+    assert desk.llm.requests[-1].messages == ((Role.USER, "prompt"), (Role.ASSISTANT, "Once "))
+
+
+async def test_an_answer_may_be_taken_up_again_and_again_and_what_was_said_next_carries_all_of_it(desk: Desk) -> None:
+    for text in ("a", "b", "c"):
+        desk.llm.reply(text, end=Chunk(finish_reason="length"))
+    desk.llm.reply("fine")
+    await desk.send("prompt")
+    await desk.go_on()
+    await desk.go_on()
+    await desk.send("thanks")
+    assert desk.llm.requests[-1].messages == (
+        (Role.USER, "prompt"),
+        (Role.ASSISTANT, "abc"),
+        (Role.USER, "thanks"),
+    )
+    assert desk.log.conversation.aside() == ()
+
+
+async def test_a_prompt_whose_answer_never_came_is_answered(desk: Desk) -> None:
+    desk.llm.play(QuotaError("empty"))
+    with pytest.raises(QuotaError):
+        await desk.send("prompt")
+    desk.llm.play(QuotaError("still empty"))
+    with pytest.raises(QuotaError, match="still empty"):
+        await desk.go_on()
+    desk.llm.reply("here")
+    reply = await desk.go_on()
+    assert (reply.content, desk.llm.requests[-1].messages) == ("here", ((Role.USER, "prompt"),))
+    assert [m.content for m in desk.log.conversation.messages] == ["prompt", "", "here"]
+    assert desk.log.conversation.aside() == ()
+
+
+async def test_going_on_that_breaks_off_keeps_what_came_of_both(desk: Desk) -> None:
+    desk.llm.reply("one ", end=Chunk(finish_reason="length"))
+    await desk.send("prompt")
+    desk.llm.play(Chunk("two "), 30.0)
+    turn = asyncio.ensure_future(desk.go_on())
+    while desk.listener.chunks[-1] != "two ":
+        await asyncio.sleep(0.01)
+    turn.cancel()
+    await asyncio.wait([turn])
+    assert (await desk.stored())[-1] == (Role.ASSISTANT, "one two ", Status.INTERRUPTED)
+    desk.llm.play(QuotaError("empty"))
+    with pytest.raises(QuotaError):
+        await desk.go_on()
+    assert (await desk.stored())[-1] == (Role.ASSISTANT, "one two ", Status.INTERRUPTED)
+
+
+async def test_a_kill_while_going_on_keeps_what_came_of_both(desk: Desk) -> None:
+    desk.llm.reply("one ", end=Chunk(finish_reason="length"))
+    await desk.send("prompt")
+    desk.llm.play(Chunk("two "), 30.0)
+    turn = asyncio.ensure_future(desk.go_on())
+    await desk.wait_for_reply("one two ")
+    stored = await desk.history.load(desk.log.conversation.id)
+    turn.cancel()
+    await asyncio.wait([turn])
+    assert stored.aside() == ()
+
+
+async def test_a_whole_answer_cannot_be_taken_up(desk: Desk) -> None:
+    desk.llm.reply("whole")
+    await desk.send("prompt")
+    with pytest.raises(UsageError, match="the last answer is complete: there is nothing to continue"):
+        await desk.go_on()
+    assert len(desk.llm.requests) == 1
+
+
+async def test_half_an_answer_is_no_key_to_the_other_half(places: Places) -> None:
+    cache = ResponseCache(places.responses, CacheSettings(mode="always"))
+    desk = Desk(places, cache=cache)
+    for _ in range(2):
+        desk.log = desk.history.start("prompt", model=ENDPOINT.address)
+        desk.llm.reply("one ", end=Chunk(finish_reason="length"))
+        desk.llm.reply("two")
+        await desk.send("prompt")
+        await desk.go_on()
+    await cache.aclose()
+    assert len(desk.llm.requests) == 4

@@ -119,6 +119,39 @@ async def test_help_lists_the_commands_and_exit_leaves(desk: Desk) -> None:
     )
 
 
+async def test_continue_takes_up_an_incomplete_answer(desk: Desk) -> None:
+    desk.llm.reply("Once ", end=Chunk(finish_reason="length"))
+    desk.llm.reply("upon")
+    await desk.run(f"first{ENTER}/continue{ENTER}{CTRL_D}")
+    assert desk.stdout.getvalue() == "Once upon"
+    assert "the answer is cut off: it reached the limit on its length; /continue goes on\n" in desk.stderr.getvalue()
+    (conversation,) = (await desk.services.history.list()).conversations
+    assert [(m.content, m.status) for m in conversation.thread()][1] == ("Once upon", Status.COMPLETE)
+
+
+async def test_continue_takes_up_the_conversation_that_the_chat_goes_on_with(places: Places, desk: Desk) -> None:
+    desk.llm.reply("Once ", end=Chunk(finish_reason="length"))
+    await desk.run(f"first{ENTER}{CTRL_D}")
+    last = await desk.services.history.last()
+    desk.session = Session(desk.services, Renderer(desk.stdout, desk.stderr), [ENDPOINT], last=last)
+    desk.llm.reply("upon")
+    await desk.run(f"/continue{ENTER}{CTRL_D}")
+    assert (await desk.services.history.last()).thread()[-1].content == "Once upon"
+
+
+@pytest.mark.parametrize("said", ["", f"first{ENTER}"])
+async def test_continue_with_nothing_to_take_up_says_so(desk: Desk, said: str) -> None:
+    desk.llm.reply("whole")
+    await desk.run(f"{said}/continue{ENTER}{CTRL_D}")
+    assert desk.prompts == (["first"] if said else [])
+    reason = (
+        "the last answer is complete: there is nothing to continue"
+        if said
+        else "there is no answer yet to go on with"
+    )
+    assert f"chatllm: {reason}\n" in desk.stderr.getvalue()
+
+
 async def test_an_unknown_command_is_not_sent(desk: Desk) -> None:
     await desk.run(f"/hepl{ENTER}{ENTER}   {ENTER}{CTRL_D}")
     assert desk.prompts == []

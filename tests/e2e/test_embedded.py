@@ -34,6 +34,15 @@ def test_a_cached_answer_of_the_embedded_model_is_the_same() -> None:
     assert second.stdout == first.stdout
 
 
+def test_an_answer_that_was_cut_is_taken_up_in_the_middle_of_a_sentence() -> None:
+    question = ("ask", "--temperature", "0", "-m", "local/")
+    whole = chatllm(*question, "--max-tokens", "40", LONG)
+    first = chatllm(*question, "--max-tokens", "20", LONG)
+    rest = chatllm(*question, "--max-tokens", "20", "-c")
+    assert (first.returncode, rest.returncode) == (6, 6)
+    assert first.stdout + rest.stdout == whole.stdout
+
+
 def test_ask_on_a_terminal_shows_the_answer_rendered(terminal: Callable[..., Terminal]) -> None:
     screen = terminal("ask", "--max-tokens", "200", "--temperature", "0", "Say hello.")
     assert screen.wait() == 0

@@ -126,7 +126,7 @@ def _reported(error: openai.APIError, endpoint: Endpoint) -> ProviderError:
     if status == HTTPStatus.PAYMENT_REQUIRED or codes & USED_UP:
         return QuotaError(f"the quota at {name} is used up", words=words, hint="check the plan and billing there")
     if status == HTTPStatus.TOO_MANY_REQUESTS or codes & TOO_MANY:
-        hint = f"it asks to wait {spelled(wait)}; --max-wait allows that" if wait else "try again in a while"
+        hint = f"it asks to wait {spelled(wait)}; --max-wait says how long we do" if wait else "try again in a while"
         return RateLimitError(
             f"rate limited by {name}",
             words=words,
