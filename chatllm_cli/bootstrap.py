@@ -4,8 +4,11 @@ The imports inside the functions are the point of this file: a command pays for 
 OpenAI take 0.9 s to import, diskcache 16 ms, aiofiles 50 ms (asyncio included).
 """
 
+import asyncio
+import importlib
+import threading
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 class LanguageModel(Protocol):
     """What the program needs of `LLMService`; a fake one stands in for the network in tests."""
+
+    async def ready(self, endpoint: Endpoint) -> None:
+        """Get ready to ask: start the embedded model, if it is the one."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         """Yield the completion piece by piece."""
@@ -73,6 +79,11 @@ class Services:
             self._llm = LLMService(local_model, settings.timeouts, settings.limits, tracing=tracing)
         return self._llm
 
+    @property
+    def has_llm(self) -> bool:
+        """Whether the language model's service is built."""
+        return self._llm is not None
+
     def build_chat(self, *, cached: bool) -> "ChatService":
         """Build the service that does turns, with the response cache or without."""
         from chatllm_cli.services.chat import ChatService
@@ -110,7 +121,27 @@ class _LateModel:
     def __init__(self, services: Services) -> None:
         self._services = services
 
+    async def ready(self, endpoint: Endpoint) -> None:
+        if not self._services.has_llm:
+            await _imported("chatllm_cli.services.llm")
+        await self._services.llm.ready(endpoint)
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         async with aclosing(self._services.llm.stream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+async def _imported(module: str) -> None:
+    """Import a module in a thread: in the loop's own, a signal would have to wait for the end of it."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def work() -> None:
+        with suppress(Exception):  # whoever uses it meets the same fault
+            importlib.import_module(module)
+        with suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=work, daemon=True).start()
+    await done.wait()

@@ -47,6 +47,7 @@ class Message:
     finish_reason: str | None = None
     cached: bool = False
     error: str | None = None
+    instead_of: str | None = None  # the model that was asked first, if this is a fallback's reply
     continues: str | None = None  # the id of the incomplete reply that this one begins with
 
 
@@ -70,9 +71,16 @@ class Conversation:
 
     @property
     def last_model(self) -> str:
-        """The model that gave the last answer, else the one that the conversation began with."""
-        answered = (message.model for message in reversed(self.thread()) if message.model and message.content)
-        return next(answered, self.model)
+        """The model that gave the last answer, or should have, else the one that the conversation began with."""
+        answered = (message for message in reversed(self.thread()) if message.model and message.content)
+        last = next(answered, None)
+        return (last.instead_of or last.model or self.model) if last else self.model
+
+    @property
+    def last_text(self) -> str:
+        """The text of the last reply; empty if a prompt stands last."""
+        last = self.thread()[-1:]
+        return last[0].content if last and last[0].role is Role.ASSISTANT else ""
 
     def thread(self) -> tuple[Message, ...]:
         """Return the messages from the first one down to the head, other branches left out."""
@@ -141,12 +149,12 @@ class Chunk:
     text: str = ""
     finish_reason: str | None = None
     usage: TokenUsage | None = None
-    is_reasoning: bool = False  # no text yet, but the model is at work
+    reasoning: str = ""  # what the model thinks aloud, which is no part of the answer
 
     @property
-    def is_sign_of_life(self) -> bool:
-        """Whether the answer came on with this: some servers send empty pieces for ever."""
-        return bool(self.text) or self.is_reasoning
+    def size(self) -> int:
+        """How many bytes came on; some servers send empty pieces for ever."""
+        return len((self.text + self.reasoning).encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True)

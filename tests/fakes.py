@@ -28,6 +28,9 @@ class FakeLLM:
         """Answer the next request with chunks, raise exceptions, and wait for events or so many seconds."""
         self._scripts.append(script)
 
+    async def ready(self, endpoint: Endpoint) -> None:
+        pass
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         self.requests.append(request)
         try:
@@ -57,6 +60,7 @@ class RecordingListener:
         self.chunks: list[str] = []
         self.cached: list[datetime] = []
         self.waits: list[RetryWait] = []
+        self.silences: list[float] = []
         self.fallbacks: list[tuple[str, str]] = []
         self.history_errors: list[HistoryError] = []
 
@@ -65,6 +69,9 @@ class RecordingListener:
 
     def on_cached(self, at: datetime) -> None:
         self.cached.append(at)
+
+    def on_silence(self, seconds: float) -> None:
+        self.silences.append(seconds)
 
     def on_wait(self, wait: RetryWait) -> None:
         self.waits.append(wait)

@@ -205,7 +205,11 @@ def test_a_signal_ends_it_and_what_came_is_kept(run: Run, provider: FakeOpenAI, 
         begun = chatllm.stdout.read(6)
         chatllm.send_signal(signal)
         rest, stderr = chatllm.communicate(timeout=PATIENCE)
-    assert (chatllm.returncode, begun, stderr) == (-signal, b"word0 ", b"stopped; what came is kept\n")
+    assert (chatllm.returncode, begun, stderr) == (
+        -signal,
+        b"word0 ",
+        b"stopped; what came is kept; `chatllm ask -c` goes on\n",
+    )
     assert last_reply(run) == ("interrupted", (begun + rest).decode())
 
 
@@ -275,3 +279,24 @@ def test_ctrl_c_at_any_moment_of_the_start_shows_no_traceback(provider: FakeOpen
     assert process.returncode == -SIGINT
     if seconds > LAUNCH:  # before that it may be Python itself that is interrupted
         assert b"Traceback" not in stderr
+
+
+@pytest.mark.parametrize(("model", "code"), [("flaky-500-1", 0), ("length", 6), ("cut-3", 6), ("fault-401", 3)])
+def test_a_stderr_that_nobody_reads_costs_neither_the_answer_nor_its_exit_code(
+    provider: FakeOpenAI, model: str, code: int
+) -> None:
+    command = f"{CHATLLM} ask -m {model} hi </dev/null 2> >(exec true); echo $?"
+    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout.splitlines()[-1].endswith(str(code))
+    assert len(done.stdout) > 2 or code == 3
+
+
+def test_an_output_that_nobody_takes_does_not_keep_a_signal_from_ending_it(provider: FakeOpenAI) -> None:
+    with subprocess.Popen(
+        [CHATLLM, "ask", "-m", "endless", "hi"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as chatllm:
+        while not provider.chats:
+            time.sleep(0.01)
+        time.sleep(1)  # until the pipe is full
+        chatllm.send_signal(SIGTERM)
+        assert chatllm.wait(10) == -SIGTERM

@@ -104,7 +104,7 @@ def test_an_answer_that_is_not_whole_is_told_and_marked(
     run: Run, provider: FakeOpenAI, places: Places, model: str, status: str, exit_code: int, notice: str
 ) -> None:
     result = run("ask", "-m", model, "--cache", "hi")
-    notice += "; `chatllm ask -c` goes on"
+    notice += "" if status == "filtered" else "; `chatllm ask -c` goes on"
     assert (result.exit_code, result.stdout, result.stderr) == (exit_code, "cut short", f"{notice}\n")
     assert journal_of(places)[-1]["status"] == status
     run("ask", "-m", model, "--cache", "hi")
@@ -116,7 +116,7 @@ def test_an_answer_that_breaks_off_ends_in_6_and_keeps_what_came(
 ) -> None:
     result = run("ask", "-m", "cut-3", "hi")
     assert (result.exit_code, result.stdout) == (6, "word0 word1 word2 ")
-    assert result.stderr.startswith("chatllm: the answer broke off: no connection to ")
+    assert result.stderr.startswith("chatllm: the answer broke off: the connection to ")
     reply = journal_of(places)[-1]
     assert (reply["content"], reply["status"]) == ("word0 word1 word2 ", "error")
 
@@ -317,7 +317,7 @@ def test_a_busy_provider_is_waited_for_and_each_wait_is_one_line_on_a_pipe(
     result = run("ask", "-m", "flaky-503-2", "hi")
     assert (result.exit_code, result.stdout, len(provider.chats)) == (0, "fine", 3)
     assert result.stderr == (
-        f"{host} failed with status 503, retry 1/4 in 1 s\n{host} failed with status 503, retry 2/4 in 1 s\n"
+        f"{host} failed with status 503, retry 1/5 in 1 s\n{host} failed with status 503, retry 2/5 in 1 s\n"
     )
 
 
@@ -327,17 +327,42 @@ def test_waits_are_json_too_when_json_is_asked_for(
     host = provider.base_url.split("/")[2]
     result = run("ask", "--json", "-m", "flaky-429-1:retry-after-ms=10", "hi")
     assert (result.exit_code, json.loads(result.stdout)["text"]) == (0, "fine")
-    assert json.loads(result.stderr) == {"notice": f"rate limited by {host}, retry 1/4 in 1 s"}
+    assert json.loads(result.stderr) == {"notice": f"rate limited by {host}, retry 1/5 in 1 s"}
 
 
 @pytest.mark.parametrize(
-    ("options", "requests"),
-    [(["--max-wait", "1"], 1), (["--max-wait", "0"], 1), ([], 1)],  # the default is less than two minutes, too
-)
-def test_no_wait_is_longer_than_asked_for(run: Run, provider: FakeOpenAI, options: list[str], requests: int) -> None:
-    result = run("ask", "-m", "fault-429:retry-after=121", *options, "hi")
-    assert (result.exit_code, len(provider.chats)) == (4, requests)
-    assert result.stderr.splitlines()[1] == "  hint: it asks to wait 2 min; --max-wait says how long we do"
+    ("model", "options", "requests", "hint"),
+    [
+        ("fault-429:retry-after=121", [], 1, "it asks to wait 2 min, longer than --max-wait (60 s)"),
+        ("fault-429:retry-after=121", ["--max-wait", "0"], 1, "it asks to wait 2 min, longer than --max-wait (0 s)"),
+        ("fault-503:retry-after=90000", [], 1, "it asks to wait 25 hours, longer than --max-wait (60 s)"),
+        (
+            "fault-429:retry-after-ms=300", ["--max-wait", "0.7"], 3,
+            "it asks for another 0 s, and 0 s of --max-wait are left",
+        ),
+        ("fault-429:retry-after-ms=10", [], 6, "gave up after 5 retries; --max-wait SECONDS tries for longer"),
+    ],
+)  # fmt: skip
+def test_no_wait_is_longer_than_asked_for_and_the_hint_says_why_it_ended(
+    run: Run, provider: FakeOpenAI, model: str, options: list[str], requests: int, hint: str
+) -> None:
+    result = run("ask", "-m", model, *options, "hi")
+    assert len(provider.chats) == requests
+    assert result.stderr.splitlines()[-1] == f"  hint: {hint}"
+
+
+def test_the_time_alone_decides_when_it_is_given(run: Run, provider: FakeOpenAI) -> None:
+    host = provider.base_url.split("/")[2]
+    result = run("ask", "-m", "flaky-429-8:retry-after-ms=10", "--max-wait", "5", "hi")
+    assert (result.exit_code, result.stdout) == (0, "fine")
+    assert result.stderr.splitlines()[-1] == f"rate limited by {host}, retry 8 in 1 s"
+
+
+def test_what_the_provider_says_of_trying_again_outweighs_the_status(run: Run, provider: FakeOpenAI) -> None:
+    result = run("ask", "-m", "flaky-400-1:x-should-retry=true:retry-after-ms=400", "hi")
+    assert (result.exit_code, result.stdout, len(provider.chats)) == (0, "fine", 2)
+    result = run("ask", "-m", "fault-503:x-should-retry=false", "hi")
+    assert (result.exit_code, len(provider.chats)) == (5, 3)
 
 
 def test_another_model_is_asked_when_one_cannot_answer(run: Run, provider: FakeOpenAI, places: Places) -> None:
@@ -345,10 +370,11 @@ def test_another_model_is_asked_when_one_cannot_answer(run: Run, provider: FakeO
     result = run("ask", "-m", "quota", "--fallback", "quota-first", "--fallback", "says-here-I-am", "hi")
     assert (result.exit_code, result.stdout) == (0, "here I am")
     assert result.stderr == (
-        f"the quota at {host} is used up; default/quota-first is asked instead\n"
-        f"the quota at {host} is used up; default/says-here-I-am is asked instead\n"
+        f"the quota at {host} is used up: You exceeded your quota; default/quota-first is asked instead\n"
+        f"the quota at {host} is used up: You exceeded your quota; default/says-here-I-am is asked instead\n"
     )
-    assert journal_of(places)[-1]["model"] == "default/says-here-I-am"
+    reply = journal_of(places)[-1]
+    assert (reply["model"], reply["instead_of"]) == ("default/says-here-I-am", "default/quota")
 
 
 def test_fallbacks_may_stand_in_the_settings_and_flags_outweigh_them(
@@ -357,6 +383,13 @@ def test_fallbacks_may_stand_in_the_settings_and_flags_outweigh_them(
     monkeypatch.setenv("CHATLLM_FALLBACK", "says-from-settings, quota")
     assert run("ask", "-m", "quota", "hi").stdout == "from settings"
     assert run("ask", "-m", "quota", "--fallback", "says-from-flags", "hi").stdout == "from flags"
+    assert run("ask", "-m", "quota", "--fallback", "", "hi").exit_code == 4
+
+
+def test_a_conversation_goes_back_to_its_own_model_when_that_answers_again(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-m", "flaky-402-1", "--fallback", "says-instead", "hi")
+    reply = json.loads(run("ask", "-c", "--json", "and now?").stdout)
+    assert (reply["text"], reply["model"], reply["instead_of"]) == ("fine", "flaky-402-1", None)
 
 
 def test_a_fallback_that_cannot_be_one_is_told_before_anything_is_asked(
@@ -364,7 +397,9 @@ def test_a_fallback_that_cannot_be_one_is_told_before_anything_is_asked(
 ) -> None:
     result = run("ask", "--fallback", "local/nope", "hi")
     assert (result.exit_code, provider.chats) == (2, [])
-    assert result.stderr.splitlines()[0] == "chatllm: there is no embedded model 'nope'"
+    assert result.stderr.splitlines()[0] == (
+        "chatllm: the fallback local/nope cannot be asked: there is no embedded model 'nope'"
+    )
     assert list(home.rglob("*")) == []
 
 
@@ -419,6 +454,7 @@ def test_json_is_one_object_with_all_there_is_to_know(run: Run, provider: FakeOp
         "finish_reason": "stop",
         "provider": "default",
         "model": "says-grüße-\u202e",
+        "instead_of": None,
         "usage": {"input_tokens": 7, "output_tokens": 3},
         "cached": False,
         "error": None,
@@ -434,6 +470,7 @@ def test_json_is_one_object_with_all_there_is_to_know(run: Run, provider: FakeOp
         ([], "usage", 2),
         (["-c", "hi"], "conversation_not_found", 2),
         (["--temperature", "9", "hi"], "config", 2),
+        (["--temperature", "warm", "hi"], "usage", 2),
         (["-m", "fault-401", "hi"], "authentication", 3),
     ],
 )

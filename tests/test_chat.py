@@ -280,7 +280,7 @@ def test_a_request_carries_each_prompt_that_was_answered_and_the_new_one(
         ("MAX_TOKENS", Status.TRUNCATED),
         ("SAFETY", Status.FILTERED),
         ("tool_calls", Status.UNKNOWN_END),
-        ("error", Status.UNKNOWN_END),
+        ("error", Status.ERROR),
         ("42", Status.UNKNOWN_END),
         ("content_filter", Status.FILTERED),
         (None, Status.UNKNOWN_END),
@@ -398,7 +398,7 @@ async def test_an_answer_that_takes_too_long_in_all_is_given_up(places: Places) 
 
 async def test_thinking_aloud_counts_as_a_sign_of_life(places: Places) -> None:
     desk = Desk(places, timeouts=TimeoutSettings(first_token=0.1, idle=0.1))
-    thinking: list[Step] = [Chunk(is_reasoning=True), 0.05]
+    thinking: list[Step] = [Chunk(reasoning="hm"), 0.05]
     desk.llm.play(*thinking * 6, Chunk("done"), DONE)
     assert (await desk.send("prompt")).content == "done"
 

@@ -61,7 +61,7 @@ def ended(exit_code: int, status: str, told: str, text: str = ALL) -> Expected:
 
 
 NO_COMPLETION = "{host} sent something that is not a chat completion"
-NO_CONNECTION = "no connection to {host}: "
+BROKE = "the connection to {host} broke: "
 FAILED = "{host} failed"
 SILENT = f"default/{{model}} sent nothing for {LIMIT:g} s"
 UNKNOWN_END = "the answer may be cut off: the provider did not say that it was done"
@@ -79,14 +79,14 @@ EXPECTED: dict[str, Expected] = {
     ),
     "html-502": refused(5, "provider_unavailable", "{host} failed with status 502"),
     "redirect": refused(5, "provider", f"{{host}} redirects to {ELSEWHERE}, and redirects are not followed"),
-    "reset": refused(5, "provider_unavailable", NO_CONNECTION),
-    "close": refused(5, "provider_unavailable", NO_CONNECTION),
-    "half-header": refused(5, "provider_unavailable", NO_CONNECTION),
-    "not-http": refused(5, "provider_unavailable", NO_CONNECTION),
+    "reset": refused(5, "provider_unavailable", BROKE),
+    "close": refused(5, "provider_unavailable", BROKE),
+    "half-header": refused(5, "provider_unavailable", BROKE),
+    "not-http": refused(5, "provider_unavailable", BROKE),
     "html": refused(5, "invalid_reply", NO_COMPLETION),
     "empty-body": refused(5, "invalid_reply", NO_COMPLETION),
-    "json-reply": refused(5, "invalid_reply", NO_COMPLETION),
-    "json-error": refused(5, "invalid_reply", NO_COMPLETION),
+    "json-reply": refused(5, "invalid_reply", "the provider answered with one JSON object instead of a stream"),
+    "json-error": refused(5, "provider_unavailable", "{host} failed: The server had an error"),
     "mid-error-first": refused(5, "provider_unavailable", "{host} failed: The server had an error"),
     "rate-first": refused(4, "rate_limit", "rate limited by {host}: Rate limit reached"),
     "quota-first": refused(4, "quota", "the quota at {host} is used up: You exceeded your quota"),
@@ -98,12 +98,12 @@ EXPECTED: dict[str, Expected] = {
     "empty-deltas": broken(SILENT),
     "empty-first": refused(5, "provider_timeout", SILENT),
     "no-choices": broken(SILENT),
-    "endless": broken(f"it passed the limit of {REPLY_MB} MB", "word0 word1 "),
+    "endless": broken(f"it passed the limit of {REPLY_MB} MB (limits.reply_mb)", "word0 word1 "),
     "endless-error": refused(5, "provider_unavailable", "{host} failed with status 500"),
     "giant-line": broken(f"the provider sent more than {REPLY_MB} MB at once"),
     "many-data-lines": broken(f"the provider sent more than {REPLY_MB} MB at once"),
-    "cut-20": broken(NO_CONNECTION, "".join(f"word{number} " for number in range(20))),
-    "fin": broken(NO_CONNECTION),
+    "cut-20": broken(BROKE, "".join(f"word{number} " for number in range(20))),
+    "fin": broken(BROKE),
     "eof": ended(0, "unknown_end", UNKNOWN_END, CUT),
     "done-only": ended(0, "unknown_end", UNKNOWN_END),
     "reason-only": whole(),
@@ -114,7 +114,7 @@ EXPECTED: dict[str, Expected] = {
     "done-held": whole(),
     "silent": ended(0, "complete", "the answer is empty", ""),
     "no-text-eof": refused(5, "invalid_reply", "default/no-text-eof ended its answer before it began"),
-    "length-no-text": ended(6, "truncated", LENGTH, ""),
+    "length-no-text": ended(6, "truncated", "the limit on the answer's length was used up before any text came", ""),
     "refusal": ended(6, "filtered", "the model refused to answer"),
     "reasoning": whole(),
     "garbage": broken(NO_COMPLETION),

@@ -104,6 +104,7 @@ JSON = """\
       "finish_reason": null,
       "cached": false,
       "error": null,
+      "instead_of": null,
       "continues": null
     },
     {
@@ -118,6 +119,7 @@ JSON = """\
       "finish_reason": null,
       "cached": true,
       "error": null,
+      "instead_of": null,
       "continues": null
     },
     {
@@ -135,6 +137,7 @@ JSON = """\
       "finish_reason": "length",
       "cached": false,
       "error": null,
+      "instead_of": null,
       "continues": null
     }
   ],

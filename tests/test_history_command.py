@@ -177,6 +177,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "finish_reason": None,
                 "cached": False,
                 "error": None,
+                "instead_of": None,
                 "continues": None,
             },
             {
@@ -191,6 +192,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "finish_reason": "stop",
                 "cached": False,
                 "error": None,
+                "instead_of": None,
                 "continues": None,
             },
         ],

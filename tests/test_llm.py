@@ -4,6 +4,7 @@ import threading
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import openai
 import pytest
 from langchain_core.exceptions import ModelError
@@ -127,7 +128,8 @@ def test_an_unknown_error_of_theirs_is_a_provider_error() -> None:
 def test_an_error_names_the_reason_below_it() -> None:
     error = OSError("deepest")
     outer = openai.APIConnectionError(request=None)  # type: ignore[arg-type]
-    outer.__cause__ = error
+    outer.__cause__ = httpx2.ConnectError("")
+    outer.__cause__.__cause__ = error
     translated = translate(outer, Endpoint("default", "m", "http://h:1/v1"))
     assert isinstance(translated, ProviderUnavailableError)
     assert str(translated) == "no connection to h:1: deepest"

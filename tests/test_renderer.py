@@ -240,7 +240,7 @@ def test_a_conversation_on_a_terminal_is_clean_and_its_answers_are_rendered(
     on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal
 ) -> None:
     on_terminal.conversation(CONVERSATION)
-    assert (err.text.replace("\n", ""), out.screen.title) == (BRANCHES.strip(), "")
+    assert (err.text.replace("\n", " "), out.screen.title) == (BRANCHES.strip(), "")
     assert (
         out.text
         == f"""\
@@ -303,7 +303,7 @@ def test_an_answer_that_is_not_whole_is_told_on_stderr(
     ("status", "finish_reason", "told"),
     [
         (Status.TRUNCATED, None, "the answer is cut off: the connection ended before it did; ask again\n"),
-        (Status.FILTERED, "refusal", "the model refused to answer; ask again\n"),
+        (Status.FILTERED, "refusal", "the model refused to answer\n"),
         (Status.COMPLETE, "stop", ""),
     ],
 )

@@ -127,17 +127,17 @@ def test_a_wait_is_one_line_each_where_nothing_can_be_counted(
     assert told.getvalue() == (
         "rate limited by hub, retry 1/4 in 7 s\n"
         "rate limited by hub, retry 2/4 in 2 s\n"
-        "rate limited by hub; other/model is asked instead\n"
+        "rate limited by hub: slow down; other/model is asked instead\n"
         "other failed, retry 1/4 in 3 s\n"
     )
 
 
 def test_who_is_asked_instead_is_told_and_waited_for(view: TurnView, both: FakeTerminal) -> None:
     view.on_fallback(RateLimitError("rate limited by hub", words="slow down"), Endpoint("other", "model", "http://o"))
-    assert both.text.splitlines()[0] == "rate limited by hub; other/model is asked instead"
+    assert both.text.splitlines()[0] == "rate limited by hub: slow down; other/model is asked instead"
     view.on_chunk("hello")
     view.close()
-    assert both.text == "rate limited by hub; other/model is asked instead\nhello"
+    assert both.text == "rate limited by hub: slow down; other/model is asked instead\nhello"
 
 
 def test_a_plain_terminal_shows_each_piece_at_once(both: FakeTerminal) -> None:

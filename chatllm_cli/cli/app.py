@@ -17,7 +17,7 @@ from chatllm_cli import __version__
 from chatllm_cli.cli import ask, chat, config, history, models
 from chatllm_cli.cli.options import JSON_WANTED
 from chatllm_cli.config import known_secrets
-from chatllm_cli.errors import ChatllmError, ExitCode
+from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
 
@@ -42,11 +42,14 @@ class ErrorBoundary(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPT) from None
         except Exception as error:
+            as_json = ctx.meta.get(JSON_WANTED, False)
             if type(error).__module__.startswith("typer"):  # exits and usage errors, which Typer shows itself
+                if as_json and hasattr(error, "format_message"):
+                    raise typer.Exit(_show(UsageError(error.format_message()), as_json=True)) from None
                 raise
             if ctx.params.get("debug"):
                 _show_traceback()
-            raise typer.Exit(_show(error, as_json=ctx.meta.get(JSON_WANTED, False))) from None
+            raise typer.Exit(_show(error, as_json=as_json)) from None
 
 
 def _show_traceback() -> None:

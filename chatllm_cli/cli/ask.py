@@ -25,8 +25,9 @@ from chatllm_cli.models import ChatOptions, Message, Status
 from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import open_turn_view
+from chatllm_cli.repl.quiet_terminal import quiet_terminal
 
-INCOMPLETE = {Status.TRUNCATED, Status.FILTERED}
+INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
 HOW_TO_GO_ON = "`chatllm ask -c` goes on"
 
 
@@ -55,7 +56,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask one question and print the answer."""
-    prompt = read_prompt(words or [], may_be_empty=continue_)
+    prompt = read_prompt(words or [], may_be_empty=continue_ and not words)
     settings = load_with_options(
         temperature=temperature,
         max_tokens=max_tokens,
@@ -81,18 +82,21 @@ async def _ask(
     log = await services.open_conversation(prompt, endpoints[0], system_prompt=system, last=last)
     options = ChatOptions(settings.temperature, settings.max_tokens)
     chat = services.build_chat(cached=settings.history.enabled)
-    view = open_turn_view(renderer, endpoints[0].address)
+    view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text)
     try:
-        if prompt:
-            reply = await chat.send(log, prompt, endpoints, options, view)
-        else:
-            reply = await chat.go_on(log, endpoints, options, view)
+        with quiet_terminal():
+            if prompt:
+                reply = await chat.send(log, prompt, endpoints, options, view)
+            else:
+                reply = await chat.go_on(log, endpoints, options, view)
     except asyncio.CancelledError:
         view.close()
-        renderer.stopped(is_kept=log.is_kept)
-        raise
-    except IncompleteAnswerError:
         renderer.answer(log.conversation)
+        renderer.stopped(log.conversation.thread()[-1] if log.is_kept else None, how_to_go_on=HOW_TO_GO_ON)
+        raise
+    except IncompleteAnswerError as error:
+        renderer.answer(log.conversation)
+        error.hint = f"what came is in the history; {HOW_TO_GO_ON}" if log.is_kept else None
         raise
     finally:
         view.close()

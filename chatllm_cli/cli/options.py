@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chatllm_cli.config import Settings, load_settings
+from chatllm_cli.config import AS_OFTEN_AS_NEEDED, Settings, load_settings
 
 JSON_WANTED = "chatllm.json"  # where the error boundary finds out that errors are to be JSON too
 
@@ -45,16 +45,21 @@ Fallback = Annotated[
     typer.Option(
         "--fallback",
         metavar="PROVIDER/MODEL",
-        help="Asked when the model cannot be reached, is over its limit or out of quota; may be given again.",
+        help="Asked when the model cannot be reached, is over its limit or out of quota. May be given again.",
         callback=_check_are_text,
     ),
 ]
 MaxWait = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="How long to wait, in all, for a busy provider.")
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="How long to wait, in all, for a busy provider; 60 unless set, 0 for not at all."
+    ),
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object, and errors as JSON on stderr.", callback=_remember_json),
+    typer.Option(
+        "--json", help="Print one JSON object, and errors as JSON on stderr.", callback=_remember_json, is_eager=True
+    ),
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")]
 
@@ -76,6 +81,7 @@ def load_with_options(
             "max_tokens": max_tokens,
             "fallback": fallback or None,
             "retries.max_wait": max_wait,
+            "retries.max_retries": None if max_wait is None else AS_OFTEN_AS_NEEDED,
             "history.enabled": False if no_history else None,
             "output.plain": plain or None,
             "cache.mode": None if cache is None else ("always" if cache else "never"),

@@ -1,6 +1,7 @@
 """How a command runs: on one event loop that signals stop, with services that get closed."""
 
 import asyncio
+import os
 import select
 import signal
 import sys
@@ -20,6 +21,7 @@ Result = TypeVar("Result")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_FAREWELL = 2.0  # seconds to save what there is, after a signal
 PAUSE = 0.05
+LAST_RESORT = 1.0  # seconds more, for what cannot be cancelled
 
 
 def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Result:
@@ -27,7 +29,22 @@ def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Re
 
     INT, TERM and HUP cancel it, so that it can save what it has; the exit code then is 128 and the signal.
     """
-    return asyncio.run(_run(work, Services(settings, find_places())))
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(_run(work, Services(settings, find_places())))
+    finally:
+        _close(loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the loop as `asyncio.run` does, but for its wait for threads: one may look up a name, or load a model."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 async def choose(
@@ -72,25 +89,31 @@ class _Stopper:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        handled = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]  # nohup means it
+        # Not the loop's own handlers: those run in the loop, which may be held up by an output that nobody reads.
         for number in handled:
-            self._loop.add_signal_handler(number, self._stop, number)
+            signal.signal(number, lambda number, _: self._stop(number))
         try:
             with self._watching_stdout():
                 yield
         finally:
             for number in handled:
-                self._loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+            if self.received:
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _stop(self, number: int) -> None:
         """Cancel the task, and leave it a while to save what there is; no more of it at the second signal."""
         self.received.append(number)
-        self._task.cancel()
-        self._loop.call_later(LONGEST_FAREWELL if len(self.received) == 1 else 0, self._insist)
+        grace = LONGEST_FAREWELL if len(self.received) == 1 else PAUSE
+        self._loop.call_soon_threadsafe(self._cancel, grace)
+        signal.signal(signal.SIGALRM, lambda *_: _die(self.received[0]))  # where even the loop does not come to it
+        signal.setitimer(signal.ITIMER_REAL, grace + LAST_RESORT)
 
-    def _insist(self) -> None:
+    def _cancel(self, grace: float) -> None:
         self._task.cancel()
-        self._loop.call_later(PAUSE, self._insist)
+        self._loop.call_later(grace, self._cancel, PAUSE)
 
     @contextmanager
     def _watching_stdout(self) -> Iterator[None]:
@@ -111,3 +134,8 @@ class _Stopper:
     def _lost_reader(self, poll: "select.epoll") -> None:
         self._loop.remove_reader(poll.fileno())
         self._stop(signal.SIGPIPE)
+
+
+def _die(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

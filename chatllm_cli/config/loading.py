@@ -82,7 +82,7 @@ def _check_is_json_object(variable: str) -> None:
 def _explain(error: ValidationError, flags: Mapping[str, Any]) -> ConfigError:
     """Turn pydantic's first complaint into one line that names place, key and expectation, never the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    key = ".".join(str(part) for part in first["loc"]).removesuffix(".[key]")
+    key = ".".join(part for part in first["loc"] if isinstance(part, str)).removesuffix(".[key]")
     origins = setting_origins() | {name: "command line" for name, value in flags.items() if value is not None}
     origin = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "settings")
     if first["type"] == "extra_forbidden":

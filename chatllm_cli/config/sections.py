@@ -40,19 +40,25 @@ def _check_key(key: SecretStr) -> SecretStr:
     return SecretStr(value)
 
 
+EXPECTED_MODELS = 'expected models, such as ["openai/gpt-4o-mini", "local/smollm2"]'
+
+
 def _split(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [part for part in value if not isinstance(part, str) or part.strip()]
     if not isinstance(value, str):
-        return value
+        raise ValueError(EXPECTED_MODELS)  # noqa: TRY004  (pydantic wants it so)
     if value.lstrip().startswith("["):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError("expected models with commas between them, or a JSON list") from None
+            raise ValueError(EXPECTED_MODELS) from None
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 ProviderName = Annotated[str, AfterValidator(_check_provider_name)]
 # Several models: a list; in an environment variable as JSON, or with commas between them.
@@ -73,14 +79,14 @@ class TimeoutSettings(_Section):
     idle: Seconds = 60.0
     """Between two pieces of the answer."""
     total: Annotated[Seconds | None, Field(examples=[600.0])] = None
-    """For the whole answer; no limit unless set."""
+    """For the whole answer once it is asked for, waits before a retry not counted; no limit unless set."""
 
 
 class RetrySettings(_Section):
     """What is done about a provider that is busy or cannot be reached, before any of the answer has come."""
 
-    max_retries: Annotated[int, Field(ge=0, le=100)] = 4
-    """How often the request is sent again."""
+    max_retries: Annotated[int, Field(ge=0, le=AS_OFTEN_AS_NEEDED)] = 5
+    """How often the request is sent again; --max-wait lets the time alone decide."""
     max_wait: Annotated[float, Field(ge=0, le=86400)] = 60.0
     """Seconds that all waits of one answer may take together; the same as --max-wait."""
     first_delay: Seconds = 0.5

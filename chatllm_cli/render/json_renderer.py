@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from chatllm_cli.errors import ChatllmError
-from chatllm_cli.models import Conversation, Message
+from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.render.renderer import Renderer
 
 
@@ -21,7 +21,7 @@ class JsonRenderer(Renderer):
 
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
-        self._say({"notice": text})
+        self._emit({"notice": text})
 
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong."""
@@ -31,16 +31,18 @@ class JsonRenderer(Renderer):
             "hint": error.hint,
             "exit_code": int(error.exit_code),
         }
-        self._say({"error": described})
+        self._emit({"error": described})
 
     def answer(self, conversation: Conversation) -> None:
-        """Put the last reply of a conversation on stdout."""
+        """Put the last reply of a conversation on stdout, if there is one."""
+        if not conversation.thread() or conversation.thread()[-1].role is not Role.ASSISTANT:
+            return
         self.text(json.dumps(_described(conversation.thread()[-1], conversation.id)))
 
     def ending(self, reply: Message, *, how_to_go_on: str = "") -> None:
         """Say nothing: the object has the status."""
 
-    def _say(self, what: dict[str, Any]) -> None:
+    def _emit(self, what: dict[str, Any]) -> None:
         with suppress(OSError):  # a stderr that is full or closed must not cost the answer
             self._err.file.write(json.dumps(what) + "\n")
             self._err.file.flush()
@@ -65,6 +67,7 @@ def _described(reply: Message, conversation_id: str) -> dict[str, Any]:
         "finish_reason": reply.finish_reason,
         "provider": provider,
         "model": model,
+        "instead_of": reply.instead_of,
         "usage": asdict(reply.usage) if reply.usage else None,
         "cached": reply.cached,
         "error": reply.error,

@@ -68,11 +68,15 @@ class CleanMarkdown:
 
 
 class MarkdownStream:
-    """Shows one reply on a terminal while it comes. Takes cleaned text only."""
+    """Shows one reply on a terminal while it comes. Takes cleaned text only.
 
-    def __init__(self, console: Console) -> None:
+    Of a reply that is taken up, the block that was open is shown once more, from its beginning: what goes on in
+    the middle of a list or of code could not be rendered alone.
+    """
+
+    def __init__(self, console: Console, begun: str = "") -> None:
         self._console = console
-        self._open = ""
+        self._open = split_blocks(begun)[1]
         self._last_kind: str | None = None
         self._live_lines = 0
         self._next_frame = 0.0
@@ -88,7 +92,7 @@ class MarkdownStream:
             finished, rest = split_blocks(lines + newline)
             self._open = rest + last_line
             self._commit(finished)
-        self._paint()
+        self.paint()
         end = time.monotonic()  # a frame that took long is followed by a longer pause: most time is the reply's
         self._next_frame = end + max(1 / FRAMES_PER_SECOND, PAUSE_PER_COST * (end - begin))
 
@@ -113,7 +117,8 @@ class MarkdownStream:
             self._console.print(rendered(block.source))
             self._last_kind = block.kind
 
-    def _paint(self) -> None:
+    def paint(self) -> None:
+        """Show the open block as it is now."""
         width, height = self._console.size
         lines = Text(self._open.strip("\n")).wrap(self._console, max(width - 1, 1))
         shown = [line.plain.rstrip() for line in lines][-max(height - LINES_LEFT_FREE, 1) :]

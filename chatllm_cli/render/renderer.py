@@ -1,5 +1,6 @@
 """Everything a person sees. stdout carries the answer and nothing else; all the rest goes to stderr."""
 
+import io
 import select
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ ENDINGS = {
     Status.UNKNOWN_END: "the answer may be cut off: the provider did not say that it was done",
 }
 REFUSED = "the model refused to answer"
+NOTHING_CAME = "the limit on the answer's length was used up before any text came"
 UNMARKED = "the answer is cut off: the connection ended before it did"
 
 
@@ -47,16 +49,14 @@ class Renderer:
 
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
-        with suppress(OSError):  # a stderr that is full or closed must not cost the answer
-            self._err.print(Text(clean(text), style="dim"), soft_wrap=True)
+        self._say(Text(clean(text), style="dim"), soft_wrap=not self._err.is_terminal)
 
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
         message, hint = clean_line(error.message)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]
-        with suppress(OSError):
-            self._err.print(Text.assemble(("chatllm: ", "bold red"), message), soft_wrap=True)
-            if hint:
-                self._err.print(Text(f"  hint: {hint}", style="dim"), soft_wrap=True)
+        self._say(Text.assemble(("chatllm: ", "bold red"), message), soft_wrap=True)
+        if hint:
+            self._say(Text(f"  hint: {hint}", style="dim"), soft_wrap=True)
 
     def text(self, text: str, *, end: str = "\n") -> None:
         """Put text on stdout: exact on a pipe, clean on a terminal."""
@@ -121,25 +121,37 @@ class Renderer:
     def ending(self, reply: Message, *, how_to_go_on: str = "") -> None:
         """Say of a reply that it is not whole, or says nothing, if so, and how to go on with it."""
         if told := _ending(reply):
-            self.notice(f"{told}; {how_to_go_on}" if how_to_go_on else told)
+            can_go_on = how_to_go_on and reply.status is not Status.FILTERED
+            self.notice(f"{told}; {how_to_go_on}" if can_go_on else told)
         elif not reply.content.strip():
             self.notice("the answer is empty")
 
-    def stopped(self, *, is_kept: bool) -> None:
-        """Say that the user stopped a reply; whoever closed the pipe it went into did so without a word."""
-        if _has_reader(self.stdout):
-            self.notice("stopped; what came is kept" if is_kept else "stopped")
+    def stopped(self, reply: Message | None, *, how_to_go_on: str) -> None:
+        """Say that the user stopped a reply, which is None if nothing is kept of it.
+
+        Whoever closed the pipe it went into did so without a word.
+        """
+        if not _has_reader(self.stdout):
+            return
+        came = "what came is kept" if reply and reply.content else "nothing came"
+        self.notice(f"stopped; {came}; {how_to_go_on}" if reply else "stopped")
 
     @property
     def can_paint(self) -> bool:
         """Tell whether a line on stderr can be shown and taken away again."""
         return self._err.is_terminal and not self._err.is_dumb_terminal
 
-    def waiting(self, text: str) -> None:
-        """Show on a terminal what is waited for, in place of what was shown before, until `waited`."""
+    def waiting(self, text: str, short: str = "") -> None:
+        """Show on a terminal what is waited for, in place of what was shown before, until `waited`.
+
+        `short` is for where `text` finds no room.
+        """
         if self.can_paint:
+            room = max(self._err.width - 3, 1)  # a line that wraps, with ^C behind it, could not be taken away
             line = Text(clean_line(text))
-            line.truncate(max(self._err.width - 1, 1))  # a line that wraps could not be taken away
+            if line.cell_len > room and short:
+                line = Text(clean_line(short))
+            line.truncate(room, overflow="ellipsis")
             self._write_err(f"\r\x1b[K{line.plain}")
 
     def waited(self) -> None:
@@ -147,8 +159,15 @@ class Renderer:
         if self.can_paint:
             self._write_err("\r\x1b[K")
 
+    def _say(self, line: Text, *, soft_wrap: bool) -> None:
+        # Rich writes into a string only: at a closed stderr it would end the program, and stdout along with it.
+        stderr, self._err.file = self._err.file, io.StringIO()
+        self._err.print(line, soft_wrap=soft_wrap)
+        text, self._err.file = self._err.file.getvalue(), stderr
+        self._write_err(text)
+
     def _write_err(self, text: str) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # a stderr that is full or closed must not cost the answer
             self._err.file.write(text)
             self._err.file.flush()
 
@@ -182,6 +201,8 @@ def _has_reader(stream: TextIO) -> bool:
 def _ending(reply: Message) -> str | None:
     if reply.status is Status.TRUNCATED and reply.finish_reason is None:
         return UNMARKED
+    if reply.status is Status.TRUNCATED and not reply.content:
+        return NOTHING_CAME
     return REFUSED if reply.finish_reason == "refusal" else ENDINGS.get(reply.status)
 
 

@@ -1,5 +1,6 @@
 """The terminal while a reply streams: what is typed waits, unseen, for the next prompt."""
 
+import os
 import signal
 import sys
 import termios
@@ -31,10 +32,16 @@ def quiet_terminal() -> Iterator[None]:
 
 
 def _modes() -> list[Any] | None:
-    """Return the modes of the terminal on stdin; None if there is none."""
+    """Return the modes of the terminal on stdin; None if there is none, or it is another job's now."""
     with suppress(termios.error, OSError, ValueError, AttributeError):  # closed, or no terminal
-        return termios.tcgetattr(sys.stdin.fileno())
+        if _is_ours():
+            return termios.tcgetattr(sys.stdin.fileno())
     return None
+
+
+def _is_ours() -> bool:
+    """Tell whether this job is in the foreground: setting modes from the background would suspend it."""
+    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def _make_quiet() -> None:
@@ -45,5 +52,6 @@ def _make_quiet() -> None:
 
 
 def _set_modes(modes: list[Any]) -> None:
-    with suppress(termios.error):  # the terminal may have gone away
-        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, modes)
+    with suppress(termios.error, OSError):  # the terminal may have gone away
+        if _is_ours():
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, modes)

@@ -11,7 +11,7 @@ from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.keys import Keys
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.errors import ChatllmError, UsageError
+from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView, open_turn_view
@@ -59,6 +59,11 @@ class Session:
         if self._last:
             self.renderer.notice(f"going on with '{self._last.title}', {len(self._last.thread())} messages so far")
         self.renderer.notice(f"{self._endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
+        await self._read_and_answer()
+        if self._log:
+            await self._log.save()
+
+    async def _read_and_answer(self) -> None:
         while not self._is_over:
             try:
                 line = await self._prompt.prompt_async(PROMPT, handle_sigint=False)
@@ -74,7 +79,8 @@ class Session:
 
     async def go_on(self) -> None:
         """Take up the last answer where it stopped."""
-        await self._show_turn(self._go_on)
+        conversation = self._log.conversation if self._log else self._last
+        await self._show_turn(self._go_on, conversation.last_text if conversation else "")
 
     async def _take(self, line: str) -> None:
         if not line.strip():
@@ -95,13 +101,15 @@ class Session:
             raise UsageError("there is no answer yet to go on with")
         return await self._chat.go_on(await self._open(""), self._endpoints, self._options, view)
 
-    async def _show_turn(self, turn: Callable[[TurnView], Awaitable[Message]]) -> None:
-        view = open_turn_view(self.renderer, self._endpoints[0].address)
+    async def _show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> None:
+        view = open_turn_view(self.renderer, self._endpoints[0].address, begun)
         try:
             with quiet_terminal():
                 reply = await self._until_interrupted(turn(view))
         except ChatllmError as error:
             view.close()
+            if isinstance(error, IncompleteAnswerError):
+                error.hint = HOW_TO_GO_ON
             self.renderer.error(error)
             return
         finally:
@@ -109,7 +117,8 @@ class Session:
         if reply:
             self.renderer.ending(reply, how_to_go_on=HOW_TO_GO_ON)
         else:
-            self.renderer.stopped(is_kept=bool(self._log and self._log.is_kept))
+            kept = self._log.conversation.thread()[-1] if self._log and self._log.is_kept else None
+            self.renderer.stopped(kept, how_to_go_on=HOW_TO_GO_ON)
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""

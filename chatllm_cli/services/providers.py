@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chatllm_cli.config import ProviderSettings, Settings
-from chatllm_cli.errors import AuthenticationError, ConfigError, UsageError
+from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.local_model import find_weights
 
@@ -58,8 +58,16 @@ class Providers:
 
     def fallbacks(self, first: Endpoint) -> list[Endpoint]:
         """Return who is asked after `first`, in order. Raises as `endpoint` does."""
-        endpoints = [self.endpoint(address) for address in self._settings.fallback]
-        return [endpoint for endpoint in endpoints if endpoint.address != first.address]
+        endpoints = [self._fallback(address) for address in self._settings.fallback]
+        others = {endpoint.address: endpoint for endpoint in endpoints if endpoint.address != first.address}
+        return list(others.values())
+
+    def _fallback(self, address: str) -> Endpoint:
+        try:
+            return self.endpoint(address)
+        except ChatllmError as error:
+            error.message = f"the fallback {address} cannot be asked: {error.message}"
+            raise
 
     def resumed(self, address: str) -> Endpoint:
         """Return the endpoint of a model that a stored conversation was held with.

@@ -8,6 +8,7 @@ FINISH_REASONS = {
     **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos", "eos_token"), Status.COMPLETE),
     **dict.fromkeys(("length", "max_tokens", "model_length"), Status.TRUNCATED),
     **dict.fromkeys(("content_filter", "safety", "refusal"), Status.FILTERED),
+    **dict.fromkeys(("error", "insufficient_system_resource"), Status.ERROR),
 }
 GO_ON = "Your answer was cut off. Go on exactly where it stopped, without repeating any of it and without a remark."
 
@@ -49,7 +50,13 @@ def unfinished_reply(conversation: Conversation) -> Message | None:
     thread = conversation.thread()
     if not thread or (thread[-1].role is Role.ASSISTANT and thread[-1].status is Status.COMPLETE):
         raise UsageError("the last answer is complete: there is nothing to continue", hint="give a prompt to go on")
-    return thread[-1] if thread[-1].role is Role.ASSISTANT else None
+    if thread[-1].role is not Role.ASSISTANT:
+        return None
+    if thread[-1].content and context(conversation)[-1:] != ((Role.ASSISTANT, thread[-1].content),):
+        raise UsageError(
+            "the prompt of the last answer is damaged: it cannot be continued", hint="give a prompt to go on"
+        )
+    return thread[-1]
 
 
 def status_of(finish_reason: str | None, *, marks_end: bool = False) -> Status:

@@ -26,7 +26,7 @@ class Draft:
         self._begun = len(self._pieces)
         self._half = ""
         self._marked = 0
-        self.size = 0  # characters that have come
+        self.size = 0  # bytes that have come, thoughts included
 
     @property
     def text(self) -> str:
@@ -38,17 +38,21 @@ class Draft:
         """Whether any text has come."""
         return len(self._pieces) > self._begun
 
-    def ask(self, endpoint: Endpoint) -> None:
-        """Take note of who is asked for it, anew."""
-        self._reply = replace(self._reply, model=endpoint.address)
+    def ask(self, endpoint: Endpoint, first: Endpoint) -> None:
+        """Take note of who is asked for it, and who was first."""
+        instead_of = first.address if endpoint is not first else None
+        self._reply = replace(self._reply, model=endpoint.address, instead_of=instead_of)
+
+    def begin(self) -> None:
+        """Forget what an earlier try brought, which was no text."""
         self.finish_reason = self._usage = None
 
     def take(self, chunk: Chunk) -> str:
         """Add `chunk` and return what it lets be shown: half of a surrogate pair waits for the other."""
         if chunk.text:
             self._pieces.append(chunk.text)
-            self.size += len(chunk.text)
             self.grown.set()
+        self.size += chunk.size
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._usage = chunk.usage or self._usage
         text, self._half = join_pairs(self._half + chunk.text), ""

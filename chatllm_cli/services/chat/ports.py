@@ -11,6 +11,9 @@ from chatllm_cli.models import ChatRequest, Chunk, Completion, Conversation, End
 class ChatModel(Protocol):
     """What a turn needs of `LLMService`."""
 
+    async def ready(self, endpoint: Endpoint) -> None:
+        """Get ready to ask; that is no silence of the provider's."""
+
     def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         """Yield the completion piece by piece."""
 
@@ -63,6 +66,9 @@ class TurnListener(Protocol):
 
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache, and how old."""
+
+    def on_silence(self, seconds: float) -> None:
+        """Show that nothing has come for so long; told every second."""
 
     def on_wait(self, wait: RetryWait) -> None:
         """Say why the turn waits, and how long still: told anew each second, and with none left at the end."""

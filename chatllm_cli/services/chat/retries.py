@@ -40,6 +40,7 @@ class Patience:
         jitter = random.random()  # noqa: S311  (nobody gains by guessing it)
         wait = next_wait(error, retry=retry, waited=self._waited, settings=self._settings, jitter=jitter)
         if wait is None:
+            self._explain(error, retry)
             return False
         self._waited += wait
         max_retries = self._settings.max_retries
@@ -47,6 +48,29 @@ class Patience:
             wait, lambda left: self._listener.on_wait(RetryWait(error.reason, retry, max_retries, left))
         )
         return True
+
+    def _explain(self, error: ProviderError, retry: int) -> None:
+        """Let the hint say why there is no further try, if another could have helped."""
+        asked, left = error.retry_after, self._settings.max_wait - self._waited
+        if not error.is_passing or not self._settings.max_retries:
+            return
+        if retry > self._settings.max_retries:
+            error.hint = f"gave up after {retry - 1} retries; --max-wait SECONDS tries for longer"
+        elif asked is not None and self._waited:
+            error.hint = f"it asks for another {spelled(asked)}, and {left:.0f} s of --max-wait are left"
+        elif asked is not None:
+            error.hint = f"it asks to wait {spelled(asked)}, longer than --max-wait ({left:g} s)"
+        else:
+            error.hint = "gave up when the time of --max-wait was used up"
+
+
+def spelled(seconds: float) -> str:
+    """Return a wait as a person says it."""
+    seconds = min(seconds, 1e9)  # a provider may say anything
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 async def _count_down(seconds: float, tell: Callable[[float], None]) -> None:

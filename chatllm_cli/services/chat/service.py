@@ -83,10 +83,10 @@ class ChatService:
             await _keep_broken(turn, draft.ended(Status.ERROR, error=error.message))
             if not draft.has_grown:
                 raise
-            kept = "what came is in the history; `chatllm ask -c` or /continue goes on" if log.is_kept else None
-            raise IncompleteAnswerError(f"the answer broke off: {error.message}", hint=kept) from error
+            raise IncompleteAnswerError(f"the answer broke off: {error.message}") from error
         except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
-            await _keep_broken(turn, draft.ended(Status.INTERRUPTED))
+            is_whole = draft.finish_reason is not None
+            await _keep_broken(turn, draft.ended(status_of(draft.finish_reason) if is_whole else Status.INTERRUPTED))
             raise
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
         reply = await _keep(log, draft.ended(status), turn.listener)
@@ -98,12 +98,14 @@ class ChatService:
         patience = Patience(self._retries, turn.listener)
         *first, last = endpoints
         for endpoint, next_one in zip(first, endpoints[1:], strict=True):
+            turn.draft.ask(endpoint, endpoints[0])
             try:
                 return await self._ask_patiently(turn, endpoint, patience)
             except ANOTHER_MAY_DO as error:
                 if turn.draft.has_grown:
                     raise
                 turn.listener.on_fallback(error, next_one)
+        turn.draft.ask(last, endpoints[0])
         return await self._ask_patiently(turn, last, patience)
 
     async def _ask_patiently(self, turn: "_Turn", endpoint: Endpoint, patience: Patience) -> ChatRequest:
@@ -119,7 +121,7 @@ class ChatService:
     async def _ask(self, turn: "_Turn", endpoint: Endpoint) -> ChatRequest:
         """Ask one endpoint once, or the cache for it, and return the request that was answered."""
         request, draft = turn.request(endpoint), turn.draft
-        draft.ask(endpoint)
+        draft.begin()
         # Half an answer is no key to the other half.
         if self._cache and not turn.goes_on and (hit := await self._cache.get(request)):
             turn.listener.on_cached(hit.at)
@@ -132,28 +134,36 @@ class ChatService:
         return request
 
     async def _stream(self, turn: "_Turn", request: ChatRequest) -> None:
+        """Take the reply as it comes; once it said why it ended it is whole, whatever the connection does then."""
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
+        await self._llm.ready(endpoint)
         try:
             async with (
                 marks(turn.log, draft),
                 # No network lies before the embedded model, and a long prompt may take it long.
-                watchdog(self._timeouts, patient=endpoint.is_embedded) as dog,
+                watchdog(self._timeouts, patient=endpoint.is_embedded, on_silence=turn.listener.on_silence) as dog,
                 aclosing(self._llm.stream(request)) as chunks,
             ):
                 async for chunk in chunks:
                     text = draft.take(chunk)
-                    if chunk.is_sign_of_life:
+                    if draft.finish_reason is not None:
+                        dog.finished()
+                    elif chunk.size:
                         dog.fed()
                     if text:
                         turn.listener.on_chunk(text)
                     if draft.size > most:
-                        raise InvalidReplyError(f"it passed the limit of {self._limits.reply_mb:g} MB")
+                        raise InvalidReplyError(
+                            f"it passed the limit of {self._limits.reply_mb:g} MB (limits.reply_mb)"
+                        )
+        except ProviderError:
+            if draft.finish_reason is None:
+                raise
         except TimeoutError as error:
-            if draft.finish_reason is None:  # else it is whole: the server only holds the connection
-                raise ProviderTimeoutError(
-                    f"{endpoint.address} {dog.verdict}", hint="the settings in [timeouts] say how long to wait"
-                ) from error
+            if draft.finish_reason is None:
+                hint = f"{dog.setting} says how long to wait"
+                raise ProviderTimeoutError(f"{endpoint.address} {dog.verdict}", hint=hint) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """Gives up on a stream that stalls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from chatllm_cli.config import TimeoutSettings
 
 TICK = 1.0  # seconds between two looks
 LEEWAY = 1.0  # seconds that a look may come late before we must have been suspended
+LONGEST_FAREWELL = 2.0  # seconds for what may follow the end of an answer: its usage, and the end of the stream
+Tell = Callable[[float], None]
 
 
 class Watchdog:
@@ -17,8 +19,12 @@ class Watchdog:
     no chance to answer is not given up.
     """
 
-    def __init__(self, scope: asyncio.Timeout, timeouts: TimeoutSettings, *, patient: bool) -> None:
-        self.verdict = ""
+    def __init__(
+        self, scope: asyncio.Timeout, timeouts: TimeoutSettings, *, patient: bool, on_silence: Tell | None
+    ) -> None:
+        self.verdict = self.setting = ""
+        self._has_begun = False
+        self._on_silence = on_silence
         self._scope = scope
         self._timeouts = timeouts
         self._silence_limit = float("inf") if patient else timeouts.first_token
@@ -30,7 +36,12 @@ class Watchdog:
     def fed(self) -> None:
         """Take note that the answer came on."""
         self._silence_limit = self._timeouts.idle
+        self._has_begun = True
         self._silence = self._last_look - self._loop.time()  # the next look adds what passed before this, too
+
+    def finished(self) -> None:
+        """Take note that the answer is at its end."""
+        self._silence_limit = min(self._timeouts.idle, LONGEST_FAREWELL)
 
     def stop(self) -> None:
         """Look no more."""
@@ -48,21 +59,27 @@ class Watchdog:
             self._scope.reschedule(now)
         else:
             self._timer = self._loop.call_later(min(TICK, left), self._look)
+            if self._on_silence and self._silence > 0:
+                self._on_silence(self._silence)
 
     def _reason(self) -> str:
         if self._silence >= self._silence_limit:
+            self.setting = "timeouts.idle" if self._has_begun else "timeouts.first_token"
             return f"sent nothing for {self._silence_limit:g} s"
+        self.setting = "timeouts.total"
         return f"did not finish its answer in {self._timeouts.total:g} s"
 
 
 @asynccontextmanager
-async def watchdog(timeouts: TimeoutSettings, *, patient: bool) -> AsyncIterator[Watchdog]:
+async def watchdog(
+    timeouts: TimeoutSettings, *, patient: bool, on_silence: Tell | None = None
+) -> AsyncIterator[Watchdog]:
     """Cancel the block when a limit is passed, and raise TimeoutError; `verdict` then says which.
 
-    `patient` waits for ever for the first piece.
+    `patient` waits for ever for the first piece. `on_silence` is told every second how long nothing came.
     """
     async with asyncio.timeout(None) as scope:
-        dog = Watchdog(scope, timeouts, patient=patient)
+        dog = Watchdog(scope, timeouts, patient=patient, on_silence=on_silence)
         try:
             yield dog
         finally:

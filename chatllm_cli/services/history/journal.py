@@ -47,12 +47,12 @@ async def newest_first(folder: Path) -> list[Path]:
 
 async def _to_its_end(work: Awaitable[None], given_up: threading.Event) -> None:
     task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait any more
     try:
         await asyncio.wait([task])  # which does not cancel the task when it is cancelled itself
     except asyncio.CancelledError:
         try:
-            await asyncio.wait([task])
-            task.exception()  # a cancellation outweighs it
+            await asyncio.wait([task])  # a cancellation outweighs what becomes of it
         finally:
             given_up.set()
         raise

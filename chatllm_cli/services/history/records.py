@@ -60,6 +60,7 @@ def message_record(message: Message) -> Record:
         "finish_reason": message.finish_reason,
         "cached": message.cached or None,
         "error": message.error,
+        "instead_of": message.instead_of,
         "continues": message.continues,
     }
     return record | {key: value for key, value in extras.items() if value is not None}
@@ -165,6 +166,7 @@ class _Reader:
             finish_reason=_text_or_none(record.get("finish_reason")),
             cached=bool(record.get("cached")),
             error=_text_or_none(record.get("error")),
+            instead_of=_text_or_none(record.get("instead_of")),
             continues=_text_or_none(record.get("continues")),
         )
         self._messages[message.id] = message

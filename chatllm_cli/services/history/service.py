@@ -56,14 +56,20 @@ class OpenConversation:
             await self._write_unsaved()
         await self._write(records.encode(records.partial_record(reply, text)), durable=False)
 
+    async def save(self) -> None:
+        """Write what could not be written before. Raises `HistoryError`."""
+        if self._unsaved and self.conversation.messages:
+            await self._write_unsaved()
+
     def set_system_prompt(self, system_prompt: str) -> None:
         """Replace the system prompt from here on; it is kept along with the next message."""
         self.conversation = replace(self.conversation, system_prompt=system_prompt)
         self._unsaved.append(records.system_prompt_record(self.conversation, datetime.now(UTC)))
 
     async def _write_unsaved(self) -> None:
-        await self._write(records.encode(*self._unsaved), durable=True)
-        self._unsaved.clear()
+        unsaved = tuple(self._unsaved)  # more may come while these are written
+        await self._write(records.encode(*unsaved), durable=True)
+        del self._unsaved[: len(unsaved)]
 
     def _beginning(self) -> bytes:
         """Return what a file needs that is not there: yet, or any more since somebody removed it."""

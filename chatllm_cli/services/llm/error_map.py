@@ -4,6 +4,8 @@ OpenAI's client has a class per status, but an error that comes inside a stream 
 providers put the status into its `code`. So the table goes by status and code.
 """
 
+import socket
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,6 +13,7 @@ from http import HTTPStatus
 from math import isfinite
 from urllib.parse import urlsplit
 
+import httpcore2
 import httpx2
 import openai
 from langchain_core.exceptions import ContextOverflowError, LangChainException
@@ -43,20 +46,36 @@ FOREIGN_ERRORS = (
     TypeError,
     KeyError,
     RecursionError,
+    OverflowError,
 )
 TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}  # OpenAI's word, and llama.cpp's
 USED_UP = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"}
 TOO_MANY = {"rate_limit_exceeded", "rate_limit_error", "rate_limit_reached"}
 BROKEN = {"server_error", "internal_error", "internal_server_error", "overloaded_error", "api_error"}
 PASSING_STATUS = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT}
+# What the libraries tell of it is for whoever writes them.
+CAUSES: dict[type[BaseException], str] = {
+    ConnectionRefusedError: "connection refused",
+    ConnectionResetError: "the connection was reset",
+    socket.gaierror: "the host's name is not known here",
+    httpcore2.RemoteProtocolError: "it hung up without a whole answer",
+}
 SHORTEST_KEY = 6  # a shorter one is a stand-in, and its letters are in every word
 LONGEST_QUOTE = 300  # characters of a server's error text: one came with 5 MB
 
 
 def translate(error: Exception, endpoint: Endpoint) -> ProviderError:
     """Turn an error of these libraries into ours, the server's words quoted and the key masked."""
+    for below in _chain(error)[1:]:  # what a hook of the HTTP client said, the client takes for a broken connection
+        if isinstance(below, ProviderError):
+            return below
+        if type(below) is openai.APIError:
+            return _reported(below, endpoint)
     match error:
         case openai.APITimeoutError():
+            if any(isinstance(each, httpx2.ReadTimeout) for each in _chain(error)):
+                hint = "timeouts.first_token says how long to wait"
+                return ProviderTimeoutError(f"{name_of(endpoint)} did not answer in time", hint=hint)
             hint = "timeouts.connect says how long to wait"
             return ProviderTimeoutError(f"no connection to {name_of(endpoint)} in time", hint=hint, is_passing=True)
         case openai.APIConnectionError() | httpx2.TransportError():
@@ -76,10 +95,9 @@ def name_of(endpoint: Endpoint) -> str:
 
 def root_cause(error: BaseException, endpoint: Endpoint) -> str:
     """Return what the deepest error below `error` says."""
-    deepest = _deepest(error)
-    if isinstance(deepest, ConnectionRefusedError):  # asyncio tells its own story then
-        return "connection refused"
-    return _masked(str(deepest) or type(deepest).__name__, endpoint)
+    chain = _chain(error)
+    told = (text for kind, text in CAUSES.items() if any(isinstance(each, kind) for each in chain))
+    return next(told, _masked(str(chain[-1]) or type(chain[-1]).__name__, endpoint))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -108,8 +126,11 @@ def _number(text: str) -> float | None:
 
 
 def _unreachable(error: Exception, endpoint: Endpoint) -> ProviderError:
-    # Nothing listens there, and nothing will because it is asked again.
-    is_final = isinstance(_deepest(error), ConnectionRefusedError) and is_loopback(endpoint.base_url)
+    chain = _chain(error)
+    if not any(isinstance(each, httpx2.ConnectError) for each in chain):
+        reason = f"the connection to {name_of(endpoint)} broke"
+        return ProviderUnavailableError(reason, words=root_cause(error, endpoint))
+    is_final = _is_final(chain[-1], endpoint)
     return ProviderUnavailableError(
         f"no connection to {name_of(endpoint)}",
         words=root_cause(error, endpoint),
@@ -118,57 +139,60 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> ProviderError:
     )
 
 
+def _is_final(cause: BaseException, endpoint: Endpoint) -> bool:
+    """Tell whether asking again cannot help: nothing listens on this machine, no such host, a bad certificate."""
+    match cause:
+        case ConnectionRefusedError():
+            return is_loopback(endpoint.base_url)
+        case socket.gaierror(errno=socket.EAI_NONAME) | ssl.SSLError():
+            return True
+    return False
+
+
 def _reported(error: openai.APIError, endpoint: Endpoint) -> ProviderError:
     """Return what a provider means that answered with an error, as a status or inside a stream."""
-    name, words, status = name_of(endpoint), _words(error, endpoint), _status(error)
-    codes = {str(error.code), str(error.type)}
-    wait, is_passing = retry_after(_headers(error), datetime.now(UTC)), _may_retry(error, usually=True)
+    kind, reason, hint = _meaning(error, endpoint)
+    is_passing = {"true": True, "false": False}.get(_headers(error).get("x-should-retry", ""))
+    return kind(
+        reason,
+        words=_words(error, endpoint),
+        hint=hint,
+        is_passing=False if kind is QuotaError else is_passing,
+        retry_after=retry_after(_headers(error), datetime.now(UTC)),
+    )
+
+
+def _meaning(error: openai.APIError, endpoint: Endpoint) -> tuple[type[ProviderError], str, str | None]:
+    name, status, codes = name_of(endpoint), _status(error), {str(error.code), str(error.type)}
     if status == HTTPStatus.PAYMENT_REQUIRED or codes & USED_UP:
-        return QuotaError(f"the quota at {name} is used up", words=words, hint="check the plan and billing there")
+        return QuotaError, f"the quota at {name} is used up", "check the plan and billing there"
     if status == HTTPStatus.TOO_MANY_REQUESTS or codes & TOO_MANY:
-        hint = f"it asks to wait {spelled(wait)}; --max-wait says how long we do" if wait else "try again in a while"
-        return RateLimitError(
-            f"rate limited by {name}",
-            words=words,
-            hint=hint,
-            is_passing=_may_retry(error, usually=True),
-            retry_after=wait,
-        )
+        return RateLimitError, f"rate limited by {name}", "try again in a while"
     if codes & TOO_LONG or isinstance(error, ContextOverflowError):
-        return _too_long(endpoint, words)
+        more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
+        reason = f"the prompt and what was said before are too long for {endpoint.address}"
+        return ContextLengthError, reason, f"shorten the prompt, begin a new conversation, or {more}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING_STATUS or codes & BROKEN:
-        reason = f"{name} failed" + (f" with status {status}" if status else "")
-        return ProviderUnavailableError(reason, words=words, is_passing=is_passing, retry_after=wait)
-    return _refused(error, endpoint, status, words)
+        return ProviderUnavailableError, f"{name} failed" + (f" with status {status}" if status else ""), None
+    return _refusal(error, endpoint, status)
 
 
-def _refused(error: openai.APIError, endpoint: Endpoint, status: int, words: str) -> ProviderError:
+def _refusal(error: openai.APIError, endpoint: Endpoint, status: int) -> tuple[type[ProviderError], str, str | None]:
     name = name_of(endpoint)
     if status == HTTPStatus.UNAUTHORIZED:
         verb = "rejected the" if endpoint.api_key else "wants a"
-        return AuthenticationError(f"{name} {verb} key", words=words, hint=_key_hint(endpoint))
+        return AuthenticationError, f"{name} {verb} key", _key_hint(endpoint)
     if status == HTTPStatus.FORBIDDEN:
-        return AuthenticationError(f"{name} does not allow this", words=words, hint=_key_hint(endpoint))
+        return AuthenticationError, f"{name} does not allow this", "the key may not be allowed to, or nobody is"
     if status == HTTPStatus.NOT_FOUND:
         hint = f"`chatllm models list` shows what there is; the address is {endpoint.base_url}"
-        return ModelNotFoundError(f"{name} has no model '{endpoint.model}'", words=words, hint=hint)
+        return ModelNotFoundError, f"{name} has no model '{endpoint.model}'", hint
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         target = _masked(_headers(error).get("location", "another address"), endpoint)[:LONGEST_QUOTE]
-        return ProviderError(
-            f"{name} redirects to {target}, and redirects are not followed",
-            hint="set its base_url to the address that answers",
-        )
+        reason = f"{name} redirects to {target}, and redirects are not followed"
+        return ProviderError, reason, "set its base_url to the address that answers"
     reason = f"{name} refused the request with status {status}" if status else f"{name} reported an error"
-    return ProviderError(reason, words=words, is_passing=_may_retry(error, usually=False))
-
-
-def _too_long(endpoint: Endpoint, words: str) -> ContextLengthError:
-    more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
-    return ContextLengthError(
-        f"the prompt and what was said before are too long for {endpoint.address}",
-        words=words,
-        hint=f"shorten the prompt, begin a new conversation, or {more}",
-    )
+    return ProviderError, reason, None
 
 
 def _status(error: openai.APIError) -> int:
@@ -180,16 +204,6 @@ def _status(error: openai.APIError) -> int:
 def _headers(error: openai.APIError) -> Mapping[str, str]:
     response = getattr(error, "response", None)
     return {} if response is None else response.headers
-
-
-def _may_retry(error: openai.APIError, *, usually: bool) -> bool:
-    """Tell whether to ask again: the provider's own word, if it gives one, outweighs what its status means."""
-    return {"true": True, "false": False}.get(_headers(error).get("x-should-retry", ""), usually)
-
-
-def spelled(seconds: float) -> str:
-    """Return a wait as a person says it."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
 
 
 def _key_hint(endpoint: Endpoint) -> str:
@@ -207,11 +221,12 @@ def _words(error: Exception, endpoint: Endpoint) -> str:
     return line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 1] + "…"
 
 
-def _deepest(error: BaseException) -> BaseException:
-    """Return what began it; the HTTP client hides it by `from None`, and tries several addresses of a host."""
-    while below := error.__cause__ or error.__context__:
-        error = below.exceptions[0] if isinstance(below, BaseExceptionGroup) else below
-    return error
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return `error` and what lies below it, though the HTTP client hides that, and tries several addresses."""
+    chain = [error]
+    while below := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(below.exceptions[0] if isinstance(below, BaseExceptionGroup) else below)
+    return chain
 
 
 def _masked(text: str, endpoint: Endpoint) -> str:

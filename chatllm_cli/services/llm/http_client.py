@@ -1,5 +1,6 @@
 """The HTTP client beneath: only what a request needs goes out, and no more comes in than memory is meant to hold."""
 
+import json
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any
@@ -31,7 +32,7 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
         timeout=timeout,
         follow_redirects=False,  # a redirect would take the prompt to a host nobody named
         trust_env=not is_loopback(endpoint.base_url),  # no proxy between us and this machine
-        event_hooks={"request": [_Headers(endpoint)], "response": [_Cap(int(event_mb * MEGABYTE))]},
+        event_hooks={"request": [_Headers(endpoint)], "response": [_Cap(int(event_mb * MEGABYTE)), _refuse_json]},
     )
     return openai.AsyncOpenAI(
         base_url=endpoint.base_url,
@@ -83,9 +84,35 @@ class _Cap:
         self._limit = limit
 
     async def __call__(self, response: httpx2.Response) -> None:
-        if isinstance(response.stream, httpx2.AsyncByteStream):
-            kind = _CutStream if response.is_error else _CappedStream
-            response.stream = kind(response.stream, LONGEST_COMPLAINT if response.is_error else self._limit)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise InvalidReplyError("the provider compressed its answer, though it was asked not to")
+        if not isinstance(response.stream, httpx2.AsyncByteStream):
+            return
+        if not response.is_success:
+            response.stream = _CutStream(response.stream, LONGEST_COMPLAINT)
+        elif response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.stream = _CappedEvents(response.stream, self._limit)
+        else:
+            response.stream = _CappedStream(response.stream, self._limit)
+
+
+async def _refuse_json(response: httpx2.Response) -> None:
+    """Tell what a server means that answers with one JSON object where a stream was asked for.
+
+    The client's parser would find no event in it, and lose what it says.
+    """
+    is_json = response.headers.get("content-type", "").startswith("application/json")
+    if not (is_json and response.is_success and response.request.url.path.endswith("/chat/completions")):
+        return
+    try:
+        body = json.loads(await response.aread())
+    except (ValueError, RecursionError):
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    if error:
+        message = str(error.get("message")) if isinstance(error, dict) else str(error)
+        raise openai.APIError(message, response.request, body=error)
+    raise InvalidReplyError("the provider answered with one JSON object instead of a stream")
 
 
 class _LimitedStream(httpx2.AsyncByteStream):
@@ -109,12 +136,24 @@ class _CutStream(_LimitedStream):
 
 class _CappedStream(_LimitedStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._stream:
+            size += len(piece)
+            self._check(size)
+            yield piece
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise InvalidReplyError(f"the provider sent more than {self._limit / MEGABYTE:g} MB at once")
+
+
+class _CappedEvents(_CappedStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         size, tail = 0, b""
         async for piece in self._stream:
             recent = tail + piece
             end = max(recent.rfind(mark) for mark in EVENT_ENDS)
             size = size + len(piece) if end < 0 else len(recent) - end
-            if size > self._limit:
-                raise InvalidReplyError(f"the provider sent more than {self._limit / MEGABYTE:g} MB at once")
+            self._check(size)
             tail = recent[1 - LONGEST_END :]
             yield piece

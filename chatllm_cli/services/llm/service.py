@@ -48,6 +48,10 @@ class LLMService:
         self._limits = limits or LimitSettings()
         self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
 
+    async def ready(self, endpoint: Endpoint) -> None:
+        """Get ready to ask: start the embedded model, if it is the one. Raises `ConfigError` if it cannot run."""
+        await self._reach(endpoint)
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Chunk]:
         """Yield the completion piece by piece. Raises `ProviderError` and its kinds, or `ConfigError`."""
         endpoint = await self._reach(request.endpoint)
@@ -152,7 +156,7 @@ def _chunk(piece: BaseMessageChunk) -> Chunk:
     beside = piece.additional_kwargs
     return Chunk(
         text=str(piece.text) or beside.get(REFUSAL, ""),
-        is_reasoning=any(name in beside for name in REASONING_FIELDS),
+        reasoning="".join(beside.get(name, "") for name in REASONING_FIELDS),
         finish_reason=None if reason is None else str(reason),
         usage=TokenUsage(int(usage["input_tokens"]), int(usage["output_tokens"])) if usage else None,
     )
