@@ -4,7 +4,7 @@ default:
 
 # What every commit has to pass, in under a minute
 quick: lint
-    uv run pytest -m "not embedded"
+    uv run pytest -m "not embedded and not slow"
 
 # Everything that has to pass before a change lands
 check:
@@ -20,6 +20,10 @@ lint:
 # All tests
 test *arguments:
     uv run pytest {{arguments}}
+
+# How the history bears a hundred thousand conversations, in ratios; takes some minutes
+bench *arguments:
+    uv run python -m bench {{arguments}}
 
 # Write config.example.toml anew after a change to the settings
 example:

@@ -7,15 +7,16 @@ OpenAI take 0.9 s to import, diskcache 16 ms, aiofiles 50 ms (asyncio included).
 import asyncio
 import importlib
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from chatllm_cli.config import Places, Settings
+from chatllm_cli.config.places import Places
 from chatllm_cli.models import ChatRequest, Chunk, Conversation, Endpoint
 
 if TYPE_CHECKING:
+    from chatllm_cli.config.settings import Settings
     from chatllm_cli.services.cache import ResponseCache
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
@@ -41,17 +42,33 @@ class LanguageModel(Protocol):
 class Services:
     """The services of one run."""
 
-    def __init__(self, settings: Settings, places: Places, *, llm: LanguageModel | None = None) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: "Settings | None",
+        places: Places,
+        *,
+        llm: LanguageModel | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if settings is not None:
+            self.settings = settings
         self._places = places
         self._llm = llm
+        self._progress = progress  # of indexing: files done, files in all
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings of this run."""
+        from chatllm_cli.config.loading import load_settings
+
+        return load_settings()
 
     @cached_property
     def history(self) -> "HistoryService":
         """The stored conversations."""
         from chatllm_cli.services.history import HistoryService
 
-        return HistoryService(self._places.conversations)
+        return HistoryService(self._places.conversations, self._places.index, self._progress)
 
     @cached_property
     def providers(self) -> "Providers":

@@ -62,12 +62,13 @@ class Conversation:
     system_prompt: str = ""
     messages: tuple[Message, ...] = ()
     head: str | None = None
+    tags: tuple[str, ...] = ()
     damaged_lines: int = 0
 
     @property
     def updated_at(self) -> datetime:
-        """When the last message came."""
-        return self.messages[-1].at if self.messages else self.created_at
+        """When the last message came; a copy of another conversation is as new as itself."""
+        return max(self.messages[-1].at, self.created_at) if self.messages else self.created_at
 
     @property
     def last_model(self) -> str:
@@ -100,6 +101,74 @@ class Conversation:
             while current is not None and current.continues:
                 current = others.pop(current.continues, None)
         return tuple(others.values())
+
+    def find(self, message_id: str) -> Message | None:
+        """Return the message with an id, or with an id that begins so if there is no other."""
+        found = [message for message in self.messages if message.id.startswith(message_id)] if message_id else []
+        return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A conversation as a list shows it."""
+
+    id: str
+    address: str  # the shortest beginning of the id that names no other conversation
+    title: str
+    model: str
+    created_at: datetime
+    updated_at: datetime
+    messages: int
+    input_tokens: int
+    output_tokens: int
+    tags: tuple[str, ...] = ()
+    place: int | None = None  # N of its @N, where the list is in that order
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out, together."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that a search found: the piece of its text around the find, in parts that are finds or not."""
+
+    conversation: str
+    address: str
+    title: str
+    message: str
+    role: str
+    model: str
+    at: datetime
+    snippet: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How much was said, of one model, provider, day or month."""
+
+    name: str
+    conversations: int
+    messages: int  # replies
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out, together."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which conversations, or messages, are wanted; what is not set is not looked at."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    model: str | None = None  # as part of the address
+    tag: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +233,9 @@ class Completion:
     text: str
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+
+
+AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from chatllm_cli.config import ProviderSettings, Settings, flatten, section_of
+from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.settings import Settings, section_of
+from chatllm_cli.config.sources import flatten
 
 
 def shown_settings(settings: Settings) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Every test runs with an empty home, no key, and no network but loopback."""
 
+import io
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chatllm_cli.cli.app import app
-from chatllm_cli.config import Places, find_places
+from chatllm_cli.config.places import Places, find_places
+from chatllm_cli.render.renderer import Renderer
 from tests.fake_openai import FakeOpenAI
-from tests.terminal import Terminal
+from tests.terminal import FakeTerminal, Terminal
 
 FOREIGN = ("CHATLLM_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -69,6 +71,38 @@ def provider(fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> FakeOp
     return fake_openai
 
 
+@pytest.fixture
+def out() -> FakeTerminal:
+    """What a person sees of stdout, on a terminal."""
+    return FakeTerminal()
+
+
+@pytest.fixture
+def err() -> FakeTerminal:
+    """What a person sees of stderr, on another."""
+    return FakeTerminal()
+
+
+@pytest.fixture
+def on_terminal(out: FakeTerminal, err: FakeTerminal) -> Renderer:
+    return Renderer(out, err)
+
+
+@pytest.fixture
+def pipe() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def err_pipe() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def on_pipe(pipe: io.StringIO, err_pipe: io.StringIO) -> Renderer:
+    return Renderer(pipe, err_pipe)
+
+
 Run = Callable[..., Result]
 
 
@@ -87,8 +121,8 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
     """Start the installed `chatllm` on a terminal of its own."""
     terminals: list[Terminal] = []
 
-    def start(*arguments: str, **size: int) -> Terminal:
-        terminals.append(Terminal(arguments, **size))
+    def start(*arguments: str, **how: Any) -> Terminal:
+        terminals.append(Terminal(arguments, **how))
         return terminals[-1]
 
     yield start

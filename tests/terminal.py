@@ -1,9 +1,11 @@
 """Terminals, and the screens that a person would see: one in memory, and a real one with `chatllm` on it."""
 
 import io
+import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pexpect
@@ -47,15 +49,26 @@ class _Screen(pyte.HistoryScreen):
         self.child.send(data)
 
 
-class Terminal:
-    """Types into the program and reads its screen."""
+def _write_to(pipe: Path) -> None:
+    os.dup2(os.open(pipe, os.O_WRONLY), 1)
 
-    def __init__(self, arguments: Sequence[str], *, columns: int = COLUMNS, rows: int = ROWS) -> None:
+
+class Terminal:
+    """Types into the program and reads its screen; its stdout can go to a named pipe instead."""
+
+    def __init__(
+        self, arguments: Sequence[str], *, columns: int = COLUMNS, rows: int = ROWS, stdout: Path | None = None
+    ) -> None:
         self.screen = _Screen(columns, rows, history=5000, ratio=0.5)
         self._stream = pyte.Stream(self.screen)
         self.raw = ""
         self.child = pexpect.spawn(
-            CHATLLM, list(arguments), encoding="utf-8", dimensions=(rows, columns), timeout=PATIENCE
+            CHATLLM,
+            list(arguments),
+            encoding="utf-8",
+            dimensions=(rows, columns),
+            timeout=PATIENCE,
+            preexec_fn=partial(_write_to, stdout) if stdout else None,
         )
         self.screen.child = self.child
 

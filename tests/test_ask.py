@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chatllm_cli.config import Places
+from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
 

@@ -16,7 +16,7 @@ from typing import Literal
 import diskcache
 import pytest
 
-from chatllm_cli.config import CacheSettings
+from chatllm_cli.config.sections import CacheSettings
 from chatllm_cli.models import ChatOptions, ChatRequest, Completion, Endpoint, Role, TokenUsage
 from chatllm_cli.services.cache import ResponseCache, SafeDisk, request_key
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chatllm_cli.config import CacheSettings, LimitSettings, Places, RetrySettings, TimeoutSettings
+from chatllm_cli.config.places import Places
+from chatllm_cli.config.sections import CacheSettings, LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
     AuthenticationError,
     IncompleteAnswerError,

@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.config import (
-    Places,
-    ProviderSettings,
-    Settings,
-    find_places,
-    load_settings,
-    setting_origins,
-)
+from chatllm_cli.config.loading import load_settings, setting_origins
+from chatllm_cli.config.places import Places, find_places
+from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.settings_text import example_config, shown_settings
 

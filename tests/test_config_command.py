@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from chatllm_cli.config import Places
+from chatllm_cli.config.places import Places
 from chatllm_cli.settings_text import example_config
 from tests.conftest import Run
 
@@ -30,6 +30,7 @@ cache.mode = "auto"
 cache.ttl_days = 30.0
 cache.size_mb = 256
 history.enabled = true
+history.titles = "prompt"
 output.plain = false
 privacy.tracing = false
 providers = {}
@@ -59,6 +60,7 @@ cache.mode = "auto"                         # default
 cache.ttl_days = 30.0                       # default
 cache.size_mb = 256                         # default
 history.enabled = true                      # default
+history.titles = "prompt"                   # default
 output.plain = false                        # default
 privacy.tracing = false                     # default
 providers.work.base_url = "http://work/v1"  # {file}

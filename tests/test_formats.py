@@ -41,7 +41,7 @@ CONVERSATION = Conversation(
         Message("a4", Role.ASSISTANT, "done", minutes(6), "u3"),
     ),
     "a4",
-    1,
+    damaged_lines=1,
 )
 
 MARKDOWN = """\
@@ -142,6 +142,7 @@ JSON = """\
     }
   ],
   "head": "a2",
+  "tags": [],
   "damaged_lines": 1
 }
 """

@@ -4,13 +4,13 @@ import re
 import resource
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError
-from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.models import Conversation, Message, Role, Status, Summary
 from chatllm_cli.services.history import HistoryService, Listing, OpenConversation, new_id, records
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -32,11 +32,11 @@ def stored(folder: Path, *ids_and_titles: tuple[str, str]) -> Sequence[Conversat
     """Conversations that were stored before, each used a while after the one before it."""
     conversations = []
     for moment, (conversation_id, title) in enumerate(ids_and_titles):
-        conversation = Conversation(conversation_id, title, NOON, messages=(PROMPT,), head="m1")
+        prompt = replace(PROMPT, at=NOON + timedelta(seconds=moment))
+        conversation = Conversation(conversation_id, title, NOON, messages=(prompt,), head="m1")
         path = folder / "2026" / "07" / f"{conversation_id}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(records.encode(records.conversation_record(conversation), records.message_record(PROMPT)))
-        os.utime(path, ns=(0, moment))
+        path.write_bytes(records.encode(records.conversation_record(conversation), records.message_record(prompt)))
         conversations.append(conversation)
     return conversations
 
@@ -51,6 +51,10 @@ def journal_in(folder: Path) -> list[tuple[object, object]]:
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     says = {"conversation": "title", "message": "content", "partial": "text", "system_prompt": "system_prompt"}
     return [(line["type"], line[says[line["type"]]]) for line in lines]
+
+
+async def listed(history: HistoryService, limit: int | None = None) -> list[str]:
+    return [each.title for each in (await history.list(limit=limit)).conversations]
 
 
 def to_the_millisecond(conversation: Conversation) -> Conversation:
@@ -234,12 +238,15 @@ async def test_the_same_system_prompt_is_not_written_again(
 
 
 async def test_conversations_are_listed_the_last_used_first(history: HistoryService, folder: Path) -> None:
-    first, second, third = stored(folder, ("aaaa", "First"), ("bbbb", "Second"), ("cccc", "Third"))
-    assert await history.list() == Listing((third, second, first), ())
-    await (await history.resume(first)).add(REPLY)
-    used = replace(first, messages=(PROMPT, REPLY), head="m2")
-    assert await history.list() == Listing((used, third, second), ())
-    assert await history.list(2) == Listing((used, third), ())
+    first, *_ = stored(folder, ("aaaa", "First"), ("bbbb", "Second"), ("cccc", "Third"))
+    assert await listed(history) == ["Third", "Second", "First"]
+    await (await history.resume(first)).add(replace(REPLY, at=NOON + timedelta(hours=1)))
+    assert await listed(history) == ["First", "Third", "Second"]
+    assert await listed(history, limit=2) == ["First", "Third"]
+    summary = (await history.list()).conversations[0]
+    assert summary == Summary(
+        "aaaa", "aaaa", "First", "openai/gpt", NOON, NOON + timedelta(hours=1), 2, 0, 0, place=1
+    )
 
 
 async def test_without_a_folder_there_is_nothing_to_list(history: HistoryService, folder: Path) -> None:
@@ -251,7 +258,7 @@ async def test_files_without_a_message_are_not_listed(history: HistoryService, f
     (conversation,) = stored(folder, ("abcd1234", "Greeting"))
     (folder / "2026" / "07" / "empty.jsonl").touch()
     (folder / "2026" / "07" / "header.jsonl").write_bytes(records.encode(records.conversation_record(conversation)))
-    assert await history.list() == Listing((conversation,), ())
+    assert await listed(history) == ["Greeting"]
 
 
 async def test_a_file_that_cannot_be_read_is_told_and_the_others_are_listed(
@@ -259,15 +266,15 @@ async def test_a_file_that_cannot_be_read_is_told_and_the_others_are_listed(
 ) -> None:
     old, new = stored(folder, ("aaaa", "Old"), ("bbbb", "New"))
     month = folder / "2026" / "07"
-    (month / "folder.jsonl").mkdir()
     (month / "future.jsonl").write_text('{"v":2,"type":"conversation"}\n')
-    os.utime(month / "folder.jsonl", ns=(0, 10))
-    os.utime(month / "future.jsonl", ns=(0, 9))
     listing = await history.list()
-    assert listing.conversations == (new, old)
-    assert [(type(fault), fault.message) for fault in listing.faults] == [
-        (HistoryError, f"the conversation in {month}/folder.jsonl cannot be read: Is a directory"),
-        (HistoryError, "conversation future was written by a newer version of chatllm (format 2)"),
+    assert [each.title for each in listing.conversations] == ["New", "Old"]
+    assert [(type(fault), fault.message, fault.hint) for fault in listing.faults] == [
+        (
+            HistoryError,
+            "conversation future was written by a newer version of chatllm (format 2)",
+            "update chatllm to read it",
+        )
     ]
     assert [await history.load(address) for address in ("@1", "@2")] == [new, old]
 
@@ -330,8 +337,9 @@ async def test_a_conversation_is_found_by_its_place_its_id_or_its_title(
         ("cdef44445", "there is no conversation 'cdef44445'", "`chatllm history list` shows what there is"),
         ("*", "there is no conversation '*'", "`chatllm history list` shows what there is"),
         ("../../07/cdef", "there is no conversation '../../07/cdef'", "`chatllm history list` shows what there is"),
-        ("third", "there is no conversation 'third'", "`chatllm history list` shows what there is"),
-        ("Thi", "there is no conversation 'Thi'", "`chatllm history list` shows what there is"),
+        ("third", "there is no conversation 'third'", "near it are: cdef4444 (Third)"),
+        ("hir", "there is no conversation 'hir'", "near it are: cdef4444 (Third)"),
+        ("Firsst", "there is no conversation 'Firsst'", "near it are: abcd1111 (First)"),
         ("abcd", "2 conversations answer to 'abcd'", "one of: abcd2222 (Same), abcd1111 (First)"),
         ("Same", "2 conversations answer to 'Same'", "one of: bcde3333 (Same), abcd2222 (Same)"),
     ],
@@ -389,18 +397,15 @@ async def test_a_date_that_no_calendar_has_damages_its_line_and_no_more(
     assert (opened.conversation.damaged_lines, opened.conversation.id) == (1, stored_conversation.id)
 
 
-async def test_a_link_that_leads_nowhere_is_told_and_the_others_are_listed(
-    history: HistoryService, folder: Path
-) -> None:
+async def test_what_is_no_file_is_no_conversation_whatever_its_name(history: HistoryService, folder: Path) -> None:
     stored(folder, ("aaaabbbbccccdddd", "A title"))
-    (path,) = files_in(folder)
-    loop = path.with_name("loop.jsonl")
-    loop.symlink_to(loop)
-    listing = await history.list()
-    assert [each.id for each in listing.conversations] == ["aaaabbbbccccdddd"]
-    assert [str(fault) for fault in listing.faults] == [
-        f"the conversation in {loop} cannot be read: Too many levels of symbolic links"
-    ]
+    month = folder / "2026" / "07"
+    (month / "loop.jsonl").symlink_to(month / "loop.jsonl")
+    (month / "nowhere.jsonl").symlink_to(month / "nothing")
+    (month / "folder.jsonl").mkdir()
+    os.mkfifo(month / "pipe.jsonl")  # whoever opened it would wait for ever
+    assert await history.list() == await history.list()
+    assert (await listed(history), (await history.list()).faults) == (["A title"], ())
 
 
 async def test_a_file_that_is_removed_meanwhile_is_written_anew_with_all_that_was_said(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.config import Places
+from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
 
@@ -36,7 +36,7 @@ def at(record: Record) -> datetime:
 
 def row(number: int, records: Sequence[Record], title: str, messages: int) -> str:
     last_used = at(records[-1]).isoformat(timespec="seconds")
-    return f"@{number}\t{records[0]['id']}\t{last_used}\t{title}\t{messages}\t{MODEL}\n"
+    return f"@{number}\t{records[0]['id']}\t{last_used}\t{title}\t{messages}\t{MODEL}\t{5 * messages}\t\n"
 
 
 def shown(records: Sequence[Record]) -> str:
@@ -138,7 +138,7 @@ def test_a_conversation_is_found_by_number_id_and_title(run: Run, provider: Fake
 
 
 @pytest.mark.parametrize("command", ["show", "export"])
-@pytest.mark.parametrize("address", ["@2", "@0", "@", "@x", "@²", "@99999999999", "hi there", "h", "zzzzzzzz", ""])
+@pytest.mark.parametrize("address", ["@2", "@0", "@", "@x", "@²", "@99999999999", "howdy", "h", "zzzzzzzz", ""])
 def test_an_unknown_conversation_is_told(run: Run, provider: FakeOpenAI, command: str, address: str) -> None:
     ask(run, "hi")
     result = run("history", command, address)
@@ -197,6 +197,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
             },
         ],
         "head": reply["id"],
+        "tags": [],
         "damaged_lines": 0,
     }
     result = run("history", "export", "--format", "json")

@@ -259,21 +259,6 @@ async def test_a_file_that_was_removed_meanwhile_is_made_anew(path: Path, opened
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"next\n", 0o600)
 
 
-async def test_journals_are_listed_the_last_written_first(tmp_path: Path) -> None:
-    written = ["2026/07/b.jsonl", "2025/01/c.jsonl", "2026/07/a.jsonl"]
-    for moment, name in enumerate(written):
-        await journal.append(tmp_path / name, b"one\n", durable=False)
-        os.utime(tmp_path / name, ns=(0, moment))
-    for foreign in ("2026/07/notes.txt", "2026/07/a.jsonl.corrupt-1", "2026/top.jsonl", "2026/07/deep/er.jsonl"):
-        (tmp_path / foreign).parent.mkdir(exist_ok=True)
-        (tmp_path / foreign).touch()
-    assert await journal.newest_first(tmp_path) == [tmp_path / name for name in reversed(written)]
-
-
-async def test_no_folder_has_no_journals(tmp_path: Path) -> None:
-    assert await journal.newest_first(tmp_path / "nowhere") == []
-
-
 async def test_cancelling_once_waits_for_the_write_and_twice_does_not(path: Path, opened: threading.Event) -> None:
     holder = locked(path)
     task = asyncio.ensure_future(journal.append(path, b"line\n", durable=True))

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.exceptions import ModelError
 from langchain_openai.chat_models import base as langchain_openai_base
 
-from chatllm_cli.config import LocalSettings, TimeoutSettings
+from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
 from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderUnavailableError
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
 from chatllm_cli.services.llm import LLMService

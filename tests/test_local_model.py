@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from chatllm_cli.config import LocalSettings, TimeoutSettings
+from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
 from chatllm_cli.errors import AuthenticationError, ConfigError
 from chatllm_cli.models import ChatOptions, ChatRequest, Endpoint, Role
 from chatllm_cli.services import local_model

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.config import Settings
+from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.local_model import BUNDLED_SHA256

@@ -1,4 +1,5 @@
 import json
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -92,7 +93,10 @@ def test_records_are_lines_of_json_that_others_can_read() -> None:
         REPLY, content="Grüße 😀\u2028", usage=TokenUsage(3, 5), finish_reason="stop", cached=True, error="none"
     )
     data = journal_of(replace(HEADER, messages=(PROMPT, reply)))
-    header, prompt, answer = data.decode().removesuffix("\n").split("\n")
+    lines = data.decode().removesuffix("\n").split("\n")
+    sums = [f',"crc":"{zlib.crc32(line.rpartition(",")[0].encode()):08x}"}}' for line in lines]
+    assert [line for line, crc in zip(lines, sums, strict=True) if not line.endswith(crc)] == []
+    header, prompt, answer = (line.removesuffix(crc) + "}" for line, crc in zip(lines, sums, strict=True))
     assert header == (
         '{"v":1,"type":"conversation","id":"c1","at":"2026-07-01T12:00:00.000Z","title":"Greeting",'
         '"model":"openai/gpt","system_prompt":"Be kind."}'
@@ -180,6 +184,36 @@ def test_a_damaged_line_is_skipped_and_counted(damaged: bytes) -> None:
     header, prompt, reply = journal_of(replace(HEADER, messages=(PROMPT, REPLY))).splitlines(keepends=True)
     conversation = records.decode(header + prompt + damaged.strip() + b"\n" + reply, "c1")
     assert conversation == replace(HEADER, messages=(PROMPT, REPLY), head="m2", damaged_lines=1)
+
+
+def test_a_byte_that_changed_anywhere_in_a_line_is_noticed() -> None:
+    header, prompt, reply = journal_of(replace(HEADER, messages=(PROMPT, REPLY))).splitlines(keepends=True)
+    for place in range(len(prompt) - 1):
+        changed = prompt[:place] + bytes([prompt[place] ^ 1]) + prompt[place + 1 :]
+        conversation = records.decode(header + changed + reply, "c1")
+        if b'"crc":"' in changed:
+            assert (conversation.messages, conversation.damaged_lines > 0) == ((REPLY,), True), changed
+        else:  # it is the checksum's name that changed: what it was for is as it was
+            assert PROMPT in conversation.messages or conversation.damaged_lines
+
+
+def test_a_line_without_a_checksum_is_taken_as_it_is() -> None:
+    without = b'{"v":1,"type":"message","id":"m1","at":"2026-07-01T12:00:00.000Z","parent":null,"role":"user",'
+    conversation = records.decode(without + b'"content":"Hi","status":"complete"}\n', "c1")
+    assert (conversation.messages, conversation.damaged_lines) == ((PROMPT,), 0)
+
+
+def test_titles_tags_and_the_head_are_those_that_were_written_last() -> None:
+    journal = journal_of(replace(HEADER, messages=(PROMPT, REPLY))) + records.encode(
+        records.title_record("c1", "Another", NOON),
+        records.tags_record("c1", ["a"], NOON),
+        records.tags_record("c1", ["b", "c"], NOON),
+        records.head_record("c1", "m1", NOON),
+    )
+    conversation = records.decode(journal, "c1")
+    assert (conversation.title, conversation.tags, conversation.head) == ("Another", ("b", "c"), "m1")
+    beginning = records.decode(journal + records.encode(records.head_record("c1", None, NOON)), "c1")
+    assert (beginning.head, beginning.thread()) == (None, ())
 
 
 @pytest.mark.parametrize("torn_at", [None, 1, 40])

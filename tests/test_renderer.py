@@ -1,18 +1,15 @@
 import io
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chatllm_cli.errors import ChatllmError, ProviderError
-from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.models import Message, Role, Status
 from chatllm_cli.render.renderer import LONGEST_ERROR, Renderer, age
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 TITLE = "\x1b]0;owned\x07"  # what would rename the window
 SPELLED = "^[]0;owned^G"
-LOCALLY = datetime.fromisoformat("2026-01-02 03:04:05").astimezone()  # in whatever zone the test runs
 AT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 
@@ -20,36 +17,6 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 def size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     monkeypatch.setenv("LINES", str(ROWS))
-
-
-@pytest.fixture
-def out() -> FakeTerminal:
-    return FakeTerminal()
-
-
-@pytest.fixture
-def err() -> FakeTerminal:
-    return FakeTerminal()
-
-
-@pytest.fixture
-def on_terminal(out: FakeTerminal, err: FakeTerminal) -> Renderer:
-    return Renderer(out, err)
-
-
-@pytest.fixture
-def pipe() -> io.StringIO:
-    return io.StringIO()
-
-
-@pytest.fixture
-def err_pipe() -> io.StringIO:
-    return io.StringIO()
-
-
-@pytest.fixture
-def on_pipe(pipe: io.StringIO, err_pipe: io.StringIO) -> Renderer:
-    return Renderer(pipe, err_pipe)
 
 
 ERRORS = [
@@ -151,133 +118,6 @@ def test_an_empty_table_is_a_header_on_a_terminal_and_nothing_on_a_pipe(
     for renderer in (on_pipe, on_terminal):
         renderer.rows(("name", "text"), [])
     assert (pipe.getvalue(), out.text) == ("", "name  text")
-
-
-def conversations(at: datetime) -> Sequence[Conversation]:
-    return (
-        Conversation("abcdefgh", "Short", at, "openai/gpt", messages=(Message("u1", Role.USER, "hi", at),)),
-        Conversation("zyxwvuts", f"Two\nlines {TITLE}", at, f"hub/{TITLE}"),
-    )
-
-
-def test_conversations_on_a_pipe_are_tab_separated_and_exact(on_pipe: Renderer, pipe: io.StringIO) -> None:
-    on_pipe.conversations(conversations(AT))
-    assert pipe.getvalue() == (
-        "@1\tabcdefgh\t2026-01-02T03:04:05+00:00\tShort\t1\topenai/gpt\n"
-        f"@2\tzyxwvuts\t2026-01-02T03:04:05+00:00\tTwo lines {TITLE}\t0\thub/{TITLE}\n"
-    )
-
-
-def test_conversations_on_a_terminal_are_aligned_and_clean(on_terminal: Renderer, out: FakeTerminal) -> None:
-    on_terminal.conversations(conversations(datetime.now(UTC) - timedelta(days=3, minutes=1)))
-    assert out.screen.title == ""
-    assert out.text == (
-        "    id    last used  title                   messages  model\n"
-        "@1  abcd  3 d ago    Short                   1         openai/gpt\n"
-        f"@2  zyxw  3 d ago    Two lines {SPELLED}  0         hub/{SPELLED}"
-    )
-
-
-CONVERSATION = Conversation(
-    "c1",
-    f"A title {TITLE}",
-    LOCALLY,
-    "openai/gpt",
-    f"Be kind. {TITLE}",
-    (
-        Message("u1", Role.USER, f"*hello* {TITLE}", LOCALLY),
-        Message("a1", Role.ASSISTANT, "another branch", LOCALLY, "u1", model="openai/gpt"),
-        Message("a2", Role.ASSISTANT, f"# Hi\n\n*you* {TITLE}\n", LOCALLY, "u1", model=f"hub/{TITLE}", cached=True),
-        Message("u2", Role.USER, "more", LOCALLY, "a2"),
-        Message(
-            "a3", Role.ASSISTANT, "cut", LOCALLY, "u2", Status.ERROR, "openai/gpt", error=f"it\nbroke {TITLE}"
-        ),
-    ),
-    "a3",
-)  # fmt: skip
-
-
-BRANCHES = "messages on other branches, not shown: 1 (`history export --format json` has all)\n"
-
-
-def test_a_conversation_on_a_pipe_is_the_exact_thread(
-    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO
-) -> None:
-    on_pipe.conversation(CONVERSATION)
-    assert err_pipe.getvalue() == BRANCHES
-    assert (
-        pipe.getvalue()
-        == f"""\
-## system
-
-Be kind. {TITLE}
-
-## you · 2026-01-02 03:04
-
-*hello* {TITLE}
-
-## hub/{TITLE} · 2026-01-02 03:04 · cached
-
-# Hi
-
-*you* {TITLE}
-
-
-## you · 2026-01-02 03:04
-
-more
-
-## openai/gpt · 2026-01-02 03:04 · error · it
-broke {TITLE}
-
-cut
-
-"""
-    )
-
-
-def test_a_conversation_on_a_terminal_is_clean_and_its_answers_are_rendered(
-    on_terminal: Renderer, out: FakeTerminal, err: FakeTerminal
-) -> None:
-    on_terminal.conversation(CONVERSATION)
-    assert (err.text.replace("\n", " "), out.screen.title) == (BRANCHES.strip(), "")
-    assert (
-        out.text
-        == f"""\
-system
-Be kind. {SPELLED}
-
-you  2026-01-02 03:04
-*hello* {SPELLED}
-
-hub/{SPELLED}  2026-01-02 03:04 · cached
-{"Hi".center(COLUMNS).rstrip()}
-
-you {SPELLED}
-
-you  2026-01-02 03:04
-more
-
-openai/gpt  2026-01-02 03:04 · error · it broke {SPELLED}
-cut"""
-    )
-
-
-def test_a_conversation_on_a_plain_terminal_is_clean_and_not_rendered(out: FakeTerminal, err: FakeTerminal) -> None:
-    answer = replace(CONVERSATION.messages[2], parent=None)
-    Renderer(out, err, plain=True).conversation(Conversation("c1", "A title", AT, messages=(answer,), head="a2"))
-    assert out.screen.title == ""
-    assert out.text == f"hub/{SPELLED}  2026-01-02 03:04 · cached\n# Hi\n\n*you* {SPELLED}"
-
-
-def test_lines_of_a_conversation_that_were_skipped_are_told_on_stderr(
-    on_pipe: Renderer, pipe: io.StringIO, err_pipe: io.StringIO
-) -> None:
-    on_pipe.conversation(Conversation("c1", "A title", AT, damaged_lines=2))
-    assert (pipe.getvalue(), err_pipe.getvalue()) == (
-        "",
-        "damaged lines in this conversation's file, skipped: 2\n",
-    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.config import Places, load_settings
+from chatllm_cli.config.loading import load_settings
+from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import Chunk, Status
 from chatllm_cli.render.renderer import Renderer
@@ -60,7 +61,7 @@ async def test_later_turns_carry_the_earlier_ones(desk: Desk) -> None:
     desk.llm.reply("two")
     await desk.run(f"a{ENTER}b{ENTER}{CTRL_D}")
     assert [content for _, content in desk.llm.requests[1].messages] == ["a", "one", "b"]
-    (conversation,) = (await desk.services.history.list()).conversations
+    conversation = await desk.services.history.last()
     assert [message.content for message in conversation.thread()] == ["a", "one", "b", "two"]
 
 
@@ -96,7 +97,7 @@ async def test_ctrl_c_during_a_reply_stops_the_reply_and_not_the_program(desk: D
     desk.keys.send_text(f"second{ENTER}{CTRL_D}")
     await running
     assert desk.prompts == ["first", "second"]
-    (conversation,) = (await desk.services.history.list()).conversations
+    conversation = await desk.services.history.last()
     assert [(m.content, m.status) for m in conversation.thread()][1] == ("half", Status.INTERRUPTED)
 
 
@@ -125,7 +126,7 @@ async def test_continue_takes_up_an_incomplete_answer(desk: Desk) -> None:
     await desk.run(f"first{ENTER}/continue{ENTER}{CTRL_D}")
     assert desk.stdout.getvalue() == "Once upon"
     assert "the answer is cut off: it reached the limit on its length; /continue goes on\n" in desk.stderr.getvalue()
-    (conversation,) = (await desk.services.history.list()).conversations
+    conversation = await desk.services.history.last()
     assert [(m.content, m.status) for m in conversation.thread()][1] == ("Once upon", Status.COMPLETE)
 
 

@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 from chatllm_cli import __version__
 from chatllm_cli.cli import ask, chat, config, history, models
 from chatllm_cli.cli.options import JSON_WANTED
-from chatllm_cli.config import known_secrets
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
@@ -53,6 +52,7 @@ class ErrorBoundary(TyperGroup):
 
 
 def _show_traceback() -> None:
+    from chatllm_cli.config.loading import known_secrets  # noqa: PLC0415
     from chatllm_cli.render.clean import clean  # noqa: PLC0415
 
     text = traceback.format_exc()
@@ -81,7 +81,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show locals, and those hold keys
-    add_completion=False,
+    add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(ask.ask)

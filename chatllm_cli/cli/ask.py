@@ -15,16 +15,16 @@ from chatllm_cli.cli.options import (
     Model,
     NoHistory,
     Plain,
+    Resume,
     System,
     Temperature,
     load_with_options,
 )
-from chatllm_cli.cli.running import choose, run
+from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import ExitCode, IncompleteAnswerError, UsageError
-from chatllm_cli.models import ChatOptions, Message, Status
+from chatllm_cli.models import ChatOptions, Conversation, Message, Status
 from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.render.turn_views import open_turn_view
 from chatllm_cli.repl.quiet_terminal import quiet_terminal
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
@@ -43,6 +43,7 @@ def ask(
             "-c", "--continue", help="Go on with the last conversation; without a prompt, with its incomplete answer."
         ),
     ] = False,
+    conversation: Resume = None,
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
     fallback: Fallback = None,
@@ -56,7 +57,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask one question and print the answer."""
-    prompt = read_prompt(words or [], may_be_empty=continue_ and not words)
+    prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
     settings = load_with_options(
         temperature=temperature,
         max_tokens=max_tokens,
@@ -69,16 +70,24 @@ def ask(
     renderer = open_renderer(sys.stdout, sys.stderr, plain=settings.output.plain, as_json=as_json)
 
     async def work(services: Services) -> ExitCode:
-        return await _ask(services, renderer, prompt, model, system, resume=continue_)
+        last = await resumed(services, conversation, last=continue_)
+        return await _ask(services, renderer, prompt, model, system, last)
 
     raise typer.Exit(run(work, settings))
 
 
 async def _ask(
-    services: Services, renderer: Renderer, prompt: str, model: str | None, system: str | None, *, resume: bool
+    services: Services,
+    renderer: Renderer,
+    prompt: str,
+    model: str | None,
+    system: str | None,
+    last: Conversation | None,
 ) -> ExitCode:
+    from chatllm_cli.render.turn_views import open_turn_view  # noqa: PLC0415  (markdown takes 20 ms)
+
     settings = services.settings
-    endpoints, last = await choose(services, renderer, model, resume=resume)
+    endpoints = await choose(services, renderer, model, last)
     log = await services.open_conversation(prompt, endpoints[0], system_prompt=system, last=last)
     options = ChatOptions(settings.temperature, settings.max_tokens)
     chat = services.build_chat(cached=settings.history.enabled)

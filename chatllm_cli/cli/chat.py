@@ -1,6 +1,9 @@
 """`chatllm chat`: a conversation, turn after turn."""
 
 import sys
+from typing import Annotated
+
+import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.options import (
@@ -11,12 +14,14 @@ from chatllm_cli.cli.options import (
     Model,
     NoHistory,
     Plain,
+    Resume,
     System,
     Temperature,
     load_with_options,
 )
-from chatllm_cli.cli.running import choose, run
+from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import UsageError
+from chatllm_cli.models import Conversation
 from chatllm_cli.render.renderer import Renderer
 
 
@@ -24,6 +29,8 @@ def chat(
     model: Model = None,
     system: System = None,
     continue_: Continue = False,
+    conversation: Resume = None,
+    pick: Annotated[bool, typer.Option("-r", "--resume", help="Pick a conversation to go on with.")] = False,
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
     fallback: Fallback = None,
@@ -47,7 +54,21 @@ def chat(
     async def work(services: Services) -> None:
         from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
 
-        endpoints, last = await choose(services, renderer, model, resume=continue_)
+        last = await _picked(services) if pick else await resumed(services, conversation, last=continue_)
+        if pick and last is None:
+            return
+        endpoints = await choose(services, renderer, model, last)
         await Session(services, renderer, endpoints, system_prompt=system, last=last).run()
 
     run(work, settings)
+
+
+async def _picked(services: Services) -> Conversation | None:
+    """Let the user pick a conversation; None if none is wanted. Raises `UsageError` if there is none."""
+    from chatllm_cli.repl.picker import pick  # noqa: PLC0415
+
+    conversations = (await services.history.list()).conversations
+    if not conversations:
+        raise UsageError("there is no conversation yet", hint="`chatllm chat` begins one")
+    picked = await pick(conversations, services.history.load)
+    return await services.history.load(picked) if picked else None

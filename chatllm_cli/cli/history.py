@@ -1,4 +1,4 @@
-"""`chatllm history`: the stored conversations."""
+"""`chatllm history`: the stored conversations, found and shown."""
 
 import sys
 from enum import StrEnum
@@ -8,20 +8,22 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli import history_changes
+from chatllm_cli.cli.options import Address, AsJson, Since, Until
 from chatllm_cli.cli.running import run
-from chatllm_cli.config import load_settings
+from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ExitCode, UsageError
-from chatllm_cli.models import Conversation
+from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.services.history import Listing
 
-app = typer.Typer(help="List, show and export the stored conversations.", no_args_is_help=True)
+app = typer.Typer(help="Find, show, change and export the stored conversations.", no_args_is_help=True)
 
-Address = Annotated[
-    str,
-    typer.Argument(metavar="CONVERSATION", help="@1 is the last used; or an id's first 4 characters, or a title."),
+Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many.")]
+OfModel = Annotated[
+    str | None, typer.Option("-m", "--model", metavar="TEXT", help="Only of models named so, in part.")
 ]
+Tag = Annotated[str | None, typer.Option("--tag", help="Only with this tag.")]
 
 
 class Format(StrEnum):
@@ -31,19 +33,54 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Sort(StrEnum):
+    """What a list can be sorted by."""
+
+    USED = "used"
+    CREATED = "created"
+    TITLE = "title"
+    MESSAGES = "messages"
+    TOKENS = "tokens"
+
+
+class By(StrEnum):
+    """What figures can be told apart by."""
+
+    MODEL = "model"
+    PROVIDER = "provider"
+    DAY = "day"
+    MONTH = "month"
+
+
+class Speaker(StrEnum):
+    """Who said what is searched for."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
 @app.command("list")
-def list_(limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many.")] = 20) -> None:
+def list_(
+    limit: Limit = 20,
+    since: Since = None,
+    until: Until = None,
+    model: OfModel = None,
+    tag: Tag = None,
+    sort: Annotated[Sort, typer.Option(help="What comes first.")] = Sort.USED,
+    as_json: AsJson = False,
+) -> None:
     """List the conversations, last used first."""
+    from chatllm_cli.render import history_views  # noqa: PLC0415  (rich, which --help does without)
 
-    async def work(services: Services) -> Listing:
-        return await services.history.list(limit)
-
-    listing = run(work, load_settings())
+    wanted = Filter(since=since, until=until, model=model, tag=tag)
+    listing = run(lambda services: services.history.list(wanted, limit=limit, sort=sort))
     renderer = Renderer(sys.stdout, sys.stderr)
-    if listing.conversations:
-        renderer.conversations(listing.conversations)
+    if as_json:
+        _print_json(renderer, listing.conversations)
+    elif listing.conversations:
+        history_views.show_list(renderer, listing.conversations)
     elif renderer.is_terminal:
-        renderer.notice('there is no conversation yet; `chatllm ask "…"` begins one')
+        renderer.notice(NOTHING if wanted == Filter() else "no conversation is like that")
     for fault in listing.faults:
         renderer.error(fault)
     if listing.faults:
@@ -51,10 +88,62 @@ def list_(limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How m
 
 
 @app.command()
-def show(address: Address = "@1") -> None:
+def search(
+    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="Words that a message has to hold, all of them.")],
+    limit: Limit = 20,
+    role: Annotated[Speaker | None, typer.Option(help="Only what was said by this one.")] = None,
+    model: OfModel = None,
+    tag: Tag = None,
+    since: Since = None,
+    until: Until = None,
+    raw: Annotated[bool, typer.Option("--raw", help="TEXT is in FTS5's own syntax.")] = False,
+    regex: Annotated[bool, typer.Option("--regex", help="TEXT is a regular expression.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search everything that was said, and show where it is; exit code 1 if nothing is found."""
+    from chatllm_cli.render import history_views  # noqa: PLC0415
+    from chatllm_cli.services.history import Query  # noqa: PLC0415
+
+    query = Query(" ".join(text), is_raw=raw, is_regex=regex)
+    if not query.text.strip():
+        raise UsageError("there is nothing to search for")
+    wanted = Filter(since=since, until=until, model=model, tag=tag, role=role)
+    hits = run(lambda services: services.history.search(query, wanted, limit=limit))
+    renderer = Renderer(sys.stdout, sys.stderr)
+    if as_json:
+        _print_json(renderer, hits)
+    elif hits:
+        history_views.show_hits(renderer, hits)
+    else:
+        renderer.notice(f"nothing is found for '{query.text}'")
+    raise typer.Exit(ExitCode.DONE if hits else ExitCode.FAILURE)
+
+
+@app.command()
+def show(
+    address: Address = "@1",
+    tree: Annotated[bool, typer.Option("--tree", help="Show every branch, a line a message.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Show the text as it was written.")] = False,
+    as_json: AsJson = False,
+    block: Annotated[
+        int | None, typer.Option("-x", "--extract", min=1, metavar="N", help="Print the N-th code block only.")
+    ] = None,
+) -> None:
     """Show a conversation."""
-    settings = load_settings()
-    Renderer(sys.stdout, sys.stderr, plain=settings.output.plain).conversation(_load(address))
+    from chatllm_cli.render import history_views, pager  # noqa: PLC0415
+
+    conversation = _load(address)
+    renderer = Renderer(sys.stdout, sys.stderr)
+    if block is not None:
+        renderer.text(_code_block(conversation, block), end="")
+    elif as_json:
+        renderer.text(_dump(conversation, Format.JSON), end="")
+    else:
+        with pager.paged(renderer):
+            if tree:
+                history_views.show_tree(renderer, conversation)
+            else:
+                history_views.show_conversation(renderer, conversation, is_raw=raw)
 
 
 @app.command()
@@ -76,14 +165,61 @@ def export(
         raise UsageError(f"{output} cannot be written: {error.strerror}") from None
 
 
+@app.command()
+def stats(
+    by: Annotated[By, typer.Option(help="What to tell apart.")] = By.MODEL,
+    since: Since = None,
+    until: Until = None,
+    model: OfModel = None,
+    tag: Tag = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how much was said."""
+    from chatllm_cli.render import history_views  # noqa: PLC0415
+
+    wanted = Filter(since=since, until=until, model=model, tag=tag)
+    tallies = run(lambda services: services.history.tallies(by, wanted))
+    renderer = Renderer(sys.stdout, sys.stderr)
+    if as_json:
+        _print_json(renderer, tallies)
+    else:
+        history_views.show_tallies(renderer, tallies, by)
+
+
+@app.command()
+def path() -> None:
+    """Show where the conversations lie."""
+    Renderer(sys.stdout, sys.stderr).text(str(find_places().conversations))
+
+
+history_changes.add_to(app)
+
+NOTHING = 'there is no conversation yet; `chatllm ask "…"` begins one'
+
+
 def _load(address: str) -> Conversation:
     async def work(services: Services) -> Conversation:
         return await services.history.load(address)
 
-    return run(work, load_settings())
+    return run(work)
+
+
+def _code_block(conversation: Conversation, number: int) -> str:
+    from chatllm_cli.render.code_blocks import code_blocks  # noqa: PLC0415
+
+    blocks = [block for message in conversation.thread() for block in code_blocks(message.content)]
+    if number > len(blocks):
+        raise UsageError(f"there is no code block {number}: the conversation has {len(blocks)}")
+    return blocks[number - 1]
 
 
 def _dump(conversation: Conversation, format_: Format) -> str:
     from chatllm_cli.formats import json, markdown  # noqa: PLC0415  (only here)
 
     return json.dump(conversation) if format_ is Format.JSON else markdown.dump(conversation)
+
+
+def _print_json(renderer: Renderer, items: object) -> None:
+    from chatllm_cli.formats import json  # noqa: PLC0415
+
+    renderer.text(json.dump_data(items), end="")

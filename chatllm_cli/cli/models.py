@@ -6,7 +6,6 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.running import run
-from chatllm_cli.config import load_settings
 from chatllm_cli.errors import ChatllmError, ConfigError, ExitCode, ProviderError
 from chatllm_cli.render.renderer import Renderer
 
@@ -25,7 +24,7 @@ def list_() -> None:
             renderer.error(failure)
         return failures[0].exit_code if failures else ExitCode.DONE
 
-    raise typer.Exit(run(work, load_settings()))
+    raise typer.Exit(run(work))
 
 
 async def _gather(services: Services) -> tuple[list[str], list[ChatllmError]]:

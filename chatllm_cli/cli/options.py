@@ -1,18 +1,46 @@
 """The options that several commands share, written once."""
 
+import re
 from collections.abc import Sequence
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatllm_cli.config import AS_OFTEN_AS_NEEDED, Settings, load_settings
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 
+if TYPE_CHECKING:
+    from chatllm_cli.config.settings import Settings
+
+UNITS = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}  # hours
+MOST_COMPLETED = 1000
 JSON_WANTED = "chatllm.json"  # where the error boundary finds out that errors are to be JSON too
 
 
 def _remember_json(ctx: typer.Context, value: bool) -> bool:
     ctx.meta[JSON_WANTED] = value
     return value
+
+
+def Moment(text: str) -> datetime:  # noqa: N802  (Typer shows the name)
+    """Return the moment that a person means: 7d ago, a date, or a date and a time, on this machine's clock."""
+    if match := re.fullmatch(r"(\d{1,6})\s*([hdwmy])", text.strip().lower()):
+        return datetime.now(UTC) - timedelta(hours=int(match[1]) * UNITS[match[2]])
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"'{text}' is no time; write 12h, 7d, 2w, 6m, 1y or 2026-11-30") from None
+
+
+def complete_address(incomplete: str) -> list[tuple[str, str]]:
+    """Return the addresses that begin so, with their titles, for the shell."""
+    from chatllm_cli.cli.running import run  # noqa: PLC0415  (only the shell asks)
+    from chatllm_cli.render.clean import clean_line  # noqa: PLC0415
+
+    listing = run(lambda services: services.history.list(limit=MOST_COMPLETED))
+    by_address = [(f"@{each.place}" if incomplete.startswith("@") else each.address, clean_line(each.title))
+                  for each in listing.conversations]  # fmt: skip
+    return [(address, title) for address, title in by_address if address.startswith(incomplete)]
 
 
 def _check_is_text(value: str | None) -> str | None:
@@ -28,6 +56,22 @@ def _check_are_text(values: list[str] | None) -> list[str] | None:
     return values
 
 
+Address = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONVERSATION",
+        help="@1 is the last used; or an id's first 4 characters, or a title.",
+        autocompletion=complete_address,
+    ),
+]
+Addresses = Annotated[
+    list[str], typer.Argument(metavar="CONVERSATION...", help="As for show.", autocompletion=complete_address)
+]
+Since = Annotated[
+    datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only from then on: 7d, 2w, 2026-11-30.")
+]
+Until = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only before then.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[
     str | None,
     typer.Option("-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask.", callback=_check_is_text),
@@ -37,9 +81,21 @@ System = Annotated[
     typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=_check_is_text),
 ]
 Continue = Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last conversation.")]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--conversation",
+        metavar="CONVERSATION",
+        help="Go on with this one: @2, an id's first 4 characters, or a title.",
+        callback=_check_is_text,
+        autocompletion=complete_address,
+    ),
+]
 Temperature = Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")]
 MaxTokens = Annotated[int | None, typer.Option(help="The longest answer, in tokens.")]
-NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing of this, neither in history nor cache.")]
+NoHistory = Annotated[
+    bool, typer.Option("--no-history", "--private", help="Keep nothing of this, neither in history nor cache.")
+]
 Fallback = Annotated[
     list[str] | None,
     typer.Option(
@@ -73,8 +129,10 @@ def load_with_options(
     no_history: bool,
     plain: bool,
     cache: bool | None = None,
-) -> Settings:
+) -> "Settings":
     """Load the settings with what was given on the command line on top."""
+    from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
+
     return load_settings(
         {
             "temperature": temperature,

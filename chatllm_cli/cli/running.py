@@ -5,16 +5,20 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.config import Settings, find_places
+from chatllm_cli.config.places import find_places
 from chatllm_cli.models import Conversation, Endpoint
 from chatllm_cli.render.renderer import Renderer
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -22,16 +26,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_FAREWELL = 2.0  # seconds to save what there is, after a signal
 PAUSE = 0.05
 LAST_RESORT = 1.0  # seconds more, for what cannot be cancelled
+PATIENCE, REPAINT = 1.0, 0.2  # seconds before indexing is shown, and between two looks of it
 
 
-def run(work: Callable[[Services], Awaitable[Result]], settings: Settings) -> Result:
-    """Run `work` on the services that `settings` describe, and close them.
+def run(work: Callable[[Services], Awaitable[Result]], settings: "Settings | None" = None) -> Result:
+    """Run `work` on the services that `settings` describe, and close them; without, they are loaded when needed.
 
     INT, TERM and HUP cancel it, so that it can save what it has; the exit code then is 128 and the signal.
     """
     loop = asyncio.new_event_loop()
     try:
-        return loop.run_until_complete(_run(work, Services(settings, find_places())))
+        return loop.run_until_complete(_run(work, Services(settings, find_places(), progress=_Indexing())))
     finally:
         _close(loop)
 
@@ -48,13 +53,12 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def choose(
-    services: Services, renderer: Renderer, model: str | None, *, resume: bool
-) -> tuple[list[Endpoint], Conversation | None]:
-    """Return who answers and who stands behind them, and the conversation to go on with if that is asked for.
+    services: Services, renderer: Renderer, model: str | None, last: Conversation | None
+) -> list[Endpoint]:
+    """Return who answers, the conversation's own model unless another is named, and who stands behind.
 
     Says so if nobody chose the model.
     """
-    last = await services.history.last() if resume else None
     providers = services.providers
     if last and last.last_model and not model:
         endpoint = providers.resumed(last.last_model)
@@ -62,7 +66,14 @@ async def choose(
         endpoint = providers.endpoint(model or "")
         if providers.stands_in(endpoint, model or ""):
             renderer.stand_in(endpoint.address)
-    return [endpoint, *providers.fallbacks(endpoint)], last
+    return [endpoint, *providers.fallbacks(endpoint)]
+
+
+async def resumed(services: Services, address: str | None, *, last: bool) -> Conversation | None:
+    """Return the conversation to go on with: the one at `address`, or the last one, or none."""
+    if address is not None:
+        return await services.history.load(address)
+    return await services.history.last() if last else None
 
 
 async def _run(work: Callable[[Services], Awaitable[Result]], services: Services) -> Result:
@@ -77,6 +88,23 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
         raise
     finally:
         await services.aclose()
+
+
+class _Indexing:
+    """Shows how far the index is, once that takes long enough to be wondered about."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._shown = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self._begin < PATIENCE or now - self._shown < REPAINT:
+            if done == total and self._shown:
+                Renderer(sys.stdout, sys.stderr).waited()
+            return
+        self._shown = now
+        Renderer(sys.stdout, sys.stderr).waiting(f"indexing the history: {done} of {total} conversations")
 
 
 class _Stopper:

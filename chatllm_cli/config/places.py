@@ -26,6 +26,11 @@ class Places:
         return self.data / "conversations"
 
     @property
+    def index(self) -> Path:
+        """Where the index of the history lies, which can always be built anew."""
+        return self.cache / "index.db"
+
+    @property
     def responses(self) -> Path:
         """Where the response cache lies."""
         return self.cache / "responses"

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED
+
 RESERVED_PROVIDERS = ("local", "default")  # the embedded model, and the provider that base_url describes
 
 
@@ -58,7 +60,6 @@ def _split(value: object) -> object:
 
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
-AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 ProviderName = Annotated[str, AfterValidator(_check_provider_name)]
 # Several models: a list; in an environment variable as JSON, or with commas between them.
@@ -129,6 +130,8 @@ class HistorySettings(_Section):
 
     enabled: bool = True
     """Keep every conversation; false is the same as --no-history."""
+    titles: Literal["prompt", "model"] = "prompt"
+    """Where titles come from: the first line of the first prompt, or (in the chat, meanwhile) the model."""
 
 
 class OutputSettings(_Section):

@@ -17,6 +17,12 @@ def dump(conversation: Conversation) -> str:
     return document
 
 
+def dump_data(items: object) -> str:
+    """Return plain data, or a sequence of it, as indented JSON."""
+    data = [asdict(item) for item in items] if isinstance(items, list | tuple) else items
+    return json.dumps(data, default=_plain, indent=2) + "\n"
+
+
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()

@@ -12,12 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from chatllm_cli.errors import ChatllmError
-from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.models import Conversation, Message, Status
 from chatllm_cli.render.clean import clean, clean_line
-from chatllm_cli.render.markdown_stream import rendered
 
 LONGEST_ERROR = 2000
-SHORT_ID = 4
 SHORT_CELL = 9
 
 ENDINGS = {
@@ -63,6 +61,10 @@ class Renderer:
         self.stdout.write((clean(text) if self.is_terminal else text) + end)
         self.stdout.flush()
 
+    def question(self, text: str) -> None:
+        """Ask something on stderr that is answered in the same line."""
+        self._write_err(clean_line(text) + " ")
+
     def rows(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table: aligned on a terminal, tab-separated and without a header on a pipe."""
         if not self.is_terminal:
@@ -77,35 +79,6 @@ class Renderer:
         for row in rows:
             table.add_row(*(Text(clean_line(cell), overflow="ellipsis", no_wrap=True) for cell in row))
         self.console.print(table)
-
-    def conversations(self, conversations: Sequence[Conversation]) -> None:
-        """List conversations, with the address that each is taken up by."""
-        now = datetime.now(UTC)
-        rows = [
-            (
-                f"@{number}",
-                each.id[:SHORT_ID] if self.is_terminal else each.id,
-                age(each.updated_at, now) if self.is_terminal else each.updated_at.isoformat(timespec="seconds"),
-                each.title,
-                str(len(each.messages)),
-                each.model,
-            )
-            for number, each in enumerate(conversations, start=1)
-        ]
-        self.rows(("", "id", "last used", "title", "messages", "model"), rows)
-
-    def conversation(self, conversation: Conversation) -> None:
-        """Show the messages of a conversation, from the first to its head."""
-        if conversation.system_prompt:
-            self._shown_message("system", "", conversation.system_prompt, is_markdown=False)
-        for message in conversation.thread():
-            self._message(message)
-        if aside := conversation.aside():
-            self.notice(
-                f"messages on other branches, not shown: {len(aside)} (`history export --format json` has all)"
-            )
-        if conversation.damaged_lines:
-            self.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")
 
     def cached(self, at: datetime) -> None:
         """Say that an answer is from the cache."""
@@ -171,23 +144,6 @@ class Renderer:
             self._err.file.write(text)
             self._err.file.flush()
 
-    def _message(self, message: Message) -> None:
-        details = [local_time(message.at)]
-        details += [message.status] if message.status is not Status.COMPLETE else []
-        details += ["cached"] if message.cached else []
-        details += [message.error] if message.error else []
-        name = "you" if message.role is Role.USER else message.model or message.role
-        self._shown_message(name, " · ".join(details), message.content, is_markdown=message.role is Role.ASSISTANT)
-
-    def _shown_message(self, name: str, details: str, content: str, *, is_markdown: bool) -> None:
-        if not self.is_terminal:
-            self.text(f"## {name}{' · ' if details else ''}{details}\n\n{content}\n")
-            return
-        self.console.print(Text.assemble((clean_line(name), "bold"), (f"  {clean_line(details)}", "dim")))
-        body = clean(content).strip("\n")
-        self.console.print(rendered(body) if is_markdown and not self.is_plain else Text(body))
-        self.console.print()
-
 
 def _has_reader(stream: TextIO) -> bool:
     try:
@@ -209,13 +165,6 @@ def _ending(reply: Message) -> str | None:
 def _console(stream: TextIO) -> Console:
     """Return a console that takes the stream for what it is, whatever FORCE_COLOR and its like say."""
     return Console(file=stream, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False)
-
-
-def local_time(at: datetime) -> str:
-    """Return `at` on this machine's clock, to the minute; in UTC if its zone cannot hold it."""
-    with suppress(OverflowError, OSError, ValueError):
-        at = at.astimezone()
-    return at.strftime("%Y-%m-%d %H:%M")
 
 
 def age(at: datetime, now: datetime) -> str:

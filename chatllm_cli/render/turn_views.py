@@ -4,9 +4,8 @@ import math
 from abc import ABC, abstractmethod
 from datetime import datetime
 
-from chatllm_cli.config import AS_OFTEN_AS_NEEDED
 from chatllm_cli.errors import HistoryError, ProviderError
-from chatllm_cli.models import Endpoint, RetryWait
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED, Endpoint, RetryWait
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.markdown_stream import MarkdownStream

@@ -5,6 +5,7 @@ import importlib
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
@@ -49,6 +50,7 @@ class Session:
             multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "
         )
         self._turn: asyncio.Future[Message] | None = None
+        self._titling: asyncio.Future[None] | None = None
         self._is_over = False
 
     async def run(self) -> None:
@@ -59,7 +61,11 @@ class Session:
         if self._last:
             self.renderer.notice(f"going on with '{self._last.title}', {len(self._last.thread())} messages so far")
         self.renderer.notice(f"{self._endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
-        await self._read_and_answer()
+        try:
+            await self._read_and_answer()
+        finally:
+            if self._titling:
+                self._titling.cancel()
         if self._log:
             await self._log.save()
 
@@ -103,6 +109,9 @@ class Session:
 
     async def _show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> None:
         view = open_turn_view(self.renderer, self._endpoints[0].address, begun)
+        if self._titling and not self._titling.done():  # the turn comes first; the title gets another chance after it
+            self._titling.cancel()
+            self._titling = None
         try:
             with quiet_terminal():
                 reply = await self._until_interrupted(turn(view))
@@ -115,10 +124,22 @@ class Session:
         finally:
             view.close()
         if reply:
+            self._give_title()
             self.renderer.ending(reply, how_to_go_on=HOW_TO_GO_ON)
         else:
             kept = self._log.conversation.thread()[-1] if self._log and self._log.is_kept else None
             self.renderer.stopped(kept, how_to_go_on=HOW_TO_GO_ON)
+
+    def _give_title(self) -> None:
+        """Ask the model for a title while the next prompt is typed, once, if that is wished."""
+        if self._services.settings.history.titles != "model" or self._titling or self._last or self._log is None:
+            return
+        self._titling = asyncio.ensure_future(self._title(self._log))
+
+    async def _title(self, log: OpenConversation) -> None:
+        with suppress(ChatllmError):
+            if title := await self._chat.title(log, self._endpoints[0]):
+                await log.set_title(title)
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""

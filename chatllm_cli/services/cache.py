@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from typing import Any
 import diskcache
 from diskcache.core import MODE_RAW
 
-from chatllm_cli.config import CacheSettings
+from chatllm_cli.config.sections import CacheSettings
 from chatllm_cli.models import ChatRequest, Completion, TokenUsage
 from chatllm_cli.private_files import make_private_folder, open_private
 
@@ -75,13 +75,18 @@ class ResponseCache:
         except Exception:  # noqa: BLE001  (an entry of another shape, however strange, is a miss)
             return None
 
-    async def put(self, request: ChatRequest, completion: Completion) -> None:
-        """Keep a complete answer; the caller sees to it that it is one."""
+    async def put(self, request: ChatRequest, completion: Completion, *, conversation: str = "") -> None:
+        """Keep a complete answer, for as long as its conversation is; the caller sees to it that it is complete."""
         if not self.wants(request):
             return
         age = timedelta(days=self._settings.ttl_days).total_seconds()
         data = _pack(completion, datetime.now(UTC))
-        await self._in_thread(lambda cache: cache.set(request_key(request), data, expire=age))
+        await self._in_thread(lambda cache: cache.set(request_key(request), data, expire=age, tag=conversation))
+
+    async def forget(self, conversations: Sequence[str]) -> None:
+        """Drop the answers that were given in these conversations, without a trace."""
+        if self._folder.exists():
+            await self._in_thread(lambda cache: _evict(cache, conversations))
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -126,6 +131,7 @@ class ResponseCache:
             disk=SafeDisk,
             size_limit=self._settings.size_mb * 2**20,
             cull_limit=10,
+            sqlite_secure_delete=1,
         )
 
 
@@ -145,6 +151,13 @@ def _wait_for_lock(path: Path) -> None:
     with closing(sqlite3.connect(path, timeout=LONGEST_WAIT, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
+
+
+def _evict(cache: Any, tags: Sequence[str]) -> None:
+    for tag in tags:
+        cache.evict(tag)
+    with closing(sqlite3.connect(Path(cache.directory) / "cache.db", timeout=LONGEST_WAIT)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what was written ahead holds it, too
 
 
 class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types

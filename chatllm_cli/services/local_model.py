@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatllm_cli.config import LocalSettings, expand_user
+from chatllm_cli.config.places import expand_user
+from chatllm_cli.config.sections import LocalSettings
 from chatllm_cli.errors import ConfigError
 
 BUNDLED_NAME = "smollm2"

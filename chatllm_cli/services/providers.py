@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chatllm_cli.config import ProviderSettings, Settings
+from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.local_model import find_weights

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatllm_cli.config import Places
+from chatllm_cli.config.places import Places
 from tests.terminal import CHATLLM, CTRL_C, CTRL_D, Terminal
 
 LONG = "Tell me a very long story about the sea."  # at temperature 0 it takes seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatllm_cli.config import Places
+from chatllm_cli.config.places import Places
 from tests.fake_openai import FakeOpenAI
 from tests.terminal import CHATLLM
 

@@ -36,8 +36,8 @@ class Cache(Protocol):
     async def get(self, request: ChatRequest) -> CacheHit | None:
         """Return the answer to an identical request."""
 
-    async def put(self, request: ChatRequest, completion: Completion) -> None:
-        """Keep a complete answer."""
+    async def put(self, request: ChatRequest, completion: Completion, *, conversation: str) -> None:
+        """Keep a complete answer, for as long as its conversation is."""
 
 
 class Log(Protocol):
@@ -68,7 +68,7 @@ class TurnListener(Protocol):
         """Say that the reply is from the cache, and how old."""
 
     def on_silence(self, seconds: float) -> None:
-        """Show that nothing has come for so long; told every second."""
+        """Show that nothing has come for so long; told about twice a second."""
 
     def on_wait(self, wait: RetryWait) -> None:
         """Say why the turn waits, and how long still: told anew each second, and with none left at the end."""

@@ -5,7 +5,7 @@ import math
 import random
 from collections.abc import Callable
 
-from chatllm_cli.config import RetrySettings
+from chatllm_cli.config.sections import RetrySettings
 from chatllm_cli.errors import ProviderError
 from chatllm_cli.models import RetryWait
 from chatllm_cli.services.chat.ports import TurnListener

@@ -1,11 +1,11 @@
 """ChatService: one turn. Both front doors call it, and nothing else does a turn."""
 
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chatllm_cli.config import LimitSettings, RetrySettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
     ChatllmError,
     HistoryError,
@@ -28,6 +28,8 @@ from chatllm_cli.services.history import new_id
 # What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money.
 ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError)
 MEGABYTE = 1_000_000
+ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
+TITLE_TOKENS, LONGEST_TITLE = 30, 80
 
 
 class ChatService:
@@ -75,6 +77,18 @@ class ChatService:
         begun = unfinished_reply(log.conversation)
         return await self._answer(_Turn(log, options, listener, _draft(log, begun), begun), endpoints)
 
+    async def title(self, log: Log, endpoint: Endpoint) -> str:
+        """Ask for a title for what was said; empty if none comes that could be one. Raises nothing."""
+        messages = (*context(log.conversation), (Role.USER, ASK_FOR_TITLE))
+        title = ""
+        with suppress(ChatllmError, TimeoutError):
+            async with watchdog(self._timeouts, patient=False), aclosing(
+                self._llm.stream(ChatRequest(endpoint, messages, ChatOptions(max_tokens=TITLE_TOKENS)))
+            ) as chunks:  # fmt: skip
+                async for chunk in chunks:
+                    title += chunk.text
+        return " ".join(title.split()).strip("\"'.*#` ")[:LONGEST_TITLE]
+
     async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
         draft, log = turn.draft, turn.log
         try:
@@ -91,7 +105,8 @@ class ChatService:
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
         reply = await _keep(log, draft.ended(status), turn.listener)
         if self._cache and not turn.goes_on and _is_worth_caching(reply):
-            await self._cache.put(request, Completion(reply.content, reply.finish_reason, reply.usage))
+            answer = Completion(reply.content, reply.finish_reason, reply.usage)
+            await self._cache.put(request, answer, conversation=log.conversation.id)
         return reply
 
     async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:

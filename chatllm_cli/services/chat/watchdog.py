@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from chatllm_cli.config import TimeoutSettings
+from chatllm_cli.config.sections import TimeoutSettings
 
-TICK = 1.0  # seconds between two looks
-LEEWAY = 1.0  # seconds that a look may come late before we must have been suspended
+TICK = 0.5  # seconds between two looks
+LEEWAY = 0.25  # seconds that a look may come late before we must have been suspended: then its time does not count
 LONGEST_FAREWELL = 2.0  # seconds for what may follow the end of an answer: its usage, and the end of the stream
 Tell = Callable[[float], None]
 
@@ -37,7 +37,7 @@ class Watchdog:
         """Take note that the answer came on."""
         self._silence_limit = self._timeouts.idle
         self._has_begun = True
-        self._silence = self._last_look - self._loop.time()  # the next look adds what passed before this, too
+        self._silence = -self._ran(self._loop.time())  # the next look adds what passed before this, too
 
     def finished(self) -> None:
         """Take note that the answer is at its end."""
@@ -49,7 +49,7 @@ class Watchdog:
 
     def _look(self) -> None:
         now = self._loop.time()
-        ran = min(now - self._last_look, TICK + LEEWAY)
+        ran = self._ran(now)
         self._last_look = now
         self._silence += ran
         self._total += ran
@@ -61,6 +61,11 @@ class Watchdog:
             self._timer = self._loop.call_later(min(TICK, left), self._look)
             if self._on_silence and self._silence > 0:
                 self._on_silence(self._silence)
+
+    def _ran(self, now: float) -> float:
+        """Return the seconds since the last look, unless it was too long ago for a process that ran."""
+        passed = now - self._last_look
+        return passed if passed <= TICK + LEEWAY else 0.0
 
     def _reason(self) -> str:
         if self._silence >= self._silence_limit:
@@ -76,7 +81,7 @@ async def watchdog(
 ) -> AsyncIterator[Watchdog]:
     """Cancel the block when a limit is passed, and raise TimeoutError; `verdict` then says which.
 
-    `patient` waits for ever for the first piece. `on_silence` is told every second how long nothing came.
+    `patient` waits for ever for the first piece. `on_silence` is told at each look how long nothing came.
     """
     async with asyncio.timeout(None) as scope:
         dog = Watchdog(scope, timeouts, patient=patient, on_silence=on_silence)

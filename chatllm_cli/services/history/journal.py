@@ -10,28 +10,43 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiofiles
 from aiofiles.os import wrap
 
-from chatllm_cli.private_files import make_private_folder, open_private, sync_folder, write_all
+from chatllm_cli.private_files import (
+    make_private_folder,
+    open_private,
+    replace_private_file,
+    sync_folder,
+    write_all,
+)
 
 LONGEST_WAIT = 10.0  # seconds for another process's append
 LOCK_POLL = 0.005
 
 
-async def append(path: Path, lines: bytes, *, durable: bool, beginning: Callable[[], bytes] = bytes) -> None:
+async def append(
+    path: Path,
+    lines: bytes,
+    *,
+    durable: bool,
+    beginning: Callable[[], bytes] = bytes,
+    written: threading.Event | None = None,
+) -> None:
     """Add whole `lines` to the file at `path`; `durable` returns once they are on the disk.
 
     A file that is not there, or has nothing in it, is made with what `beginning` returns before the lines.
 
     Cancelling waits for the write to end, so that no thread goes on with it behind the caller's back;
-    cancelling again does not, and a write that has not got its lock by then is not done. Raises OSError.
+    cancelling again does not, and a write that has not got its lock by then is not done. `written` tells whether
+    it was done all the same. Raises OSError.
     """
     given_up = threading.Event()
-    await _to_its_end(wrap(_append)(path, lines, durable, beginning, given_up), given_up)
+    work = wrap(_append)(path, lines, durable, beginning, given_up, written or threading.Event())
+    await _to_its_end(work, given_up)
 
 
 async def read(path: Path) -> bytes:
@@ -40,9 +55,13 @@ async def read(path: Path) -> bytes:
         return await file.read()
 
 
-async def newest_first(folder: Path) -> list[Path]:
-    """Return the journals under `folder`, the last written first; none if there is no folder."""
-    return await wrap(_newest_first)(folder)
+async def rewrite(path: Path, change: Callable[[bytes], bytes | None]) -> None:
+    """Put what `change` makes of a file in its place, whole or not at all; None removes it. Raises OSError.
+
+    Whoever appends meanwhile waits for its lock, and then finds the new file.
+    """
+    given_up = threading.Event()
+    await _to_its_end(wrap(_rewrite)(path, change, given_up), given_up)
 
 
 async def _to_its_end(work: Awaitable[None], given_up: threading.Event) -> None:
@@ -60,7 +79,12 @@ async def _to_its_end(work: Awaitable[None], given_up: threading.Event) -> None:
 
 
 def _append(
-    path: Path, lines: bytes, durable: bool, beginning: Callable[[], bytes], given_up: threading.Event
+    path: Path,
+    lines: bytes,
+    durable: bool,
+    beginning: Callable[[], bytes],
+    given_up: threading.Event,
+    written: threading.Event,
 ) -> None:
     make_private_folder(path.parent)
     with _locked(path, given_up) as descriptor:
@@ -78,13 +102,34 @@ def _append(
             raise
         if durable:
             os.fsync(descriptor)
+    written.set()
+    _touch(path.parent)
+
+
+def _rewrite(path: Path, change: Callable[[bytes], bytes | None], given_up: threading.Event) -> None:
+    with _locked(path, given_up, create=False):
+        data = change(path.read_bytes())
+        if data is None:
+            path.unlink()
+            sync_folder(path.parent)
+        else:
+            replace_private_file(path, data)
+
+
+def _touch(folder: Path) -> None:
+    """Let the folder's time tell that something in it has changed: an append alone does not.
+
+    The index looks at folders instead of at every file in them.
+    """
+    with suppress(OSError):
+        os.utime(folder)
 
 
 @contextmanager
-def _locked(path: Path, given_up: threading.Event) -> Iterator[int]:
+def _locked(path: Path, given_up: threading.Event, *, create: bool = True) -> Iterator[int]:
     """Open `path` for appending and hold its lock: other processes may write to the same conversation."""
     while True:
-        descriptor = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        descriptor = open_private(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
         try:
             _lock(descriptor, given_up)
             if _is_still_at(path, descriptor):
@@ -114,15 +159,3 @@ def _is_still_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    dated = []
-    for path in folder.glob("*/*/*.jsonl"):
-        try:
-            dated.append((path.stat().st_mtime_ns, path))
-        except FileNotFoundError:  # removed since it was listed
-            continue
-        except OSError:  # whoever reads it will meet the fault, and tell
-            dated.append((0, path))
-    return [path for _, path in sorted(dated, reverse=True)]

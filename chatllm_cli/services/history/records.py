@@ -1,7 +1,9 @@
 """Conversations as journal records and back; docs/history-format.md describes them for other readers."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +12,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message, Role, Status, TokenUsage
 
 VERSION = 1
+CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
 
 Record = Mapping[str, Any]
 
@@ -22,9 +25,17 @@ def encode(*records: Record) -> bytes:
 def _encode_line(record: Record) -> bytes:
     line = {"v": VERSION, **record}
     try:
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which a provider may send: JSON can escape it
-        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data = json.dumps(line, separators=(",", ":")).encode()
+    body = data.removesuffix(b"}")
+    return body + f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode()
+
+
+def _is_sound(line: bytes) -> bool:
+    """Tell whether a line's checksum, if it has one, is that of what stands before it."""
+    found = CHECKSUM.search(line)
+    return found is None or found[1] == b"%08x" % zlib.crc32(line[: found.start()])
 
 
 def conversation_record(conversation: Conversation) -> Record:
@@ -89,6 +100,21 @@ def system_prompt_record(conversation: Conversation, at: datetime) -> Record:
     }
 
 
+def title_record(conversation_id: str, title: str, at: datetime) -> Record:
+    """Describe a title that replaces the earlier one."""
+    return {"type": "title", "id": conversation_id, "at": format_time(at), "title": title}
+
+
+def tags_record(conversation_id: str, tags: Sequence[str], at: datetime) -> Record:
+    """Describe tags that replace the earlier ones."""
+    return {"type": "tags", "id": conversation_id, "at": format_time(at), "tags": list(tags)}
+
+
+def head_record(conversation_id: str, head: str | None, at: datetime) -> Record:
+    """Describe that the conversation goes on below another message, or from its beginning."""
+    return {"type": "head", "id": conversation_id, "at": format_time(at), "head": head}
+
+
 def format_time(moment: datetime) -> str:
     """Return `moment` in UTC to the millisecond, as ISO 8601 has it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -101,10 +127,43 @@ def decode(data: bytes, conversation_id: str) -> Conversation:
     first record is lost is read under `conversation_id`. Raises `HistoryError` for a version from the future.
     """
     reader = _Reader(conversation_id)
-    for line in data.split(b"\n"):
-        if line.strip():
+    try:
+        for line in lines(data):
             reader.take(line)
+    except HistoryError as error:
+        named = error.message.replace("it was", f"conversation {conversation_id} was", 1)
+        raise HistoryError(named, hint=error.hint) from None
     return reader.conversation()
+
+
+def lines(data: bytes) -> list[bytes]:
+    """Return the lines that hold something; one of NUL bytes, as a power cut leaves, is damage that counts."""
+    return [line for line in data.split(b"\n") if line.strip()]
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """Return the record in a line, without its checksum.
+
+    Raises ValueError or TypeError for a damaged line, and `HistoryError` for one of a newer format.
+    """
+    if not _is_sound(line):
+        raise ValueError("the checksum is another")
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise TypeError("expected an object")
+    record.pop("crc", None)
+    if int(record["v"]) > VERSION:
+        raise HistoryError(
+            f"it was written by a newer version of chatllm (format {record['v']})", hint="update chatllm to read it"
+        )
+    return record
+
+
+def is_damaged(line: bytes) -> bool:
+    """Tell whether a line cannot be read. Raises `HistoryError` for one of a newer format."""
+    reader = _Reader("")
+    reader.take(line)
+    return bool(reader.damaged_lines)
 
 
 class _Reader:
@@ -113,34 +172,38 @@ class _Reader:
         self._messages: dict[str, Message] = {}
         self._finished: set[str] = set()
         self._head: str | None = None
-        self._damaged_lines = 0
+        self._tags: tuple[str, ...] = ()
+        self.damaged_lines = 0
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "conversation": self._take_conversation,
             "message": self._take_message,
             "partial": self._take_partial,
             "system_prompt": self._take_system_prompt,
+            "title": self._take_title,
+            "tags": self._take_tags,
+            "head": self._take_head,
         }
 
     def take(self, line: bytes) -> None:
         try:
-            record = json.loads(line)
-            version, kind = int(record["v"]), record["type"]
-            if version > VERSION:
-                raise HistoryError(
-                    f"conversation {self._header.id} was written by a newer version of chatllm (format {version})",
-                    hint="update chatllm to read it",
-                )
+            record = parsed(line)
+            kind = record["type"]
             if handler := self._handlers.get(kind):  # other types are a later version's additions
                 handler(record)
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-            self._damaged_lines += 1
+            self.damaged_lines += 1
 
     def conversation(self) -> Conversation:
         messages = tuple(self._messages.values())
         prompts = (message.content for message in messages if message.role is Role.USER)
         title = self._header.title or title_of(next(prompts, ""))
         return replace(
-            self._header, title=title, messages=messages, head=self._head, damaged_lines=self._damaged_lines
+            self._header,
+            title=title,
+            messages=messages,
+            head=self._head,
+            tags=self._tags,
+            damaged_lines=self.damaged_lines,
         )
 
     def _take_conversation(self, record: dict[str, Any]) -> None:
@@ -192,6 +255,15 @@ class _Reader:
 
     def _take_system_prompt(self, record: dict[str, Any]) -> None:
         self._header = replace(self._header, system_prompt=_text(record["system_prompt"]))
+
+    def _take_title(self, record: dict[str, Any]) -> None:
+        self._header = replace(self._header, title=_text(record["title"]))
+
+    def _take_tags(self, record: dict[str, Any]) -> None:
+        self._tags = tuple(_text(tag) for tag in record["tags"])
+
+    def _take_head(self, record: dict[str, Any]) -> None:
+        self._head = _text_or_none(record["head"])
 
 
 def _text(value: object) -> str:

@@ -1,107 +1,44 @@
-"""HistoryService: every conversation, kept as one append-only file."""
+"""HistoryService: every conversation, kept as one append-only file, and found again."""
 
-import secrets
-from collections.abc import Sequence
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError
-from chatllm_cli.models import Conversation, Message
-from chatllm_cli.services.history import journal, records
+from chatllm_cli.models import Conversation, Filter, Hit, Message, Summary, Tally
+from chatllm_cli.services.history import journal, records, search
+from chatllm_cli.services.history.catch_up import Progress
+from chatllm_cli.services.history.index import Index
+from chatllm_cli.services.history.open_conversation import OpenConversation, new_id
+from chatllm_cli.services.history.upkeep import Upkeep
 
-# Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
-# four tell one conversation from another.
-ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-ID_LENGTH = 16
-SHORTEST_PREFIX = 4
 MOST_DIGITS = 10  # of an @N: no more conversations than that
 LIST_HINT = "`chatllm history list` shows what there is"
-
-
-def new_id() -> str:
-    """Return a new id for a conversation or a message."""
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-
-
-class OpenConversation:
-    """A conversation that is being continued: its state now, and the journal that follows it.
-
-    What could not be written stays queued and goes with the next write; the conversation itself goes on.
-    """
-
-    def __init__(self, conversation: Conversation, path: Path | None) -> None:
-        self.conversation = conversation
-        self._path = path  # None keeps nothing
-        self._unsaved: list[records.Record] = []
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether all of it is on the disk."""
-        return self._path is not None and bool(self.conversation.messages) and not self._unsaved
-
-    async def add(self, message: Message) -> None:
-        """Add `message` under the head; it is on the disk when this returns. Raises `HistoryError`."""
-        self.conversation = replace(
-            self.conversation, messages=(*self.conversation.messages, message), head=message.id
-        )
-        self._unsaved.append(records.message_record(message))
-        await self._write_unsaved()
-
-    async def mark(self, reply: Message, text: str) -> None:
-        """Keep what has come of `reply` since the last mark, against a kill. Raises `HistoryError`."""
-        if not self.conversation.messages:
-            return
-        if self._unsaved:
-            await self._write_unsaved()
-        await self._write(records.encode(records.partial_record(reply, text)), durable=False)
-
-    async def save(self) -> None:
-        """Write what could not be written before. Raises `HistoryError`."""
-        if self._unsaved and self.conversation.messages:
-            await self._write_unsaved()
-
-    def set_system_prompt(self, system_prompt: str) -> None:
-        """Replace the system prompt from here on; it is kept along with the next message."""
-        self.conversation = replace(self.conversation, system_prompt=system_prompt)
-        self._unsaved.append(records.system_prompt_record(self.conversation, datetime.now(UTC)))
-
-    async def _write_unsaved(self) -> None:
-        unsaved = tuple(self._unsaved)  # more may come while these are written
-        await self._write(records.encode(*unsaved), durable=True)
-        del self._unsaved[: len(unsaved)]
-
-    def _beginning(self) -> bytes:
-        """Return what a file needs that is not there: yet, or any more since somebody removed it."""
-        unsaved = {record["id"] for record in self._unsaved}
-        saved = [message for message in self.conversation.messages if message.id not in unsaved]
-        return records.encode(records.conversation_record(self.conversation), *map(records.message_record, saved))
-
-    async def _write(self, lines: bytes, *, durable: bool) -> None:
-        if self._path is None:
-            return
-        try:
-            await journal.append(self._path, lines, durable=durable, beginning=self._beginning)
-        except OSError as error:
-            raise HistoryError(
-                f"the conversation could not be saved to {self._path}: {error.strerror or error}",
-                hint="make room or check the folder; --no-history goes without",
-            ) from error
+MOST_NEAR, SHORTEST_NEAR = 5, 3
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Conversations, and what is wrong with those that could not be read."""
 
-    conversations: tuple[Conversation, ...]
+    conversations: tuple[Summary, ...]
     faults: tuple[HistoryError, ...]
 
 
 class HistoryService:
-    """Stores conversations under one folder, and finds them again."""
+    """Stores conversations under one folder, and finds them again by an index that can be built anew."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, index: Path | None = None, progress: Progress | None = None) -> None:
         self._folder = folder
+        self._index = Index(index, folder)
+        self._progress = progress
+        self.upkeep = Upkeep(folder, self._index)
 
     def start(self, prompt: str, *, model: str, system_prompt: str = "", keep: bool = True) -> OpenConversation:
         """Begin a conversation titled after `prompt`; nothing is written before its first message."""
@@ -109,42 +46,45 @@ class HistoryService:
         conversation = Conversation(
             new_id(), records.title_of(prompt), created_at=now, model=model, system_prompt=system_prompt
         )
-        return OpenConversation(conversation, self._path_of(conversation) if keep else None)
+        return OpenConversation(conversation, self._new_path(conversation) if keep else None)
 
     async def resume(
         self, conversation: Conversation, *, system_prompt: str | None = None, keep: bool = True
     ) -> OpenConversation:
         """Take up a stored conversation at its head, in the file it lies in now."""
-        paths = (path for path in await self._paths() if path.stem == conversation.id)
-        opened = OpenConversation(conversation, next(paths, self._path_of(conversation)) if keep else None)
+        path = await self._ask(lambda db: self._path(db, conversation.id)) if keep else None
+        opened = OpenConversation(conversation, (path or self._new_path(conversation)) if keep else None)
         if system_prompt is not None and system_prompt != conversation.system_prompt:
             opened.set_system_prompt(system_prompt)
         return opened
 
-    async def list(self, limit: int | None = None) -> Listing:
-        """Return the conversations, last used first."""
-        found: list[Conversation] = []
-        faults: list[HistoryError] = []
-        for path in await self._paths():
-            if len(found) == limit:
-                break
-            try:
-                conversation = await self._load(path)
-            except HistoryError as fault:
-                faults.append(fault)
-            else:
-                found += [conversation] if conversation.messages else []
-        return Listing(tuple(found), tuple(faults))
+    async def list(self, wanted: Filter | None = None, *, limit: int | None = None, sort: str = "used") -> Listing:
+        """Return the conversations that are wanted, last used first or in another order of `search.SORTS`."""
+
+        def work(db: sqlite3.Connection) -> tuple[list[Summary], list[str]]:
+            return search.list_conversations(db, wanted or Filter(), limit=limit, sort=sort), search.faulty(db)
+
+        found, faulty = await self._ask(work)
+        return Listing(tuple(found), tuple([await self._fault(conversation_id) for conversation_id in faulty]))
+
+    async def search(self, query: search.Query, wanted: Filter | None = None, *, limit: int = 20) -> Sequence[Hit]:
+        """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
+        return await self._ask(lambda db: search.search(db, query, wanted or Filter(), limit))
+
+    async def tallies(self, by: str, wanted: Filter | None = None) -> Sequence[Tally]:
+        """Return how much was said, by model, provider, day or month."""
+        return await self._ask(lambda db: search.tallies(db, by, wanted or Filter()))
+
+    async def find(self, address: str) -> Path:
+        """Return the journal of the conversation at `address`. Raises as `load` does."""
+        return await self._ask(lambda db: self._find(db, address))
 
     async def last(self) -> Conversation:
         """Return the conversation that was used last.
 
         Raises `HistoryError` if it cannot be read: to go on with another one would be worse.
         """
-        listing = await self.list(1)
-        if listing.faults:
-            raise listing.faults[0]
-        return listing.conversations[0] if listing.conversations else await self._load_nth("@1")
+        return await self._load(await self._ask(self._last))
 
     async def load(self, address: str) -> Conversation:
         """Return the conversation at `address`: @1 for the last used, an id's first characters, or a title.
@@ -152,40 +92,70 @@ class HistoryService:
         Raises `ConversationNotFoundError`, which names the candidates if there are several, and
         `HistoryError` if the file cannot be read.
         """
-        if address.startswith("@"):
-            return await self._load_nth(address)
-        found = await self._load_by_prefix(address.lower())
-        if not found:
-            found = [each for each in (await self.list()).conversations if each.title == address]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            candidates = ", ".join(f"{each.id} ({each.title})" for each in found[:5])
-            raise ConversationNotFoundError(
-                f"{len(found)} conversations answer to '{address}'", hint=f"one of: {candidates}"
-            )
-        raise ConversationNotFoundError(f"there is no conversation '{address}'", hint=LIST_HINT)
+        return await self._load(await self._ask(lambda db: self._find(db, address)))
 
-    async def _load_nth(self, address: str) -> Conversation:
+    async def open(self, address: str) -> OpenConversation:
+        """Take up the conversation at `address`. Raises as `load` does."""
+        return await self.resume(await self.load(address))
+
+    async def fork(self, address: str, message_id: str = "") -> Conversation:
+        """Copy a conversation, down to its head or to one message, into one of its own. Raises as `load` does."""
+        origin = await self.load(address)
+        end = origin.head if not message_id else getattr(origin.find(message_id), "id", None)
+        if message_id and end is None:
+            raise ConversationNotFoundError(f"there is no message '{message_id}' in conversation {origin.id}")
+        forked = OpenConversation(
+            replace(origin, id=new_id(), created_at=datetime.now(UTC), messages=(), head=None), None
+        )
+        forked = OpenConversation(forked.conversation, self._new_path(forked.conversation))
+        for message in _copied(replace(origin, head=end).thread()):
+            await forked.add(message)
+        return forked.conversation
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        return await asyncio.to_thread(self._index.ask, work, self._progress)
+
+    def _last(self, db: sqlite3.Connection) -> Path:
+        newest = search.newest(db)
+        return self._known_path(db, newest) if newest else self._nth(db, "@1")
+
+    def _find(self, db: sqlite3.Connection, address: str) -> Path:
+        if address.startswith("@"):
+            return self._nth(db, address)
+        prefix = address.lower()
+        found = search.ids_beginning(db, prefix) if len(prefix) >= search.SHORTEST_ADDRESS else []
+        found = found or search.ids_titled(db, address)
+        if len(found) == 1:
+            return self._known_path(db, found[0])
+        if found:
+            raise ConversationNotFoundError(
+                f"{len(found)} conversations answer to '{address}'", hint=f"one of: {_described(db, found)}"
+            )
+        near = _near(db, address)
+        raise ConversationNotFoundError(
+            f"there is no conversation '{address}'",
+            hint=f"near it are: {_described(db, near)}" if near else LIST_HINT,
+        )
+
+    def _nth(self, db: sqlite3.Connection, address: str) -> Path:
         number = address.removeprefix("@")
         wanted = int(number) if number.isascii() and number.isdecimal() and len(number) < MOST_DIGITS else 0
-        conversations = (await self.list(wanted)).conversations
-        if wanted and len(conversations) >= wanted:
-            return conversations[wanted - 1]
-        if (await self.list(1)).conversations:
+        found = search.list_conversations(db, Filter(), limit=1, offset=wanted - 1) if wanted else []
+        if found:
+            return self._known_path(db, found[0].id)
+        if search.list_conversations(db, Filter(), limit=1):
             raise ConversationNotFoundError(f"there is no conversation '{address}'", hint=LIST_HINT)
         raise ConversationNotFoundError("there is no conversation yet", hint='`chatllm ask "…"` begins one')
 
-    async def _load_by_prefix(self, prefix: str) -> Sequence[Conversation]:
-        if len(prefix) < SHORTEST_PREFIX:
-            return []
-        return [await self._load(path) for path in await self._paths() if path.stem.startswith(prefix)]
+    def _path(self, db: sqlite3.Connection, conversation_id: str) -> Path | None:
+        row = db.execute("SELECT folder FROM conversations WHERE id = ?", [conversation_id]).fetchone()
+        return self._folder / row[0] / f"{conversation_id}.jsonl" if row else None
 
-    async def _paths(self) -> Sequence[Path]:
-        try:
-            return await journal.newest_first(self._folder)
-        except OSError as error:
-            raise HistoryError(f"the history in {self._folder} cannot be read: {error.strerror}") from error
+    def _known_path(self, db: sqlite3.Connection, conversation_id: str) -> Path:
+        path = self._path(db, conversation_id)
+        if path is None:
+            raise ConversationNotFoundError(f"there is no conversation '{conversation_id}'", hint=LIST_HINT)
+        return path
 
     async def _load(self, path: Path) -> Conversation:
         try:
@@ -193,6 +163,42 @@ class HistoryService:
         except OSError as error:
             raise HistoryError(f"the conversation in {path} cannot be read: {error.strerror}") from error
 
-    def _path_of(self, conversation: Conversation) -> Path:
+    async def _fault(self, conversation_id: str) -> HistoryError:
+        try:
+            await self._load(await self._ask(lambda db: self._known_path(db, conversation_id)))
+        except HistoryError as fault:
+            return fault
+        return HistoryError(f"conversation {conversation_id} could not be read a moment ago")
+
+    def _new_path(self, conversation: Conversation) -> Path:
         month = conversation.created_at.astimezone(UTC)
         return self._folder / f"{month:%Y}" / f"{month:%m}" / f"{conversation.id}.jsonl"
+
+
+def _copied(thread: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages of a thread with ids of their own, each below the one before."""
+    copies: list[Message] = []
+    for message in thread:
+        parent = copies[-1].id if copies else None
+        copies.append(replace(message, id=new_id(), parent=parent, continues=None))
+    return copies
+
+
+def _near(db: sqlite3.Connection, address: str) -> list[str]:
+    """Return the ids of conversations whose title holds the words of an address, or looks like it."""
+    if len(address) < SHORTEST_NEAR:
+        return []
+    rows = db.execute(
+        "SELECT id FROM conversations WHERE messages > 0 AND instr(fold(title), fold(?)) "
+        "ORDER BY updated_at DESC LIMIT ?",
+        [address, MOST_NEAR],
+    ).fetchall()
+    if rows:
+        return [row[0] for row in rows]
+    recent = {each.title: each.id for each in search.list_conversations(db, Filter(), limit=200)}
+    return [recent[title] for title in get_close_matches(address, recent, n=MOST_NEAR)]
+
+
+def _described(db: sqlite3.Connection, ids: Sequence[str]) -> str:
+    sql = "SELECT title FROM conversations WHERE id = ?"
+    return ", ".join(f"{each} ({db.execute(sql, [each]).fetchone()[0]})" for each in ids[:MOST_NEAR])

@@ -130,11 +130,11 @@ def _unreachable(error: Exception, endpoint: Endpoint) -> ProviderError:
     if not any(isinstance(each, httpx2.ConnectError) for each in chain):
         reason = f"the connection to {name_of(endpoint)} broke"
         return ProviderUnavailableError(reason, words=root_cause(error, endpoint))
-    is_final = _is_final(chain[-1], endpoint)
+    is_final, is_refused = _is_final(chain[-1], endpoint), isinstance(chain[-1], ConnectionRefusedError)
     return ProviderUnavailableError(
         f"no connection to {name_of(endpoint)}",
         words=root_cause(error, endpoint),
-        hint=f"{'is the server running? ' if is_final else ''}its address is {endpoint.base_url}",
+        hint=f"{'is the server running? ' if is_final and is_refused else ''}its address is {endpoint.base_url}",
         is_passing=not is_final,
     )
 

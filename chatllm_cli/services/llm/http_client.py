@@ -10,7 +10,7 @@ import httpx2
 import openai
 
 from chatllm_cli import __version__
-from chatllm_cli.config import TimeoutSettings
+from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import InvalidReplyError
 from chatllm_cli.models import Endpoint
 

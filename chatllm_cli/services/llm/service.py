@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from langsmith import run_trees
 
-from chatllm_cli.config import LimitSettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate

@@ -1,0 +1,230 @@
+"""Bringing the index up to date with the journals: only what has changed since is read again."""
+
+import json
+import os
+import sqlite3
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.models import Conversation, Message
+from chatllm_cli.services.history import records
+from chatllm_cli.surrogates import without_halves
+
+BATCH = 500  # files between two commits: others may have their turn
+UNSETTLED = 2_000_000_000  # nanoseconds: the clocks of file systems are coarse, and a time just now may come again
+Progress = Callable[[int, int], None]  # files done, files in all
+File = tuple[str, "os.DirEntry[str]"]  # the folder it lies in, and itself
+Known = dict[tuple[str, str], int]  # messages by id and content
+
+NEW_CONVERSATION = """
+INSERT INTO conversations
+    (id, folder, size, mtime_ns, title, model, created_at, updated_at, messages,
+     input_tokens, output_tokens, tags, fault)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    folder = excluded.folder, size = excluded.size, mtime_ns = excluded.mtime_ns, title = excluded.title,
+    model = excluded.model, created_at = excluded.created_at, updated_at = excluded.updated_at,
+    messages = excluded.messages, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+    tags = excluded.tags, fault = excluded.fault
+RETURNING number
+"""
+NEW_MESSAGE = """
+INSERT INTO messages (conversation, id, role, model, at, input_tokens, output_tokens, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+def fold(text: str) -> str:
+    """Return `text` as it is compared: without case, and with one spelling for what looks the same."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+class CatchUp:
+    """Brings an index up to date with the files."""
+
+    def __init__(self, connection: sqlite3.Connection, journals: Path, progress: Progress | None) -> None:
+        self._db = connection
+        self._journals = journals
+        self._progress = progress
+
+    def run(self) -> None:
+        """Do it."""
+        changed = self._changed_folders()
+        if not changed:
+            return
+        files: list[File] = []
+        gone: list[Path] = []
+        for folder in changed:
+            folder_files, folder_gone = self._changed_files(folder)
+            files += folder_files
+            gone += folder_gone
+        self._apply(files, gone)
+        with _transaction(self._db):
+            for folder, mtime_ns in changed.items():
+                self._remember_folder(folder, mtime_ns)
+
+    def _changed_folders(self) -> dict[str, int | None]:
+        """Return the folders whose time is not the known one, with their time now; None for one that is gone."""
+        known = dict(self._db.execute("SELECT path, mtime_ns FROM folders"))
+        found = dict(self._folders())
+        changed: dict[str, int | None] = {path: time for path, time in found.items() if known.get(path) != time}
+        return changed | dict.fromkeys(known.keys() - found.keys())
+
+    def _folders(self) -> Iterator[tuple[str, int]]:
+        for year in _folders_in(self._journals):
+            for month in _folders_in(Path(year.path)):
+                yield f"{year.name}/{month.name}", month.stat().st_mtime_ns
+
+    def _changed_files(self, folder: str) -> tuple[list[File], list[Path]]:
+        rows = self._db.execute("SELECT id, size, mtime_ns FROM conversations WHERE folder = ?", [folder])
+        known = {f"{id_}.jsonl": (size, mtime_ns) for id_, size, mtime_ns in rows}
+        changed = []
+        for entry in _journals_in(self._journals / folder):
+            status = entry.stat()
+            if known.pop(entry.name, None) != (status.st_size, status.st_mtime_ns):
+                changed.append((folder, entry))
+        return changed, [self._journals / folder / name for name in known]
+
+    def _remember_folder(self, folder: str, mtime_ns: int | None) -> None:
+        if mtime_ns is None:
+            self._db.execute("DELETE FROM folders WHERE path = ?", [folder])
+        else:
+            self._db.execute("REPLACE INTO folders VALUES (?, ?)", [folder, _settled(mtime_ns)])
+
+    def _apply(self, files: Sequence[File], gone: Sequence[Path]) -> None:
+        with _transaction(self._db):
+            for path in gone:
+                if not path.exists():  # still: another process may have been here
+                    self._forget(path.stem)
+        for begin in range(0, len(files), BATCH):
+            with _transaction(self._db):
+                for done, (folder, entry) in enumerate(files[begin : begin + BATCH], start=begin + 1):
+                    self._read(folder, entry)
+                    if self._progress:
+                        self._progress(done, len(files))
+
+    def _read(self, folder: str, entry: "os.DirEntry[str]") -> None:
+        """Store what the file holds now."""
+        path = Path(entry.path)
+        try:
+            status = path.stat()  # before it is read: what comes after that is another change
+            conversation, fault = _decode(path)
+        except FileNotFoundError:  # taken away since
+            return
+        if fault:  # where a list shows it, among those that were used then
+            conversation = replace(conversation, created_at=datetime.fromtimestamp(status.st_mtime, UTC))
+        number = self._store(conversation, (folder, status.st_size, _settled(status.st_mtime_ns)), fault)
+        known = self._known_messages(number)
+        for message in conversation.messages:
+            content = without_halves(message.content)  # SQLite cannot hold those
+            if content and known.pop((message.id, content), None) is None:
+                self._add_message(number, replace(message, content=content))
+        for stale in known.values():
+            self._remove_message(stale)
+
+    def _store(self, conversation: Conversation, place: tuple[str, int, int], fault: str | None) -> int:
+        """Store what lists show of a conversation, and return its number."""
+        usages = [message.usage for message in conversation.messages if message.usage]
+        values = (
+            conversation.id,
+            *place,
+            without_halves(conversation.title),
+            without_halves(conversation.last_model),
+            conversation.created_at.timestamp(),
+            conversation.updated_at.timestamp(),
+            len(conversation.messages),
+            sum(usage.input_tokens for usage in usages),
+            sum(usage.output_tokens for usage in usages),
+            json.dumps(conversation.tags),
+            fault,
+        )
+        return int(self._db.execute(NEW_CONVERSATION, values).fetchone()[0])
+
+    def _known_messages(self, number: int) -> Known:
+        rows = self._db.execute("SELECT id, content, number FROM messages WHERE conversation = ?", [number])
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    def _add_message(self, conversation: int, message: Message) -> None:
+        usage = message.usage
+        tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
+        described = (message.id, message.role, without_halves(message.model or ""), message.at.timestamp())
+        values = (conversation, *described, *tokens, message.content)
+        number = self._db.execute(NEW_MESSAGE, values).lastrowid
+        folded = fold(message.content)
+        self._db.execute("INSERT INTO words (rowid, content) VALUES (?, ?)", [number, folded])
+        self._db.execute("INSERT INTO trigrams (rowid, content) VALUES (?, ?)", [number, folded])
+
+    def _remove_message(self, number: int) -> None:
+        row = self._db.execute("SELECT fold(content) FROM messages WHERE number = ?", [number]).fetchone()
+        for table in ("words", "trigrams"):
+            self._db.execute(
+                f"INSERT INTO {table} ({table}, rowid, content) VALUES ('delete', ?, ?)",  # noqa: S608
+                [number, row[0]],
+            )
+        self._db.execute("DELETE FROM messages WHERE number = ?", [number])
+
+    def _forget(self, conversation_id: str) -> None:
+        row = self._db.execute("SELECT number FROM conversations WHERE id = ?", [conversation_id]).fetchone()
+        number = row[0] if row else -1
+        for (message,) in self._db.execute("SELECT number FROM messages WHERE conversation = ?", [number]).fetchall():
+            self._remove_message(message)
+        self._db.execute("DELETE FROM conversations WHERE number = ?", [number])
+
+
+def _decode(path: Path) -> tuple[Conversation, str | None]:
+    """Return the conversation in a file, or an empty one and what is wrong with it."""
+    empty = Conversation(path.stem, "", datetime.fromtimestamp(0, UTC))
+    try:
+        return records.decode(path.read_bytes(), path.stem), None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return empty, f"it cannot be read: {error.strerror}"
+    except HistoryError as error:
+        return empty, error.message
+
+
+def _folders_in(folder: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _journals_in(folder: Path) -> "list[os.DirEntry[str]]":
+    """Return the journals in a folder; a pipe that only looks like one would block its reader."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.name.endswith(".jsonl") and _is_file(entry)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _settled(mtime_ns: int) -> int:
+    """Return a time to compare with later; one that may come again for another change is none."""
+    return mtime_ns if time.time_ns() - mtime_ns > UNSETTLED else 0
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

@@ -1,0 +1,132 @@
+"""A conversation that goes on: its state now, and the journal that follows it."""
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chatllm_cli.errors import HistoryError, UsageError
+from chatllm_cli.models import Conversation, Message, Role
+from chatllm_cli.services.history import journal, records
+
+# Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
+# four tell one conversation from another.
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ID_LENGTH = 16
+
+
+def new_id() -> str:
+    """Return a new id for a conversation or a message."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+class OpenConversation:
+    """A conversation that is being continued: its state now, and the journal that follows it.
+
+    What could not be written stays queued and goes with the next write; the conversation itself goes on.
+    Nothing in it is overwritten: a message that is given another time stands beside the first, and the head says
+    which of them is in use.
+    """
+
+    def __init__(self, conversation: Conversation, path: Path | None) -> None:
+        self.conversation = conversation
+        self._path = path  # None keeps nothing
+        self._unsaved: list[records.Record] = []
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all of it is on the disk."""
+        return self._path is not None and bool(self.conversation.messages) and not self._unsaved
+
+    async def add(self, message: Message) -> None:
+        """Add `message` under the head; it is on the disk when this returns. Raises `HistoryError`."""
+        self.conversation = replace(
+            self.conversation, messages=(*self.conversation.messages, message), head=message.id
+        )
+        self._unsaved.append(records.message_record(message))
+        await self._write_unsaved()
+
+    async def mark(self, reply: Message, text: str) -> None:
+        """Keep what has come of `reply` since the last mark, against a kill. Raises `HistoryError`."""
+        if not self.conversation.messages:
+            return
+        if self._unsaved:
+            await self._write_unsaved()
+        await self._write(records.encode(records.partial_record(reply, text)), durable=False)
+
+    async def save(self) -> None:
+        """Write what could not be written before. Raises `HistoryError`."""
+        if self._unsaved and self.conversation.messages:
+            await self._write_unsaved()
+
+    def set_system_prompt(self, system_prompt: str) -> None:
+        """Replace the system prompt from here on; it is kept along with the next message."""
+        self.conversation = replace(self.conversation, system_prompt=system_prompt)
+        self._unsaved.append(records.system_prompt_record(self.conversation, datetime.now(UTC)))
+
+    async def set_title(self, title: str) -> None:
+        """Give the conversation another title. Raises `HistoryError`."""
+        self.conversation = replace(self.conversation, title=title)
+        await self._note(records.title_record(self.conversation.id, title, datetime.now(UTC)))
+
+    async def set_tags(self, tags: Sequence[str]) -> None:
+        """Give the conversation these tags and no others. Raises `HistoryError`."""
+        self.conversation = replace(self.conversation, tags=tuple(tags))
+        await self._note(records.tags_record(self.conversation.id, tags, datetime.now(UTC)))
+
+    async def move_head(self, message_id: str | None) -> None:
+        """Go on below another message, or from the beginning. Raises `HistoryError`, and `UsageError` without one."""
+        if message_id is not None and self.conversation.find(message_id) is None:
+            raise UsageError(f"there is no message '{message_id}' in this conversation")
+        self.conversation = replace(self.conversation, head=message_id)
+        await self._note(records.head_record(self.conversation.id, message_id, datetime.now(UTC)))
+
+    async def undo(self) -> None:
+        """Go back to before the last turn, which stays on a branch of its own. Raises `UsageError` without one."""
+        prompts = [message for message in self.conversation.thread() if message.role is Role.USER]
+        if not prompts:
+            raise UsageError("there is no turn to take back")
+        await self.move_head(prompts[-1].parent)
+
+    async def back_to_prompt(self) -> Message:
+        """Go back to the last prompt, to have it answered another time, and return it. Raises `UsageError`."""
+        prompts = [message for message in self.conversation.thread() if message.role is Role.USER]
+        if not prompts:
+            raise UsageError("there is no prompt to answer again")
+        await self.move_head(prompts[-1].id)
+        return prompts[-1]
+
+    async def _note(self, record: records.Record) -> None:
+        if not self.conversation.messages:
+            self._unsaved.append(record)  # kept along with the first message
+            return
+        self._unsaved.append(record)
+        await self._write_unsaved()
+
+    async def _write_unsaved(self) -> None:
+        unsaved = tuple(self._unsaved)  # more may come while these are written
+        written = threading.Event()
+        try:
+            await self._write(records.encode(*unsaved), durable=True, written=written)
+        finally:  # cancelled or not: what is on the disk need not go there again
+            if written.is_set() or self._path is None:
+                del self._unsaved[: len(unsaved)]
+
+    def _beginning(self) -> bytes:
+        """Return what a file needs that is not there: yet, or any more since somebody removed it."""
+        unsaved = {record["id"] for record in self._unsaved}
+        saved = [message for message in self.conversation.messages if message.id not in unsaved]
+        return records.encode(records.conversation_record(self.conversation), *map(records.message_record, saved))
+
+    async def _write(self, lines: bytes, *, durable: bool, written: threading.Event | None = None) -> None:
+        if self._path is None:
+            return
+        try:
+            await journal.append(self._path, lines, durable=durable, beginning=self._beginning, written=written)
+        except OSError as error:
+            raise HistoryError(
+                f"the conversation could not be saved to {self._path}: {error.strerror or error}",
+                hint="make room or check the folder; --no-history goes without",
+            ) from error

@@ -1,0 +1,273 @@
+"""Finding conversations and messages in the index."""
+
+import json
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from chatllm_cli.errors import UsageError
+from chatllm_cli.models import Filter, Hit, Summary, Tally
+from chatllm_cli.services.history.catch_up import fold
+
+CANDIDATES = 500  # the newest messages that match, which are then ranked: of a common word nobody reads all
+SHORTEST_ADDRESS = 4
+TRIGRAM = 3
+SNIPPET_BEFORE, SNIPPET_LENGTH = 40, 160  # characters
+SATURATION, LENGTH_WEIGHT, USUAL_LENGTH = 1.2, 0.75, 400.0  # BM25's k1 and b, and what passes for an average message
+SORTS = {
+    "used": "updated_at DESC, id",
+    "created": "created_at DESC, id",
+    "title": "title COLLATE NOCASE, id",
+    "messages": "messages DESC, id",
+    "tokens": "input_tokens + output_tokens DESC, id",
+}
+TALLIES = {
+    "model": "m.model",
+    "provider": "substr(m.model, 1, instr(m.model, '/') - 1)",
+    "day": "date(m.at, 'unixepoch', 'localtime')",
+    "month": "strftime('%Y-%m', m.at, 'unixepoch', 'localtime')",
+}
+COLUMNS = "id, title, model, created_at, updated_at, messages, input_tokens, output_tokens, tags"
+MESSAGE_COLUMNS = "m.number, m.id, m.role, m.model, m.at, m.content, c.id, c.title"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to search for: words that all have to be there, or FTS5's own syntax, or a regular expression."""
+
+    text: str
+    is_raw: bool = False
+    is_regex: bool = False
+
+
+def list_conversations(
+    db: sqlite3.Connection, wanted: Filter, *, limit: int | None = None, sort: str = "used", offset: int = 0
+) -> list[Summary]:
+    """Return the conversations that `wanted` describes."""
+    where, values = _conversation_conditions(wanted)
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM conversations c WHERE {where} ORDER BY {SORTS[sort]} LIMIT ? OFFSET ?",  # noqa: S608
+        [*values, -1 if limit is None else limit, offset],
+    )
+    is_in_order = wanted == Filter() and sort == "used"
+    return [
+        _summary(db, row, place if is_in_order else None) for place, row in enumerate(rows.fetchall(), offset + 1)
+    ]
+
+
+def faulty(db: sqlite3.Connection) -> list[str]:
+    """Return the ids of the conversations that cannot be read, last used first."""
+    rows = db.execute("SELECT id FROM conversations WHERE fault IS NOT NULL ORDER BY updated_at DESC, id")
+    return [row[0] for row in rows]
+
+
+def newest(db: sqlite3.Connection) -> str | None:
+    """Return the id of the conversation that was used last, whether it can be read or not."""
+    row = db.execute(
+        "SELECT id FROM conversations WHERE messages > 0 OR fault IS NOT NULL ORDER BY updated_at DESC, id LIMIT 1"
+    ).fetchone()
+    return row[0] if row else None
+
+
+def ids_beginning(db: sqlite3.Connection, prefix: str) -> list[str]:
+    """Return the ids that begin with `prefix`, the last used first."""
+    sql = "SELECT id FROM conversations WHERE id >= ? AND id < ? ORDER BY updated_at DESC"
+    return [row[0] for row in db.execute(sql, [prefix, f"{prefix}\x7f"])]
+
+
+def ids_titled(db: sqlite3.Connection, title: str) -> list[str]:
+    """Return the ids of the conversations with exactly this title, the last used first."""
+    sql = "SELECT id FROM conversations WHERE title = ? ORDER BY updated_at DESC"
+    return [row[0] for row in db.execute(sql, [title])]
+
+
+def shortest_address(db: sqlite3.Connection, conversation_id: str) -> str:
+    """Return the shortest beginning of an id, of four characters or more, that no other id has."""
+    for length in range(SHORTEST_ADDRESS, len(conversation_id)):
+        if len(ids_beginning(db, conversation_id[:length])) < 2:  # noqa: PLR2004  (itself, and another)
+            return conversation_id[:length]
+    return conversation_id
+
+
+def search(db: sqlite3.Connection, query: Query, wanted: Filter, limit: int) -> list[Hit]:
+    """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
+    terms = [] if query.is_raw or query.is_regex else fold(query.text).split()
+    pattern: re.Pattern[str] | None
+    if query.is_regex:
+        rows, pattern = _search_by_regex(db, query.text, wanted)
+    elif query.is_raw:
+        rows, pattern = _search_raw(db, query.text, wanted), _pattern(re.findall(r"\w+", query.text))
+    else:
+        rows, pattern = _search_terms(db, terms, wanted), _pattern(terms)
+    ranked = sorted(rows, key=lambda row: (-_score(fold(row[5]), terms), -row[4]))
+    return [_hit(db, row, pattern) for row in ranked[:limit]]
+
+
+def tallies(db: sqlite3.Connection, by: str, wanted: Filter) -> list[Tally]:
+    """Return how much was said, by one of `TALLIES`."""
+    where, values = _message_conditions(wanted)
+    sql = f"""
+        SELECT {TALLIES[by]} AS name, count(DISTINCT m.conversation), count(*),
+               sum(m.input_tokens), sum(m.output_tokens)
+        FROM messages m JOIN conversations c ON c.number = m.conversation
+        WHERE m.role = 'assistant' AND {where} GROUP BY name ORDER BY name
+    """  # noqa: S608
+    return [Tally(*row) for row in db.execute(sql, values)]
+
+
+def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter) -> list[Any]:
+    """Return messages that hold all terms: as words first, else anywhere inside of words."""
+    where, values = _message_conditions(wanted)
+    found: dict[int, Any] = {}
+    if all(any(character.isalnum() for character in term) for term in terms):
+        match = " ".join('"' + term.replace('"', '""') + '"' for term in terms)
+        sql = f"""
+            SELECT {MESSAGE_COLUMNS} FROM words JOIN messages m ON m.number = words.rowid
+            JOIN conversations c ON c.number = m.conversation
+            WHERE words MATCH ? AND {where} ORDER BY words.rowid DESC LIMIT {CANDIDATES}
+        """  # noqa: S608
+        found = {row[0]: row for row in db.execute(sql, [match, *values])}
+    if len(found) < CANDIDATES:
+        found |= {row[0]: row for row in _search_inside(db, terms, where, values) if row[0] not in found}
+    return list(found.values())
+
+
+def _search_inside(db: sqlite3.Connection, terms: Sequence[str], where: str, values: Sequence[Any]) -> Iterator[Any]:
+    """Yield messages that hold all terms anywhere: by trigrams, or one by one if every term is shorter."""
+    long = [term for term in terms if len(term) >= TRIGRAM]
+    source = "trigrams t JOIN messages m ON m.number = t.rowid" if long else "messages m"
+    # LIKE takes % and _ for more than they are: what is found that way is looked at once more.
+    like = " AND ".join(["t.content LIKE ?"] * len(long) or ["instr(fold(m.content), ?)"])
+    sql = f"""
+        SELECT {MESSAGE_COLUMNS} FROM {source} JOIN conversations c ON c.number = m.conversation
+        WHERE {like} AND {where} ORDER BY m.number DESC
+    """  # noqa: S608
+    patterns = [f"%{term}%" for term in long] or terms[:1]
+    count = 0
+    for row in db.execute(sql, [*patterns, *values]):
+        if all(term in fold(row[5]) for term in terms):
+            yield row
+            count += 1
+        if count == CANDIDATES:
+            return
+
+
+def _search_raw(db: sqlite3.Connection, match: str, wanted: Filter) -> list[Any]:
+    where, values = _message_conditions(wanted)
+    sql = f"""
+        SELECT {MESSAGE_COLUMNS} FROM words JOIN messages m ON m.number = words.rowid
+        JOIN conversations c ON c.number = m.conversation
+        WHERE words MATCH ? AND {where} ORDER BY rank LIMIT {CANDIDATES}
+    """  # noqa: S608
+    try:
+        return db.execute(sql, [match, *values]).fetchall()
+    except sqlite3.OperationalError as error:
+        raise UsageError(
+            f"'{match}' is not FTS5 syntax: {error}", hint="without --raw any text is found as it is"
+        ) from None
+
+
+def _search_by_regex(db: sqlite3.Connection, regex: str, wanted: Filter) -> tuple[list[Any], re.Pattern[str]]:
+    try:
+        pattern = re.compile(regex, re.MULTILINE)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(f"'{regex}' is not a regular expression: {error}") from None
+    db.create_function("matches", 1, lambda text: pattern.search(text) is not None, deterministic=True)
+    where, values = _message_conditions(wanted)
+    sql = f"""
+        SELECT {MESSAGE_COLUMNS} FROM messages m JOIN conversations c ON c.number = m.conversation
+        WHERE {where} AND matches(m.content) ORDER BY m.number DESC LIMIT {CANDIDATES}
+    """  # noqa: S608
+    return db.execute(sql, values).fetchall(), pattern
+
+
+def _conversation_conditions(wanted: Filter) -> tuple[str, list[Any]]:
+    conditions: list[str] = ["messages > 0"]
+    values: list[Any] = []
+    if wanted.since:
+        conditions.append("updated_at >= ?")
+        values.append(wanted.since.timestamp())
+    if wanted.until:
+        conditions.append("updated_at < ?")
+        values.append(wanted.until.timestamp())
+    if wanted.model:
+        conditions.append("instr(lower(model), lower(?))")
+        values.append(wanted.model)
+    if wanted.tag:
+        conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
+        values.append(wanted.tag)
+    return " AND ".join(conditions), values
+
+
+def _message_conditions(wanted: Filter) -> tuple[str, list[Any]]:
+    conditions: list[str] = ["1"]
+    values: list[Any] = []
+    for condition, value in (
+        ("m.at >= ?", wanted.since and wanted.since.timestamp()),
+        ("m.at < ?", wanted.until and wanted.until.timestamp()),
+        ("m.role = ?", wanted.role),
+        ("instr(lower(m.model), lower(?))", wanted.model),
+        ("EXISTS (SELECT 1 FROM json_each(c.tags) WHERE value = ?)", wanted.tag),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    return " AND ".join(conditions), values
+
+
+def _score(text: str, terms: Sequence[str]) -> float:
+    """Return how well a text fits: BM25 without the rarity of words, which all texts here have in common."""
+    norm = SATURATION * (1 - LENGTH_WEIGHT + LENGTH_WEIGHT * len(text) / USUAL_LENGTH)
+    counts = [text.count(term) for term in terms]
+    return round(sum(count * (SATURATION + 1) / (count + norm) for count in counts), 1)
+
+
+def _summary(db: sqlite3.Connection, row: Any, place: int | None) -> Summary:
+    id_, title, model, created_at, updated_at, messages, input_tokens, output_tokens, tags = row
+    return Summary(
+        id_,
+        shortest_address(db, id_),
+        title,
+        model,
+        datetime.fromtimestamp(created_at, UTC),
+        datetime.fromtimestamp(updated_at, UTC),
+        messages,
+        input_tokens,
+        output_tokens,
+        tuple(json.loads(tags)),
+        place,
+    )
+
+
+def _hit(db: sqlite3.Connection, row: Any, pattern: "re.Pattern[str] | None") -> Hit:
+    _, message, role, model, at, content, conversation, title = row
+    address = shortest_address(db, conversation)
+    when = datetime.fromtimestamp(at, UTC)
+    return Hit(conversation, address, title, message, role, model, when, _snippet(content, pattern))
+
+
+def _pattern(terms: Sequence[str]) -> "re.Pattern[str] | None":
+    longest_first = sorted({term for term in terms if term}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if longest_first else None
+
+
+def _snippet(content: str, pattern: "re.Pattern[str] | None") -> tuple[tuple[str, bool], ...]:
+    """Return the piece of `content` around the first find, in parts that are finds or not, on one line."""
+    # The search sees ﬁ as fi and é as e + accent as é; so does whoever looks for the find in the text.
+    text = unicodedata.normalize("NFKC", content)
+    first = pattern.search(text) if pattern else None
+    begin = max(first.start() - SNIPPET_BEFORE, 0) if first else 0
+    piece = " ".join(text[begin : begin + SNIPPET_LENGTH].split())
+    parts: list[tuple[str, bool]] = [("…", False)] if begin else []
+    end = 0
+    for found in pattern.finditer(piece) if pattern else ():
+        parts += [(piece[end : found.start()], False), (found[0], True)]
+        end = found.end()
+    parts.append((piece[end:], False))
+    if begin + SNIPPET_LENGTH < len(text):
+        parts.append(("…", False))
+    return tuple(part for part in parts if part[0])

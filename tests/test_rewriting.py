@@ -1,0 +1,110 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.services.history import records
+from chatllm_cli.services.history.rewriting import (
+    count_changes,
+    replacer,
+    scrubbed,
+    split_damaged,
+    without_message,
+)
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+U1 = Message("u1", Role.USER, "my key is sk-12345", NOON)
+A1 = Message("a1", Role.ASSISTANT, "so sk-12345 it is", NOON, "u1", model="hub/m")
+A2 = Message("a2", Role.ASSISTANT, "so sk-12345 it is not", NOON, "u1", model="hub/m", continues="a1")
+U2 = Message("u2", Role.USER, "thanks", NOON, "a2")
+CONVERSATION = Conversation("c1", "my key is sk-12345", NOON, "hub/m", "never say sk-12345", (U1, A1, A2, U2), "u2")
+DAMAGED = b'{"v":1,"type":"message","id":"u9","content":"sk-12345'
+
+
+def journal(*extra: records.Record) -> bytes:
+    messages = map(records.message_record, CONVERSATION.messages)
+    return records.encode(records.conversation_record(CONVERSATION), *messages, *extra)
+
+
+def scrub(data: bytes, pattern: str = "sk-12345", *, is_regex: bool = False) -> bytes:
+    return scrubbed(data, replacer(pattern, "[removed]", is_regex=is_regex))
+
+
+def test_damaged_lines_are_told_from_the_others_and_both_stay_as_they_are() -> None:
+    good, bad = split_damaged(journal() + DAMAGED + b"\n\n" + b"\0\0\0\n")
+    assert (good, bad) == (journal(), [DAMAGED, b"\0\0\0"])
+
+
+def test_what_stood_below_a_removed_message_stands_below_its_parent() -> None:
+    read = records.decode(without_message(journal(), "a2"), "c1")
+    assert [(message.id, message.parent) for message in read.messages] == [("u1", None), ("a1", "u1"), ("u2", "u1")]
+    read = records.decode(without_message(journal(), "u1"), "c1")
+    assert [(message.id, message.parent) for message in read.messages] == [("a1", None), ("a2", None), ("u2", "a2")]
+
+
+def test_nothing_of_a_removed_message_is_left() -> None:
+    data = journal(records.partial_record(A1, "so sk-12345 it"), records.head_record("c1", "a1", NOON))
+    after = without_message(data, "a1")
+    assert b'"a1"' not in after
+    assert records.decode(after, "c1").head == "u1"
+    assert records.decode(after, "c1").damaged_lines == 0
+
+
+def test_a_text_is_taken_out_everywhere() -> None:
+    titled = records.title_record("c1", "about sk-12345", NOON)
+    tagged = records.tags_record("c1", ["sk-12345"], NOON)
+    failed = records.message_record(replace(A1, id="a9", content="", status=Status.ERROR, error="bad key sk-12345"))
+    data = journal(titled, tagged, failed)
+    after = scrub(data + DAMAGED + b"\n")
+    assert b"sk-12345" not in after
+    read = records.decode(after, "c1")
+    assert (read.title, read.tags, read.system_prompt) == ("about [removed]", ("[removed]",), "never say [removed]")
+    assert [message.content for message in read.messages] == [
+        "my key is [removed]",
+        "so [removed] it is",
+        "so [removed] it is not",
+        "thanks",
+        "",
+    ]
+    assert read.damaged_lines == 1
+
+
+def test_a_text_is_found_across_two_marks() -> None:
+    marks = [records.partial_record(replace(A1, id="a9"), text) for text in ("it is sk-1", "2345, no", " doubt")]
+    after = scrub(journal(*marks))
+    reply = records.decode(after, "c1").messages[-1]
+    assert (reply.content, reply.status) == ("it is [removed], no doubt", Status.INTERRUPTED)
+    assert b"2345" not in after
+
+
+def test_marks_of_a_reply_that_is_there_are_dropped() -> None:
+    marked = records.encode(records.partial_record(A1, "so sk-1"), records.partial_record(A1, "2345")) + journal()
+    assert b"partial" not in scrub(marked)
+
+
+def test_a_regular_expression_takes_out_what_it_matches() -> None:
+    read = records.decode(scrub(journal(), r"sk-\d+", is_regex=True), "c1")
+    assert read.messages[0].content == "my key is [removed]"
+
+
+def test_a_replacement_is_taken_as_it_is() -> None:
+    assert replacer(r"(a)", r"\1\g<0>", is_regex=True)("bab") == r"b\1\g<0>b"
+
+
+@pytest.mark.parametrize(("pattern", "changes"), [("sk-12345", 4), ("thanks", 1), ("nowhere", 0)])
+def test_changes_are_counted_before_they_are_made(pattern: str, changes: int) -> None:
+    assert count_changes(journal(), replacer(pattern, "x", is_regex=False)) == changes
+
+
+def test_what_is_not_touched_is_byte_for_byte_the_same() -> None:
+    assert scrub(journal(), "nowhere") == journal()
+
+
+def test_a_newer_format_is_not_rewritten() -> None:
+    newer = json.dumps({"v": 2, "type": "message", "id": "m"}).encode() + b"\n"
+    for change in (scrub, lambda data: without_message(data, "u1"), split_damaged):
+        with pytest.raises(HistoryError, match="written by a newer version"):
+            change(journal() + newer)
