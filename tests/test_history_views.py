@@ -108,7 +108,7 @@ def test_figures_on_a_pipe_are_exact_and_on_a_terminal_have_bars(
     assert pipe.getvalue() == "hub/a\t2\t4\t1500\nhub/b\t1\t1\t0\n"
     header, first, second = out.text.splitlines()
     assert header.split() == ["model", "conversations", "messages", "tokens"]
-    assert first.split() == ["hub/a", "2", "4", "1.5k", "█" * 30]
+    assert first.split() == ["hub/a", "2", "4", "1.5k", "█" * 20]
     assert second.split() == ["hub/b", "1", "1", "0"]
 
 

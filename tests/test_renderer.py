@@ -142,7 +142,7 @@ def test_an_answer_that_is_not_whole_is_told_on_stderr(
 @pytest.mark.parametrize(
     ("status", "finish_reason", "told"),
     [
-        (Status.TRUNCATED, None, "the answer is cut off: the connection ended before it did; ask again\n"),
+        (Status.TRUNCATED, None, "the answer is cut off: the connection ended before it did; /continue goes on\n"),
         (Status.FILTERED, "refusal", "the model refused to answer\n"),
         (Status.COMPLETE, "stop", ""),
     ],
@@ -151,7 +151,7 @@ def test_an_ending_may_say_how_to_go_on(
     on_pipe: Renderer, err_pipe: io.StringIO, status: Status, finish_reason: str | None, told: str
 ) -> None:
     reply = Message("a1", Role.ASSISTANT, "text", AT, status=status, finish_reason=finish_reason)
-    on_pipe.ending(reply, how_to_go_on="ask again")
+    on_pipe.ending(reply, command="/continue")
     assert err_pipe.getvalue() == told
 
 
@@ -217,3 +217,23 @@ def test_waiting_is_not_shown_on_a_terminal_that_cannot_take_it_away(
     renderer.waiting("waiting")
     renderer.waited()
     assert (out.getvalue(), err.getvalue()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (None, "stopped\n"),
+        (Message("a1", Role.ASSISTANT, "text", AT), "stopped; what came is kept; /continue goes on\n"),
+        (Message("a1", Role.ASSISTANT, "", AT), "stopped; nothing came; /continue asks again\n"),
+    ],
+)
+def test_who_stops_an_answer_is_told_what_is_left_of_it(
+    on_pipe: Renderer, err_pipe: io.StringIO, reply: Message | None, told: str
+) -> None:
+    on_pipe.stopped(reply, command="/continue")
+    assert err_pipe.getvalue() == told
+
+
+def test_a_wait_that_finds_no_room_is_shown_in_short(on_terminal: Renderer, err: FakeTerminal) -> None:
+    on_terminal.waiting("a long story of why nothing comes " * 3, "retry 1/5 in 7 s (Ctrl-C stops)")
+    assert err.text == "retry 1/5 in 7 s (Ctrl-C stops)"

@@ -28,7 +28,7 @@ from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.quiet_terminal import quiet_terminal
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
-HOW_TO_GO_ON = "`chatllm ask -c` goes on"
+GO_ON = "`chatllm ask -c`"
 
 
 def ask(
@@ -101,16 +101,16 @@ async def _ask(
     except asyncio.CancelledError:
         view.close()
         renderer.answer(log.conversation)
-        renderer.stopped(log.conversation.thread()[-1] if log.is_kept else None, how_to_go_on=HOW_TO_GO_ON)
+        renderer.stopped(log.conversation.thread()[-1] if log.is_kept else None, command=GO_ON)
         raise
     except IncompleteAnswerError as error:
         renderer.answer(log.conversation)
-        error.hint = f"what came is in the history; {HOW_TO_GO_ON}" if log.is_kept else None
+        error.hint = f"what came is in the history; {GO_ON} goes on" if log.is_kept else None
         raise
     finally:
         view.close()
     renderer.answer(log.conversation)
-    renderer.ending(reply, how_to_go_on=HOW_TO_GO_ON if log.is_kept else "")
+    renderer.ending(reply, command=GO_ON if log.is_kept else "")
     return exit_code(reply, is_lost=settings.history.enabled and not log.is_kept)
 
 

@@ -12,7 +12,7 @@ from chatllm_cli.render.markdown_stream import rendered
 from chatllm_cli.render.renderer import Renderer, age
 
 THOUSAND = 1000
-BAR_WIDTH = 30
+BAR_WIDTH = 20
 TREE_TEXT = 60
 
 

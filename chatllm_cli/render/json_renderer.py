@@ -39,7 +39,7 @@ class JsonRenderer(Renderer):
             return
         self.text(json.dumps(_described(conversation.thread()[-1], conversation.id)))
 
-    def ending(self, reply: Message, *, how_to_go_on: str = "") -> None:
+    def ending(self, reply: Message, *, command: str = "") -> None:
         """Say nothing: the object has the status."""
 
     def _emit(self, what: dict[str, Any]) -> None:

@@ -91,23 +91,27 @@ class Renderer:
     def answer(self, conversation: Conversation) -> None:
         """Put the last answer on stdout where it was not streamed there; here it was."""
 
-    def ending(self, reply: Message, *, how_to_go_on: str = "") -> None:
-        """Say of a reply that it is not whole, or says nothing, if so, and how to go on with it."""
+    def ending(self, reply: Message, *, command: str = "") -> None:
+        """Say of a reply that it is not whole, or says nothing, if so, and which command goes on with it."""
         if told := _ending(reply):
-            can_go_on = how_to_go_on and reply.status is not Status.FILTERED
-            self.notice(f"{told}; {how_to_go_on}" if can_go_on else told)
+            can_go_on = command and reply.status is not Status.FILTERED
+            self.notice(f"{told}; {command} goes on" if can_go_on else told)
         elif not reply.content.strip():
             self.notice("the answer is empty")
 
-    def stopped(self, reply: Message | None, *, how_to_go_on: str) -> None:
+    def stopped(self, reply: Message | None, *, command: str) -> None:
         """Say that the user stopped a reply, which is None if nothing is kept of it.
 
         Whoever closed the pipe it went into did so without a word.
         """
         if not _has_reader(self.stdout):
             return
-        came = "what came is kept" if reply and reply.content else "nothing came"
-        self.notice(f"stopped; {came}; {how_to_go_on}" if reply else "stopped")
+        if reply is None:
+            self.notice("stopped")
+        elif reply.content:
+            self.notice(f"stopped; what came is kept; {command} goes on")
+        else:
+            self.notice(f"stopped; nothing came; {command} asks again")
 
     @property
     def can_paint(self) -> bool:

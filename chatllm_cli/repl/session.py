@@ -22,7 +22,7 @@ from chatllm_cli.repl.quiet_terminal import quiet_terminal
 from chatllm_cli.services.history import OpenConversation
 
 PROMPT = "> "
-HOW_TO_GO_ON = "/continue goes on"
+GO_ON = "/continue"
 
 
 class Session:
@@ -118,17 +118,17 @@ class Session:
         except ChatllmError as error:
             view.close()
             if isinstance(error, IncompleteAnswerError):
-                error.hint = HOW_TO_GO_ON
+                error.hint = f"{GO_ON} goes on"
             self.renderer.error(error)
             return
         finally:
             view.close()
         if reply:
             self._give_title()
-            self.renderer.ending(reply, how_to_go_on=HOW_TO_GO_ON)
+            self.renderer.ending(reply, command=GO_ON)
         else:
             kept = self._log.conversation.thread()[-1] if self._log and self._log.is_kept else None
-            self.renderer.stopped(kept, how_to_go_on=HOW_TO_GO_ON)
+            self.renderer.stopped(kept, command=GO_ON)
 
     def _give_title(self) -> None:
         """Ask the model for a title while the next prompt is typed, once, if that is wished."""
