@@ -1,16 +1,21 @@
 """Facts about the whole: what a command imports, and documents that could go stale."""
 
 import ast
+import io
+import json
 import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from chatllm_cli import __version__
-from chatllm_cli.errors import ExitCode
+from chatllm_cli.errors import ChatllmError, ExitCode
+from chatllm_cli.models import Conversation, Message, Role
+from chatllm_cli.render.json_renderer import JsonRenderer, kind_of
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "chatllm_cli").rglob("*.py"))
@@ -113,3 +118,23 @@ def test_every_public_function_and_class_says_what_it_is_for() -> None:
         and not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+def test_the_documented_fields_and_kinds_of_json_are_those_of_the_code() -> None:
+    document = (ROOT / "docs/json-output.md").read_text()
+    fields = [
+        name
+        for cell in re.findall(r"^\| (`.*?`) \|", document, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", cell)
+    ]
+    reply = Message("m1", Role.ASSISTANT, "text", datetime.now(UTC))
+    stdout = io.StringIO()
+    conversation = Conversation("c1", "t", datetime.now(UTC), messages=(reply,), head="m1")
+    JsonRenderer(stdout, io.StringIO()).answer(conversation)
+    assert sorted(fields) == sorted(json.loads(stdout.getvalue()))
+    kinds = re.findall(r"`([a-z_]+)`", document.partition("`kind` is one of")[2].partition("the codes are")[0])
+    assert sorted(kinds) == sorted(kind_of(kind("x")) for kind in every_kind_of(ChatllmError))
+
+
+def every_kind_of(kind: type[ChatllmError]) -> list[type[ChatllmError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in every_kind_of(child))]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.config.sections import RetrySettings
+from chatllm_cli.config.sections import AS_OFTEN_AS_NEEDED, RetrySettings
 from chatllm_cli.errors import (
     AuthenticationError,
     ContextLengthError,
@@ -68,7 +68,10 @@ TOLD: list[tuple[float, int, float, float, Settings, float | None]] = [
     (1.0, 1, 0, 0, {"max_retries": 0}, None),
     (1.0, 100, 0, 0, {"max_retries": 100}, 1.0),
     (1.0, 101, 0, 0, {"max_retries": 100}, None),
+    (1.0, 1000, 0, 0, {"max_retries": AS_OFTEN_AS_NEEDED}, 1.0),
 ]
+
+LONGEST = {"max_retries": AS_OFTEN_AS_NEEDED, "max_wait": 86400, "first_delay": 86400, "longest_delay": 86400}
 
 # the number of the retry, seconds waited before, jitter, settings, the wait
 UNTOLD: list[tuple[int, float, float, Settings, float | None]] = [
@@ -87,8 +90,9 @@ UNTOLD: list[tuple[int, float, float, Settings, float | None]] = [
     (7, 0, 0.5, {"max_retries": 9}, 10.0),
     (9, 0, 1, {"max_retries": 9}, 20.0),
     (100, 0, 1, {"max_retries": 100}, 20.0),
-    (100, 0, 1, {"max_retries": 100, "first_delay": 86400, "longest_delay": 86400}, None),
-    (100, 0, 1, {"max_retries": 100, "first_delay": 86400, "longest_delay": 86400, "max_wait": 86400}, 86400.0),
+    (1000, 0, 1, {"max_retries": AS_OFTEN_AS_NEEDED}, 20.0),
+    (1000, 0, 1, LONGEST | {"max_wait": 86399}, None),
+    (1000, 0, 1, LONGEST, 86400.0),
     (1, 0, 1, {"first_delay": 50}, 20.0),
     (1, 0, 1, {"first_delay": 4, "longest_delay": 4}, 4.0),
     (2, 0, 1, {"first_delay": 4, "longest_delay": 4}, 4.0),
@@ -124,7 +128,7 @@ PASSING: list[ProviderError] = [
 
 
 def test_the_tables_are_as_long_as_they_were() -> None:
-    assert (len(TOLD), len(UNTOLD), len(FINAL), len(PASSING)) == (25, 28, 11, 4)
+    assert (len(TOLD), len(UNTOLD), len(FINAL), len(PASSING)) == (26, 29, 11, 4)
 
 
 @pytest.mark.parametrize(("told", "retry", "waited", "jitter", "settings", "wait"), TOLD)
@@ -176,7 +180,7 @@ def any_error(random: Random) -> ProviderError:
 
 def any_settings(random: Random, longest: float = 86400) -> RetrySettings:
     return RetrySettings(
-        max_retries=random.choice([0, 1, 2, 4, 4, 10, 100]),
+        max_retries=random.choice([0, 1, 2, 4, 4, 10, AS_OFTEN_AS_NEEDED]),
         max_wait=random.choice([0, 0.5, 10, 60, 60, random.uniform(0, 100), longest]),
         first_delay=random.choice([0.001, 0.5, 0.5, random.uniform(0.001, 30), longest]),
         longest_delay=random.choice([0.001, 20, 20, random.uniform(0.001, 60), longest]),
@@ -266,7 +270,7 @@ def retries_told(listener: RecordingListener) -> list[int]:
 
 async def play_turn(random: Random, settings: RetrySettings, tally: Counter[str]) -> None:
     """Play a turn in which everything fails, and look at the clock."""
-    llm, errors = TimedLLM(), [any_error(random) for _ in range(len(ENDPOINTS) * 101)]
+    llm, errors = TimedLLM(), [any_error(random) for _ in range(len(ENDPOINTS) * 100)]
     for error in errors:
         llm.play(error)
     endpoints = ENDPOINTS[: random.randint(1, 3)]
@@ -343,6 +347,75 @@ async def test_where_there_is_no_retry_nothing_is_waited_for_and_nothing_told(er
     async with asyncio.timeout(AT_ONCE):
         assert not await Patience(RetrySettings(), listener).wait_out(error, 1)
     assert listener.waits == []
+
+
+TOO_OFTEN = "gave up after 2 retries; --max-wait SECONDS tries for longer"
+USED_UP = "gave up when the time of --max-wait was used up"
+
+
+@pytest.mark.parametrize(
+    ("before", "error", "settings", "hint"),
+    [
+        # waits before; then what cannot be waited out
+        ([], BUSY, {"max_retries": 0}, "its own"),
+        ([], QuotaError("used up"), NONE, "its own"),
+        ([], RateLimitError("busy", is_passing=False, retry_after=90), NONE, "its own"),
+        ([], RateLimitError("busy", retry_after=90), NONE, "it asks to wait 90 s, longer than --max-wait (60 s)"),
+        (
+            [],
+            RateLimitError("busy", retry_after=7200),
+            NONE,
+            "it asks to wait 2 hours, longer than --max-wait (60 s)",
+        ),
+        (
+            [],
+            RateLimitError("busy", retry_after=1),
+            {"max_wait": 0.5},
+            "it asks to wait 1 s, longer than --max-wait (0.5 s)",
+        ),
+        (
+            [],
+            RateLimitError("busy", retry_after=1),
+            {"max_wait": 0},
+            "it asks to wait 1 s, longer than --max-wait (0 s)",
+        ),
+        ([], BUSY, {"max_wait": 0}, USED_UP),
+        (
+            [59.5],
+            RateLimitError("busy", retry_after=9),
+            NONE,
+            "it asks for another 9 s, and 0 s of --max-wait are left",
+        ),
+        (
+            [20, 10],
+            RateLimitError("busy", retry_after=31),
+            NONE,
+            "it asks for another 31 s, and 30 s of --max-wait are left",
+        ),
+        (
+            [1],
+            RateLimitError("busy", retry_after=90),
+            {"max_retries": 2},
+            "it asks for another 90 s, and 59 s of --max-wait are left",
+        ),
+        ([60], BUSY, NONE, USED_UP),
+        ([1, 1], BUSY, {"max_retries": 2}, TOO_OFTEN),
+        ([1, 1], RateLimitError("busy", retry_after=90), {"max_retries": 2}, TOO_OFTEN),
+    ],
+)
+def test_the_hint_says_why_there_is_no_further_try_where_one_could_have_helped(
+    before: list[float], error: ProviderError, settings: Settings, hint: str
+) -> None:
+    error.hint = "its own"
+
+    async def main() -> None:
+        patience = Patience(RetrySettings(**settings), RecordingListener())
+        for retry, told in enumerate(before, start=1):
+            assert await patience.wait_out(RateLimitError("busy", retry_after=told), retry)
+        assert not await patience.wait_out(error, len(before) + 1)
+
+    simulate(main)
+    assert error.hint == hint
 
 
 async def test_a_wait_that_was_refused_takes_nothing_from_the_purse() -> None:

@@ -71,16 +71,22 @@ NEVER = (HOUR, "")
 Block = Callable[[Watchdog], Awaitable[None]]
 
 
-async def verdict_on(block: Block, timeouts: TimeoutSettings, *, patient: bool = False) -> str:
+async def verdict_on(
+    block: Block,
+    timeouts: TimeoutSettings,
+    *,
+    patient: bool = False,
+    on_silence: Callable[[float], None] | None = None,
+) -> str:
     """Return why `block` was given up; nothing if it came to its end."""
     async with asyncio.TaskGroup():  # which would fail if the task stayed cancelled
         try:
-            async with watchdog(timeouts, patient=patient) as dog:
+            async with watchdog(timeouts, patient=patient, on_silence=on_silence) as dog:
                 await block(dog)
         except TimeoutError:
-            assert dog.verdict
+            assert (dog.setting == "timeouts.total") is dog.verdict.startswith("did not finish")
             return dog.verdict
-    assert not dog.verdict
+    assert (dog.verdict, dog.setting) == ("", "")
     return ""
 
 
@@ -175,6 +181,95 @@ def test_an_hour_of_suspension_gives_nothing_up_but_the_silence_around_it_does(
     # Never earlier: what passed between the looks around a suspension does not count at all. (A piece that is due
     # in one comes right after it: 0.25 s early, by the clock of what ran.)
     assert ordinary - 0.25 - ROUNDING <= ran <= ordinary + len(suspended) * (TICK + LEEWAY) + ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "fed", "setting"),
+    [
+        (LIMITS, NO_FEED, "timeouts.first_token"),
+        (LIMITS, [10], "timeouts.idle"),
+        (IN_ALL, [10, 30, 50], "timeouts.total"),
+    ],
+)
+def test_the_setting_that_held_is_named(timeouts: TimeoutSettings, fed: list[float], setting: str) -> None:
+    async def main() -> str:
+        try:
+            async with watchdog(timeouts, patient=False) as dog:
+                await feed(dog, fed)
+                await asyncio.sleep(HOUR)
+        except TimeoutError:
+            pass
+        return dog.setting
+
+    assert simulate(main) == setting
+
+
+@pytest.mark.parametrize(
+    ("fed", "lasts", "told"),
+    [
+        (NO_FEED, 1.75, [0, 0.5, 1, 1.5]),
+        ([1.25], 2.75, [0, 0.5, 1, 0.25, 0.75, 1.25]),
+        ([0.375, 0.875, 1.375], 1.75, [0, 0.125, 0.125, 0.125]),
+    ],
+)
+def test_a_silence_is_told_at_each_look(fed: list[float], lasts: float, told: list[float]) -> None:
+    silences: list[float] = []
+
+    async def block(dog: Watchdog) -> None:
+        await feed(dog, fed)
+        await asyncio.sleep(lasts - simulated().now)
+
+    assert simulate(partial(verdict_on, block, LIMITS, on_silence=silences.append)) == ""
+    assert silences == pytest.approx(told, abs=ROUNDING)
+
+
+def test_a_silence_is_told_as_long_as_it_lasts_and_no_longer() -> None:
+    silences: list[float] = []
+
+    async def main() -> float:
+        assert await verdict_on(lambda _: asyncio.sleep(HOUR), LIMITS, on_silence=silences.append)
+        await asyncio.sleep(HOUR)
+        return simulated().now
+
+    assert simulate(main) == pytest.approx(LIMITS.first_token + HOUR, abs=ROUNDING)
+    assert silences == pytest.approx([look * TICK for look in range(200)], abs=ROUNDING)
+
+
+async def farewell(timeouts: TimeoutSettings, *, quiet_for: float, patient: bool = False) -> float:
+    """Return how long after its end an answer is waited for that is held open; `quiet_for` lies before the end."""
+    loop = simulated()
+
+    async def block(dog: Watchdog) -> None:
+        dog.fed()
+        await asyncio.sleep(quiet_for)
+        while True:  # what comes behind the end puts nothing off
+            dog.finished()
+            await asyncio.sleep(0.5)
+
+    assert await verdict_on(block, timeouts, patient=patient)
+    return loop.now - quiet_for
+
+
+SHORT = TimeoutSettings(first_token=100, idle=0.5)
+
+
+@pytest.mark.parametrize(("timeouts", "seconds"), [(LIMITS, 2.0), (SHORT, 0.5)])
+@pytest.mark.parametrize("patient", [False, True])
+def test_an_answer_at_its_end_is_not_waited_for_much_longer(
+    timeouts: TimeoutSettings, seconds: float, patient: bool
+) -> None:
+    took = simulate(partial(farewell, timeouts, quiet_for=0.0, patient=patient))
+    assert seconds - ROUNDING <= took <= seconds + TICK + ROUNDING
+
+
+EARLIER_SILENCE = "finished() leaves the silence before the end in the account of what follows it"
+
+
+@pytest.mark.xfail(reason=EARLIER_SILENCE, strict=True)
+@pytest.mark.parametrize("quiet_for", [1.5, 10.25, 29.0])
+def test_what_follows_the_end_has_its_time_however_long_the_end_took(quiet_for: float) -> None:
+    took = simulate(partial(farewell, LIMITS, quiet_for=quiet_for))
+    assert 2.0 - ROUNDING <= took <= 2.0 + TICK + ROUNDING
 
 
 def test_a_process_that_was_busy_for_less_than_the_leeway_was_not_suspended() -> None:
