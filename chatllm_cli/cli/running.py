@@ -16,6 +16,7 @@ from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.places import find_places
 from chatllm_cli.models import Conversation, Endpoint
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.repl.quiet_terminal import modes, set_modes
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -114,6 +115,7 @@ class _Stopper:
         self.received: list[int] = []
         self._task = task
         self._loop = asyncio.get_running_loop()
+        self._modes = modes()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -136,12 +138,19 @@ class _Stopper:
         self.received.append(number)
         grace = LONGEST_FAREWELL if len(self.received) == 1 else PAUSE
         self._loop.call_soon_threadsafe(self._cancel, grace)
-        signal.signal(signal.SIGALRM, lambda *_: _die(self.received[0]))  # where even the loop does not come to it
+        signal.signal(signal.SIGALRM, lambda *_: self._die())  # where even the loop does not come to it
         signal.setitimer(signal.ITIMER_REAL, grace + LAST_RESORT)
 
     def _cancel(self, grace: float) -> None:
         self._task.cancel()
         self._loop.call_later(grace, self._cancel, PAUSE)
+
+    def _die(self) -> None:
+        """Leave at once, by the signal, with the terminal as it was."""
+        if self._modes:
+            set_modes(self._modes)
+        signal.signal(self.received[0], signal.SIG_DFL)
+        os.kill(os.getpid(), self.received[0])
 
     @contextmanager
     def _watching_stdout(self) -> Iterator[None]:
@@ -162,8 +171,3 @@ class _Stopper:
     def _lost_reader(self, poll: "select.epoll") -> None:
         self._loop.remove_reader(poll.fileno())
         self._stop(signal.SIGPIPE)
-
-
-def _die(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)

@@ -18,7 +18,7 @@ def quiet_terminal() -> Iterator[None]:
     Ctrl-C and Ctrl-Z stay signals (and take with them what was typed before). Other keys are held by the
     terminal until the prompt reads again.
     """
-    before = _modes()
+    before = modes()
     if before is None:
         yield
         return
@@ -28,10 +28,10 @@ def quiet_terminal() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGCONT, resumed)
-        _set_modes(before)
+        set_modes(before)
 
 
-def _modes() -> list[Any] | None:
+def modes() -> list[Any] | None:
     """Return the modes of the terminal on stdin; None if there is none, or it is another job's now."""
     with suppress(termios.error, OSError, ValueError, AttributeError):  # closed, or no terminal
         if _is_ours():
@@ -45,13 +45,14 @@ def _is_ours() -> bool:
 
 
 def _make_quiet() -> None:
-    if quiet := _modes():
+    if quiet := modes():
         quiet[INPUT_FLAGS] &= ~termios.ICRNL
         quiet[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
-        _set_modes(quiet)
+        set_modes(quiet)
 
 
-def _set_modes(modes: list[Any]) -> None:
+def set_modes(modes: list[Any]) -> None:
+    """Give the terminal on stdin these modes, if it still is this job's."""
     with suppress(termios.error, OSError):  # the terminal may have gone away
         if _is_ours():
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, modes)
