@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.config.sections import AS_OFTEN_AS_NEEDED, RetrySettings
+from chatllm_cli.config.sections import RetrySettings
 from chatllm_cli.errors import (
     AuthenticationError,
     ContextLengthError,
@@ -23,7 +23,17 @@ from chatllm_cli.errors import (
     QuotaError,
     RateLimitError,
 )
-from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Conversation, Message, RetryWait, Role, Status
+from chatllm_cli.models import (
+    AS_OFTEN_AS_NEEDED,
+    ChatOptions,
+    ChatRequest,
+    Chunk,
+    Conversation,
+    Message,
+    RetryWait,
+    Role,
+    Status,
+)
 from chatllm_cli.services.chat import ChatService
 from chatllm_cli.services.chat.retries import Patience, next_wait, spelled
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener

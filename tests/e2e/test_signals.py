@@ -18,7 +18,7 @@ import pytest
 
 from chatllm_cli.config.places import Places
 from tests.fake_openai import FakeOpenAI, Handler
-from tests.fault_modes import FAULT_MODES, Fault, conclude, fault, silence, stream
+from tests.fault_modes import FAULT_MODES, Fault, conclude, fault, over_and_over, silence, stream
 from tests.terminal import CHATLLM, CTRL_C, CTRL_D, PATIENCE, Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
@@ -34,7 +34,7 @@ FAREWELL = 2  # seconds that the program takes at most to save what there is
 A_WHILE = 0.3  # seconds in which something is to go on as it is
 
 AT_PROMPT, WAITING, STREAMING, BACKING_OFF, SAVING = "prompt", "waiting", "streaming", "backing-off", "saving"
-LATE, HALTING = "late", "halting"
+LATE, HALTING, FLOOD = "late", "halting", "flood"
 PHASES = (WAITING, STREAMING, BACKING_OFF, SAVING)
 ASK = [(phase, number) for phase in PHASES for number in (SIGINT, SIGTERM, SIGHUP)]
 CHAT = [(phase, number) for phase in (AT_PROMPT, *PHASES) for number in (SIGTERM, SIGHUP)]
@@ -153,6 +153,15 @@ class Stage:
         self.is_sane()
         return seconds
 
+    def until_it_cannot_write(self) -> None:
+        """Read nothing, until the terminal takes no more of what comes."""
+        waiting, before = 0, -1
+        while waiting != before:
+            before = waiting
+            time.sleep(A_WHILE)  # many a word comes in that time
+            held = fcntl.ioctl(self.screen.child.child_fd, termios.FIONREAD, b"0000")
+            waiting = int.from_bytes(held, sys.byteorder)
+
     def hang_up(self) -> None:
         """Take the terminal away, and wait for the end of the process."""
         with Path(os.devnull).open("r+b") as nothing:
@@ -167,9 +176,13 @@ class Stage:
         assert self.screen.wait() == 0, self.screen.text
         self.is_sane()
 
+    @property
+    def modes_are_as_before(self) -> bool:
+        return termios.tcgetattr(self.screen.child.child_fd) == self._modes
+
     def is_sane(self) -> None:
         """Assert that the terminal is as it was before, and that nothing on it was meant for developers."""
-        assert termios.tcgetattr(self.screen.child.child_fd) == self._modes
+        assert self.modes_are_as_before
         for hidden_or_on, shown_or_off in (("\x1b[?25l", "\x1b[?25h"), ("\x1b[?2004h", "\x1b[?2004l")):
             assert self.screen.raw.rfind(hidden_or_on) <= self.screen.raw.rfind(shown_or_off), self.screen.raw
         cursor = self.screen.screen.cursor
@@ -228,6 +241,7 @@ def cue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         BACKING_OFF: lambda handler: fault(handler, "429:retry-after=30"),
         SAVING: stream(ANSWER, wait_for_cue, conclude()),
         LATE: answer_late,
+        FLOOD: stream(over_and_over("word " * 100, 0.001)),
         HALTING: stream(f"{BEGUN} ", wait_for_cue, ANSWER, conclude()),
     }
     for model, play in plays.items():
@@ -356,6 +370,16 @@ def test_a_shell_loop_stops_at_ctrl_c(provider: FakeOpenAI, cue: threading.Event
     out, _ = shell.communicate(timeout=PATIENCE)
     assert (shell.returncode, out) == (-SIGINT, b"")
     assert len(provider.chats) == 1
+
+
+def test_a_terminal_that_nobody_reads_is_left_as_it_was_found(stage: Stage) -> None:
+    stage.start("ask", "--plain", "-m", FLOOD, PROMPT)
+    stage.screen.wait_for("word")
+    stage.until_it_cannot_write()
+    stage.send(SIGTERM)
+    stage.screen.child.wait()
+    assert stage.screen.child.signalstatus == SIGTERM
+    assert stage.modes_are_as_before
 
 
 @pytest.mark.parametrize(("phase", "number"), CHAT)
