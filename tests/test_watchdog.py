@@ -265,7 +265,6 @@ def test_an_answer_at_its_end_is_not_waited_for_much_longer(
 EARLIER_SILENCE = "finished() leaves the silence before the end in the account of what follows it"
 
 
-@pytest.mark.xfail(reason=EARLIER_SILENCE, strict=True)
 @pytest.mark.parametrize("quiet_for", [1.5, 10.25, 29.0])
 def test_what_follows_the_end_has_its_time_however_long_the_end_took(quiet_for: float) -> None:
     took = simulate(partial(farewell, LIMITS, quiet_for=quiet_for))

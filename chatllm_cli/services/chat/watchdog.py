@@ -23,7 +23,7 @@ class Watchdog:
         self, scope: asyncio.Timeout, timeouts: TimeoutSettings, *, patient: bool, on_silence: Tell | None
     ) -> None:
         self.verdict = self.setting = ""
-        self._has_begun = False
+        self._has_begun = self._has_ended = False
         self._on_silence = on_silence
         self._scope = scope
         self._timeouts = timeouts
@@ -40,7 +40,10 @@ class Watchdog:
         self._silence = -self._ran(self._loop.time())  # the next look adds what passed before this, too
 
     def finished(self) -> None:
-        """Take note that the answer is at its end."""
+        """Take note that the answer is at its end; what follows that has its own time."""
+        if not self._has_ended:
+            self.fed()
+        self._has_ended = True
         self._silence_limit = min(self._timeouts.idle, LONGEST_FAREWELL)
 
     def stop(self) -> None:

@@ -66,11 +66,6 @@ LONGEST_QUOTE = 300  # characters of a server's error text: one came with 5 MB
 
 def translate(error: Exception, endpoint: Endpoint) -> ProviderError:
     """Turn an error of these libraries into ours, the server's words quoted and the key masked."""
-    for below in _chain(error)[1:]:  # what a hook of the HTTP client said, the client takes for a broken connection
-        if isinstance(below, ProviderError):
-            return below
-        if type(below) is openai.APIError:
-            return _reported(below, endpoint)
     match error:
         case openai.APITimeoutError():
             if any(isinstance(each, httpx2.ReadTimeout) for each in _chain(error)):
@@ -144,7 +139,7 @@ def _is_final(cause: BaseException, endpoint: Endpoint) -> bool:
     match cause:
         case ConnectionRefusedError():
             return is_loopback(endpoint.base_url)
-        case socket.gaierror(errno=socket.EAI_NONAME) | ssl.SSLError():
+        case socket.gaierror(errno=socket.EAI_NONAME) | ssl.SSLCertVerificationError():
             return True
     return False
 
@@ -178,13 +173,13 @@ def _meaning(error: openai.APIError, endpoint: Endpoint) -> tuple[type[ProviderE
 
 
 def _refusal(error: openai.APIError, endpoint: Endpoint, status: int) -> tuple[type[ProviderError], str, str | None]:
-    name = name_of(endpoint)
-    if status == HTTPStatus.UNAUTHORIZED:
+    name, codes = name_of(endpoint), {error.code, error.type}
+    if status == HTTPStatus.UNAUTHORIZED or "invalid_api_key" in codes:
         verb = "rejected the" if endpoint.api_key else "wants a"
         return AuthenticationError, f"{name} {verb} key", _key_hint(endpoint)
     if status == HTTPStatus.FORBIDDEN:
         return AuthenticationError, f"{name} does not allow this", "the key may not be allowed to, or nobody is"
-    if status == HTTPStatus.NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND or "model_not_found" in codes:
         hint = f"`chatllm models list` shows what there is; the address is {endpoint.base_url}"
         return ModelNotFoundError, f"{name} has no model '{endpoint.model}'", hint
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
@@ -214,7 +209,9 @@ def _key_hint(endpoint: Endpoint) -> str:
 def _words(error: Exception, endpoint: Endpoint) -> str:
     """Return what the server said, as one short line without the key, which some servers repeat."""
     body = getattr(error, "body", None)
-    text = body.get("message") if isinstance(body, dict) else body or getattr(error, "message", None)
+    text = body.get("message") if isinstance(body, dict) else body
+    if body is None and not isinstance(error, openai.APIStatusError):  # whose message is the client's own
+        text = getattr(error, "message", None)
     if not isinstance(text, str) or not text.strip():
         return ""
     line = " ".join(_masked(text, endpoint)[: 4 * LONGEST_QUOTE].split())
