@@ -16,18 +16,31 @@ def quiet_terminal() -> Iterator[None]:
     """Keep keys from being echoed into the reply, and Enter from being turned into another key.
 
     Ctrl-C and Ctrl-Z stay signals (and take with them what was typed before). Other keys are held by the
-    terminal until the prompt reads again.
+    terminal until the prompt reads again. Who suspends it gets the terminal as it was: not every shell sets modes
+    of its own.
     """
     before = modes()
     if before is None:
         yield
         return
-    _make_quiet()
-    resumed = signal.signal(signal.SIGCONT, lambda *_: _make_quiet())  # the shell set modes of its own meanwhile
+
+    def suspend(*_: object) -> None:
+        set_modes(before)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+
+    def go_on(*_: object) -> None:
+        signal.signal(signal.SIGTSTP, suspend)
+        _make_quiet()
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGCONT, signal.SIGTSTP)}
+    signal.signal(signal.SIGCONT, go_on)
+    go_on()
     try:
         yield
     finally:
-        signal.signal(signal.SIGCONT, resumed)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         set_modes(before)
 
 
