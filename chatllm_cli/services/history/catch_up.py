@@ -6,7 +6,7 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,14 +79,18 @@ class CatchUp:
     def _folders(self) -> Iterator[tuple[str, int]]:
         for year in _folders_in(self._journals):
             for month in _folders_in(Path(year.path)):
-                yield f"{year.name}/{month.name}", month.stat().st_mtime_ns
+                with suppress(FileNotFoundError):
+                    yield f"{year.name}/{month.name}", month.stat().st_mtime_ns
 
     def _changed_files(self, folder: str) -> tuple[list[File], list[Path]]:
         rows = self._db.execute("SELECT id, size, mtime_ns FROM conversations WHERE folder = ?", [folder])
         known = {f"{id_}.jsonl": (size, mtime_ns) for id_, size, mtime_ns in rows}
         changed = []
         for entry in _journals_in(self._journals / folder):
-            status = entry.stat()
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # taken away since its folder was looked at
+                continue
             if known.pop(entry.name, None) != (status.st_size, status.st_mtime_ns):
                 changed.append((folder, entry))
         return changed, [self._journals / folder / name for name in known]
