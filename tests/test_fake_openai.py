@@ -15,6 +15,8 @@ import pytest
 from tests.fake_openai import FakeOpenAI
 from tests.fault_modes import ELSEWHERE, FAULT_MODES, WORDS
 
+pytestmark = pytest.mark.slow
+
 STOP, DONE, END = b'"finish_reason": "stop"', b"data: [DONE]", b"\r\n0\r\n\r\n"
 EMPTY = b'"delta": {}, "finish_reason": null'
 STATUS_200, LAST_WORD = b"HTTP/1.1 200 OK", b'"content": "word4 "'

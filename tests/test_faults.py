@@ -27,6 +27,8 @@ from tests.conftest import Run
 from tests.fake_openai import ESCAPES, FakeOpenAI
 from tests.fault_modes import ELSEWHERE, FAULT_MODES, WORDS
 
+pytestmark = pytest.mark.slow
+
 CANARY = "sk-canary-0123456789"
 LIMIT = 0.5  # seconds, for each of the watchdog's limits
 MARGIN = 0.3
