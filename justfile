@@ -2,7 +2,7 @@
 default:
     @just --list
 
-# What every commit has to pass, in under a minute
+# What every commit has to pass: all but the slow tests, about three minutes
 quick: lint
     uv run pytest -m "not embedded and not slow"
 
