@@ -3,7 +3,9 @@
 A mode that is set after a file was made leaves a moment in which others can open it.
 """
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -28,8 +30,15 @@ def make_private_folder(folder: Path) -> None:
 
 
 def open_private(path: str | Path, flags: int) -> int:
-    """Open `path` and return its descriptor: 0600 if it is made by this, never through a symbolic link."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    """Open the file at `path` and return its descriptor: 0600 if it is made by this, never through a symbolic link.
+
+    Raises OSError, also for what is no file: a pipe takes what is written, or waits for a reader for ever.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, FILE_MODE)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no file", str(path))
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -266,13 +266,13 @@ async def test_a_file_that_cannot_be_read_is_told_and_the_others_are_listed(
 ) -> None:
     old, new = stored(folder, ("aaaa", "Old"), ("bbbb", "New"))
     month = folder / "2026" / "07"
-    (month / "future.jsonl").write_text('{"v":2,"type":"conversation"}\n')
+    (month / "future.jsonl").write_text('{"v":3,"type":"conversation"}\n')
     listing = await history.list()
     assert [each.title for each in listing.conversations] == ["New", "Old"]
     assert [(type(fault), fault.message, fault.hint) for fault in listing.faults] == [
         (
             HistoryError,
-            "conversation future was written by a newer version of chatllm (format 2)",
+            "conversation future was written by a newer version of chatllm (format 3)",
             "update chatllm to read it",
         )
     ]
@@ -281,7 +281,7 @@ async def test_a_file_that_cannot_be_read_is_told_and_the_others_are_listed(
 
 async def test_a_file_that_cannot_be_read_is_told_to_who_asks_for_it(history: HistoryService, folder: Path) -> None:
     stored(folder, ("abcd1234", "Greeting"))
-    (folder / "2026" / "07" / "abcd1234.jsonl").write_text('{"v":2}\n{"v":3,"type":"message"}\n')
+    (folder / "2026" / "07" / "abcd1234.jsonl").write_text('{"v":3}\n{"v":4,"type":"message"}\n')
     with pytest.raises(HistoryError, match=r"^conversation abcd1234 was written by a newer version"):
         await history.load("abcd")
 

@@ -117,7 +117,8 @@ def test_on_a_terminal_it_is_asked_for(
 def test_old_conversations_are_pruned(run: Run, provider: FakeOpenAI, places: Places) -> None:
     run("ask", "old")
     (path,) = journals(places)
-    path.write_bytes(path.read_bytes().replace(b'"at":"2', b'"at":"1').replace(b',"crc"', b',"x"'))
+    of_format_1 = path.read_bytes().replace(b'{"v":2,', b'{"v":1,').replace(b',"crc"', b',"x"')
+    path.write_bytes(of_format_1.replace(b'"at":"2', b'"at":"1'))
     run("ask", "new")
     shown = run("history", "prune", "--older-than", "90d", "--dry-run")
     assert (shown.exit_code, shown.stdout.split()[-1], len(titles(run))) == (0, "old", 2)

@@ -39,10 +39,12 @@ def with_pairs_joined(text: str) -> str:
 
 
 texts = st.text(st.characters() | st.sampled_from(sorted(set(HOSTILE)))).map(with_pairs_joined)
-moments = st.datetimes(timezones=st.just(UTC)).map(
-    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+seconds = st.integers(-62_000_000_000, 253_000_000_000)  # from the year 5 to 9987
+moments = st.builds(
+    lambda at, ms: NOON.fromtimestamp(at, UTC).replace(microsecond=ms * 1000), seconds, st.integers(0, 999)
 )
-usages = st.builds(TokenUsage, st.integers(0), st.integers(0))
+tokens = st.integers(0, 2**40 - 1)
+usages = st.builds(TokenUsage, tokens, tokens)
 
 
 @st.composite
@@ -98,15 +100,15 @@ def test_records_are_lines_of_json_that_others_can_read() -> None:
     assert [line for line, crc in zip(lines, sums, strict=True) if not line.endswith(crc)] == []
     header, prompt, answer = (line.removesuffix(crc) + "}" for line, crc in zip(lines, sums, strict=True))
     assert header == (
-        '{"v":1,"type":"conversation","id":"c1","at":"2026-07-01T12:00:00.000Z","title":"Greeting",'
+        '{"v":2,"type":"conversation","id":"c1","at":"2026-07-01T12:00:00.000Z","title":"Greeting",'
         '"model":"openai/gpt","system_prompt":"Be kind."}'
     )
     assert prompt == (
-        '{"v":1,"type":"message","id":"m1","at":"2026-07-01T12:00:00.000Z","parent":null,"role":"user",'
+        '{"v":2,"type":"message","id":"m1","at":"2026-07-01T12:00:00.000Z","parent":null,"role":"user",'
         '"content":"Hi","status":"complete"}'
     )
     assert answer == (
-        '{"v":1,"type":"message","id":"m2","at":"2026-07-01T12:00:00.000Z","parent":"m1","role":"assistant",'
+        '{"v":2,"type":"message","id":"m2","at":"2026-07-01T12:00:00.000Z","parent":"m1","role":"assistant",'
         '"content":"Grüße 😀\u2028","status":"complete","model":"openai/gpt",'
         '"usage":{"input_tokens":3,"output_tokens":5},"finish_reason":"stop","cached":true,"error":"none"}'
     )
@@ -191,16 +193,14 @@ def test_a_byte_that_changed_anywhere_in_a_line_is_noticed() -> None:
     for place in range(len(prompt) - 1):
         changed = prompt[:place] + bytes([prompt[place] ^ 1]) + prompt[place + 1 :]
         conversation = records.decode(header + changed + reply, "c1")
-        if b'"crc":"' in changed:
-            assert (conversation.messages, conversation.damaged_lines > 0) == ((REPLY,), True), changed
-        else:  # it is the checksum's name that changed: what it was for is as it was
-            assert PROMPT in conversation.messages or conversation.damaged_lines
+        assert (conversation.messages, conversation.damaged_lines > 0) == ((REPLY,), True), changed
 
 
-def test_a_line_without_a_checksum_is_taken_as_it_is() -> None:
-    without = b'{"v":1,"type":"message","id":"m1","at":"2026-07-01T12:00:00.000Z","parent":null,"role":"user",'
-    conversation = records.decode(without + b'"content":"Hi","status":"complete"}\n', "c1")
-    assert (conversation.messages, conversation.damaged_lines) == ((PROMPT,), 0)
+@pytest.mark.parametrize(("version", "read"), [(1, ((PROMPT,), 0)), (2, ((), 1))])
+def test_a_line_may_do_without_a_checksum_in_format_1_only(version: int, read: object) -> None:
+    data = line(**records.message_record(PROMPT), v=version)
+    conversation = records.decode(data, "c1")
+    assert (conversation.messages, conversation.damaged_lines) == read
 
 
 def test_titles_tags_and_the_head_are_those_that_were_written_last() -> None:
@@ -250,24 +250,25 @@ def test_fields_that_are_not_known_are_ignored() -> None:
 
 @pytest.mark.parametrize("kind", ["conversation", "message", "of the future"])
 def test_a_newer_format_is_refused_by_name_and_version(kind: str) -> None:
-    data = journal_of(replace(HEADER, messages=(PROMPT,))) + json.dumps({"v": 2, "type": kind}).encode()
+    data = journal_of(replace(HEADER, messages=(PROMPT,))) + json.dumps({"v": 3, "type": kind}).encode()
     with pytest.raises(HistoryError) as raised:
         records.decode(data, "c1")
     assert (raised.value.message, raised.value.hint) == (
-        "conversation c1 was written by a newer version of chatllm (format 2)",
+        "conversation c1 was written by a newer version of chatllm (format 3)",
         "update chatllm to read it",
     )
 
 
 def test_partials_without_their_message_are_an_interrupted_reply() -> None:
     data = journal_of(replace(HEADER, messages=(PROMPT,)))
-    data += records.encode(*(records.partial_record(REPLY, text) for text in ("Hel", "", "lo\u2028", "!")))
+    marks = (("Hel", 0), ("", 3), ("lo\u2028", 3), ("!", 6))
+    data += records.encode(*(records.partial_record(REPLY, *mark) for mark in marks))
     interrupted = replace(REPLY, content="Hello\u2028!", status=Status.INTERRUPTED)
     assert records.decode(data, "c1") == replace(HEADER, messages=(PROMPT, interrupted), head="m2")
 
 
 def test_a_message_supersedes_its_partials_whichever_comes_first() -> None:
-    partial = records.encode(records.partial_record(REPLY, "Hel"))
+    partial = records.encode(records.partial_record(REPLY, "Hel", 0))
     final = records.encode(records.message_record(REPLY))
     for order in (partial + final, final + partial, partial + final + partial):
         conversation = records.decode(journal_of(replace(HEADER, messages=(PROMPT,))) + order, "c1")
@@ -277,9 +278,36 @@ def test_a_message_supersedes_its_partials_whichever_comes_first() -> None:
 def test_partials_of_two_replies_do_not_mix() -> None:
     other = replace(REPLY, id="m3")
     data = records.encode(
-        *(records.partial_record(reply, text) for reply, text in ((REPLY, "a"), (other, "b"), (REPLY, "c")))
+        records.partial_record(REPLY, "a", 0),
+        records.partial_record(other, "b", 0),
+        records.partial_record(REPLY, "c", 1),
     )
     assert contents(data) == [("ac", Status.INTERRUPTED), ("b", Status.INTERRUPTED)]
+
+
+@pytest.mark.parametrize(
+    ("marks", "text"),
+    [
+        (((3, "lo"), (0, "Hel")), "Hello"),
+        (((0, "Hel"), (0, "Hel"), (3, "lo")), "Hello"),
+        (((0, "Hel"), (0, "Hello, "), (7, "you")), "Hello, you"),
+        (((0, "Hello"), (3, "lo, you")), "Hello, you"),
+        (((0, "Hel"), (5, ", you")), "Hel[…], you"),
+        (((2, "llo"),), "[…]llo"),
+    ],
+)
+def test_marks_are_put_where_they_belong_and_what_is_lost_between_them_is_shown(
+    marks: tuple[tuple[int, str], ...], text: str
+) -> None:
+    data = records.encode(*(records.partial_record(REPLY, piece, begin) for begin, piece in marks))
+    assert contents(data) == [(text, Status.INTERRUPTED)]
+
+
+def test_marks_of_format_1_go_on_where_the_one_before_ended() -> None:
+    marks = [dict(records.partial_record(REPLY, text, 0)) for text in ("Hel", "lo")]
+    for mark in marks:
+        del mark["from"]
+    assert contents(b"".join(line(**mark) for mark in marks)) == [("Hello", Status.INTERRUPTED)]
 
 
 def test_a_message_that_is_written_twice_is_there_once() -> None:

@@ -46,7 +46,7 @@ def test_what_stood_below_a_removed_message_stands_below_its_parent() -> None:
 
 
 def test_nothing_of_a_removed_message_is_left() -> None:
-    data = journal(records.partial_record(A1, "so sk-12345 it"), records.head_record("c1", "a1", NOON))
+    data = journal(records.partial_record(A1, "so sk-12345 it", 0), records.head_record("c1", "a1", NOON))
     after = without_message(data, "a1")
     assert b'"a1"' not in after
     assert records.decode(after, "c1").head == "u1"
@@ -73,7 +73,8 @@ def test_a_text_is_taken_out_everywhere() -> None:
 
 
 def test_a_text_is_found_across_two_marks() -> None:
-    marks = [records.partial_record(replace(A1, id="a9"), text) for text in ("it is sk-1", "2345, no", " doubt")]
+    texts = (("it is sk-1", 0), ("2345, no", 10), (" doubt", 18))
+    marks = [records.partial_record(replace(A1, id="a9"), *text) for text in texts]
     after = scrub(journal(*marks))
     reply = records.decode(after, "c1").messages[-1]
     assert (reply.content, reply.status) == ("it is [removed], no doubt", Status.INTERRUPTED)
@@ -81,7 +82,9 @@ def test_a_text_is_found_across_two_marks() -> None:
 
 
 def test_marks_of_a_reply_that_is_there_are_dropped() -> None:
-    marked = records.encode(records.partial_record(A1, "so sk-1"), records.partial_record(A1, "2345")) + journal()
+    marked = (
+        records.encode(records.partial_record(A1, "so sk-1", 0), records.partial_record(A1, "2345", 7)) + journal()
+    )
     assert b"partial" not in scrub(marked)
 
 
@@ -104,7 +107,7 @@ def test_what_is_not_touched_is_byte_for_byte_the_same() -> None:
 
 
 def test_a_newer_format_is_not_rewritten() -> None:
-    newer = json.dumps({"v": 2, "type": "message", "id": "m"}).encode() + b"\n"
+    newer = json.dumps({"v": 3, "type": "message", "id": "m"}).encode() + b"\n"
     for change in (scrub, lambda data: without_message(data, "u1"), split_damaged):
         with pytest.raises(HistoryError, match="written by a newer version"):
             change(journal() + newer)

@@ -127,6 +127,7 @@ def scrub(
     yes: Yes = False,
 ) -> None:
     """Replace a text in every stored conversation: in files, index and cache."""
+    from chatllm_cli.services.history.files import id_of  # noqa: PLC0415
     from chatllm_cli.services.history.rewriting import replacer  # noqa: PLC0415
 
     if not pattern:
@@ -141,12 +142,12 @@ def scrub(
         counts = await upkeep.count(replace)
         if not counts:
             raise ChatllmError("nothing that is stored matches")
-        touched = [f"{path.stem}  {_counted(number, 'record')}" for path, number in counts.items()]
+        touched = [f"{id_of(path)}  {_counted(number, 'record')}" for path, number in counts.items()]
         if dry_run:
             Renderer(sys.stdout, sys.stderr).text("\n".join(touched))
         elif _is_agreed(touched, f"change {_counted(len(counts), 'conversation')} for good?", yes=yes):
             await upkeep.scrub(list(counts), replace)
-            await services.cache.forget([path.stem for path in counts])
+            await services.cache.forget([id_of(path) for path in counts])
 
     run(work)
 
@@ -155,9 +156,12 @@ def check() -> None:
     """Look for damaged lines in the stored conversations; nothing is changed."""
     damaged = run(lambda services: services.history.upkeep.check())
     renderer = Renderer(sys.stdout, sys.stderr)
-    renderer.rows(("file", "damaged lines"), [(str(damage.path), str(damage.lines)) for damage in damaged])
+    renderer.rows(
+        ("file", "damaged lines"), [(str(damage.path), damage.fault or str(damage.lines)) for damage in damaged]
+    )
+    if any(damage.lines for damage in damaged):
+        renderer.notice("`chatllm history repair` moves damaged lines aside")
     if damaged:
-        renderer.notice("`chatllm history repair` moves them aside")
         raise typer.Exit(ExitCode.HISTORY)
     renderer.notice("nothing is damaged")
 
@@ -167,7 +171,8 @@ def repair() -> None:
     damaged = run(lambda services: services.history.upkeep.repair())
     renderer = Renderer(sys.stdout, sys.stderr)
     for damage in damaged:
-        renderer.notice(f"{damage.path}: {_counted(damage.lines, 'damaged line')} moved aside")
+        done = f"{_counted(damage.lines, 'damaged line')} moved aside"
+        renderer.notice(f"{damage.path}: {damage.fault or done}")
     if not damaged:
         renderer.notice("nothing is damaged")
 

@@ -227,9 +227,18 @@ def _unpack(data: object) -> CachedCompletion | None:
     digest, body = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
     if hashlib.sha256(body).digest() != digest:
         return None
-    entry = json.loads(zlib.decompress(body))
-    usage = entry["usage"]
-    return CachedCompletion(
-        Completion(str(entry["text"]), entry["finish_reason"], TokenUsage(*usage) if usage else None),
-        datetime.fromisoformat(entry["at"]),
-    )
+    match json.loads(zlib.decompress(body)):
+        case {"text": str(text), "finish_reason": None | str() as finish_reason, "usage": usage, "at": str(at)}:
+            moment = datetime.fromisoformat(at)
+            if moment.tzinfo:
+                return CachedCompletion(Completion(text, finish_reason, _usage(usage)), moment)
+    return None
+
+
+def _usage(value: object) -> TokenUsage | None:
+    match value:
+        case None:
+            return None
+        case [int(input_tokens), int(output_tokens)]:
+            return TokenUsage(input_tokens, output_tokens)
+    raise TypeError("expected two numbers of tokens")

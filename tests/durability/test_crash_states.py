@@ -259,7 +259,6 @@ async def test_the_states_are_such_that_a_missing_sync_would_be_seen(quick: Path
     assert contents > {before[shelf.path], after[shelf.path]}
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="nobody looks for the temporary files of a crash")
 async def test_nothing_that_a_crash_left_beside_a_conversation_outlives_it(quick: Path) -> None:
     shelf = Shelf(quick / "data")
     before, steps, _ = await recorded(shelf, Shelf.scrub)

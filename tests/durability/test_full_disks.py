@@ -215,7 +215,6 @@ def test_what_is_removed_from_a_full_disk_is_gone(run: Run, provider: FakeOpenAI
     assert run("history", "search", SECRET).exit_code == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the index is read into memory instead, and the one on the disk stays")
 def test_what_is_removed_from_a_full_disk_leaves_no_trace_in_the_index(
     run: Run, provider: FakeOpenAI, disk: Disk
 ) -> None:
@@ -260,7 +259,6 @@ async def listed_and_removed(disk: Disk, spare: int) -> str:
     return ""
 
 
-@pytest.mark.xfail(strict=True, reason="what purging the index meets is not caught")
 async def test_a_conversation_is_removed_however_little_room_there_is(disk: Disk) -> None:
     spares = range(0, 240, 12)
     assert [wrong for spare in spares if (wrong := await listed_and_removed(disk, spare))] == []

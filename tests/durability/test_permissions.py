@@ -161,7 +161,6 @@ async def test_what_is_no_file_of_ours_is_refused_and_not_touched(quick: Path, o
     assert not place.opened.is_kept
 
 
-@pytest.mark.xfail(strict=True, reason="that a pipe is no file is noticed by fsync only, which a mark does without")
 async def test_a_mark_is_not_written_to_a_pipe(quick: Path) -> None:
     place = Place(quick)
     await place.opened.add(PROMPT)
@@ -171,7 +170,6 @@ async def test_a_mark_is_not_written_to_a_pipe(quick: Path) -> None:
         await place.opened.mark(REPLY, "Hel")
 
 
-@pytest.mark.xfail(strict=True, reason="a pipe takes 64 kB, and the write waits for a reader who never comes")
 async def test_a_long_message_does_not_wait_for_the_reader_of_a_pipe(quick: Path) -> None:
     place = Place(quick)
     pipe(place)

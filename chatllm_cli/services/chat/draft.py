@@ -69,7 +69,7 @@ class Draft:
         """Keep in `log` what came since the last mark that was kept."""
         self.grown.clear()
         unmarked = self._pieces[self._marked :]
-        await log.mark(self._reply, "".join(unmarked))
+        await log.mark(self._reply, join_pairs("".join(unmarked)))
         self._marked += len(unmarked)
 
     def ended(self, status: Status, *, error: str | None = None) -> Message:

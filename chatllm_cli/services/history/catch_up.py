@@ -1,7 +1,6 @@
 """Bringing the index up to date with the journals: only what has changed since is read again."""
 
 import json
-import os
 import sqlite3
 import time
 import unicodedata
@@ -10,16 +9,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message
-from chatllm_cli.services.history import records
+from chatllm_cli.services.history import files, records
 from chatllm_cli.surrogates import without_halves
+
+if TYPE_CHECKING:
+    from os import DirEntry
 
 BATCH = 500  # files between two commits: others may have their turn
 UNSETTLED = 2_000_000_000  # nanoseconds: the clocks of file systems are coarse, and a time just now may come again
 Progress = Callable[[int, int], None]  # files done, files in all
-File = tuple[str, "os.DirEntry[str]"]  # the folder it lies in, and itself
+File = tuple[str, "DirEntry[str]"]  # the folder it lies in, and itself
 Known = dict[tuple[str, str], int]  # messages by id and content
 
 NEW_CONVERSATION = """
@@ -58,13 +61,13 @@ class CatchUp:
         changed = self._changed_folders()
         if not changed:
             return
-        files: list[File] = []
+        found: list[File] = []
         gone: list[Path] = []
         for folder in changed:
             folder_files, folder_gone = self._changed_files(folder)
-            files += folder_files
+            found += folder_files
             gone += folder_gone
-        self._apply(files, gone)
+        self._apply(found, gone)
         with _transaction(self._db):
             for folder, mtime_ns in changed.items():
                 self._remember_folder(folder, mtime_ns)
@@ -77,16 +80,15 @@ class CatchUp:
         return changed | dict.fromkeys(known.keys() - found.keys())
 
     def _folders(self) -> Iterator[tuple[str, int]]:
-        for year in _folders_in(self._journals):
-            for month in _folders_in(Path(year.path)):
-                with suppress(FileNotFoundError):
-                    yield f"{year.name}/{month.name}", month.stat().st_mtime_ns
+        for place, month in files.month_folders(self._journals):
+            with suppress(FileNotFoundError):
+                yield place, month.stat().st_mtime_ns
 
     def _changed_files(self, folder: str) -> tuple[list[File], list[Path]]:
         rows = self._db.execute("SELECT id, size, mtime_ns FROM conversations WHERE folder = ?", [folder])
         known = {f"{id_}.jsonl": (size, mtime_ns) for id_, size, mtime_ns in rows}
         changed = []
-        for entry in _journals_in(self._journals / folder):
+        for entry in files.journals_in(self._journals / folder):
             try:
                 status = entry.stat()
             except FileNotFoundError:  # taken away since its folder was looked at
@@ -101,19 +103,19 @@ class CatchUp:
         else:
             self._db.execute("REPLACE INTO folders VALUES (?, ?)", [folder, _settled(mtime_ns)])
 
-    def _apply(self, files: Sequence[File], gone: Sequence[Path]) -> None:
+    def _apply(self, changed: Sequence[File], gone: Sequence[Path]) -> None:
         with _transaction(self._db):
             for path in gone:
                 if not path.exists():  # still: another process may have been here
                     self._forget(path.stem)
-        for begin in range(0, len(files), BATCH):
+        for begin in range(0, len(changed), BATCH):
             with _transaction(self._db):
-                for done, (folder, entry) in enumerate(files[begin : begin + BATCH], start=begin + 1):
+                for done, (folder, entry) in enumerate(changed[begin : begin + BATCH], start=begin + 1):
                     self._read(folder, entry)
                     if self._progress:
-                        self._progress(done, len(files))
+                        self._progress(done, len(changed))
 
-    def _read(self, folder: str, entry: "os.DirEntry[str]") -> None:
+    def _read(self, folder: str, entry: "DirEntry[str]") -> None:
         """Store what the file holds now."""
         path = Path(entry.path)
         try:
@@ -192,30 +194,6 @@ def _decode(path: Path) -> tuple[Conversation, str | None]:
         return empty, f"it cannot be read: {error.strerror}"
     except HistoryError as error:
         return empty, error.message
-
-
-def _folders_in(folder: Path) -> "list[os.DirEntry[str]]":
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _journals_in(folder: Path) -> "list[os.DirEntry[str]]":
-    """Return the journals in a folder; a pipe that only looks like one would block its reader."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.name.endswith(".jsonl") and _is_file(entry)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _is_file(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def _settled(mtime_ns: int) -> int:

@@ -76,9 +76,17 @@ class Index:
             return work(connection)
 
     def purge(self) -> None:
-        """Let nothing of removed text be left in it: deleted rows, merged words, and what SQLite wrote ahead."""
-        if self._path and self._path.exists():
-            self.ask(_purge)
+        """Let nothing of removed text be left in it: deleted rows, merged words, and what SQLite wrote ahead.
+
+        Where that cannot be done, on a full disk, the index goes as a whole.
+        """
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            with closing(self._opened(None)) as connection:
+                _purge(connection)
+        except (sqlite3.Error, OSError):
+            self.remove()
 
     def up_to_date(self, progress: Progress | None = None) -> sqlite3.Connection:
         """Return a connection to the index, brought up to date. The caller closes it.

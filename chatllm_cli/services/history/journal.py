@@ -23,6 +23,7 @@ from chatllm_cli.private_files import (
     sync_folder,
     write_all,
 )
+from chatllm_cli.services.history.files import remove_leftovers
 
 LONGEST_WAIT = 10.0  # seconds for another process's append
 LOCK_POLL = 0.005
@@ -108,6 +109,7 @@ def _append(
 
 def _rewrite(path: Path, change: Callable[[bytes], bytes | None], given_up: threading.Event) -> None:
     with _locked(path, given_up, create=False):
+        remove_leftovers(path)
         data = change(path.read_bytes())
         if data is None:
             path.unlink()

@@ -30,15 +30,21 @@ class OpenConversation:
     which of them is in use.
     """
 
-    def __init__(self, conversation: Conversation, path: Path | None) -> None:
+    def __init__(self, conversation: Conversation, path: Path | None, *, is_stored: bool = False) -> None:
         self.conversation = conversation
         self._path = path  # None keeps nothing
         self._unsaved: list[records.Record] = []
+        self._marked: tuple[str, int] = ("", 0)  # a reply's id, and how many of its characters were kept
+        self._is_stored = is_stored  # whether there is a file, be it without messages
 
     @property
     def is_kept(self) -> bool:
         """Whether all of it is on the disk."""
         return self._path is not None and bool(self.conversation.messages) and not self._unsaved
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._is_stored or bool(self.conversation.messages)
 
     async def add(self, message: Message) -> None:
         """Add `message` under the head; it is on the disk when this returns. Raises `HistoryError`."""
@@ -54,11 +60,13 @@ class OpenConversation:
             return
         if self._unsaved:
             await self._write_unsaved()
-        await self._write(records.encode(records.partial_record(reply, text)), durable=False)
+        marked = self._marked[1] if self._marked[0] == reply.id else 0
+        await self._write(records.encode(records.partial_record(reply, text, marked)), durable=False)
+        self._marked = (reply.id, marked + len(text))
 
     async def save(self) -> None:
         """Write what could not be written before. Raises `HistoryError`."""
-        if self._unsaved and self.conversation.messages:
+        if self._unsaved and self._has_begun:
             await self._write_unsaved()
 
     def set_system_prompt(self, system_prompt: str) -> None:
@@ -99,11 +107,9 @@ class OpenConversation:
         return prompts[-1]
 
     async def _note(self, record: records.Record) -> None:
-        if not self.conversation.messages:
-            self._unsaved.append(record)  # kept along with the first message
-            return
         self._unsaved.append(record)
-        await self._write_unsaved()
+        if self._has_begun:  # else it is kept along with the first message
+            await self._write_unsaved()
 
     async def _write_unsaved(self) -> None:
         unsaved = tuple(self._unsaved)  # more may come while these are written
@@ -116,9 +122,17 @@ class OpenConversation:
 
     def _beginning(self) -> bytes:
         """Return what a file needs that is not there: yet, or any more since somebody removed it."""
+        now, conversation = datetime.now(UTC), self.conversation
         unsaved = {record["id"] for record in self._unsaved}
-        saved = [message for message in self.conversation.messages if message.id not in unsaved]
-        return records.encode(records.conversation_record(self.conversation), *map(records.message_record, saved))
+        saved = [message for message in conversation.messages if message.id not in unsaved]
+        lines = [records.conversation_record(conversation), *map(records.message_record, saved)]
+        if conversation.tags:
+            lines.append(records.tags_record(conversation.id, conversation.tags, now))
+        first_unsaved = next((message for message in conversation.messages if message.id in unsaved), None)
+        head = first_unsaved.parent if first_unsaved else conversation.head
+        if saved and head != saved[-1].id:
+            lines.append(records.head_record(conversation.id, head, now))
+        return records.encode(*lines)
 
     async def _write(self, lines: bytes, *, durable: bool, written: threading.Event | None = None) -> None:
         if self._path is None:

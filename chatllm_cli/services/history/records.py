@@ -3,16 +3,19 @@
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message, Role, Status, TokenUsage
 
-VERSION = 1
+VERSION = 2
+CHECKED_SINCE = 2  # the version from which on a line without a checksum is a damaged one
 CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
+LOST = "[…]"  # stands in an interrupted reply where a mark is missing
+MOST_TOKENS = 2**40  # that one message can have cost: the sum of many still fits into SQLite's integers
 
 Record = Mapping[str, Any]
 
@@ -30,12 +33,6 @@ def _encode_line(record: Record) -> bytes:
         data = json.dumps(line, separators=(",", ":")).encode()
     body = data.removesuffix(b"}")
     return body + f',"crc":"{zlib.crc32(body):08x}"}}\n'.encode()
-
-
-def _is_sound(line: bytes) -> bool:
-    """Tell whether a line's checksum, if it has one, is that of what stands before it."""
-    found = CHECKSUM.search(line)
-    return found is None or found[1] == b"%08x" % zlib.crc32(line[: found.start()])
 
 
 def conversation_record(conversation: Conversation) -> Record:
@@ -77,14 +74,15 @@ def message_record(message: Message) -> Record:
     return record | {key: value for key, value in extras.items() if value is not None}
 
 
-def partial_record(reply: Message, text: str) -> Record:
-    """Describe the text that has come of `reply` since the last such record."""
+def partial_record(reply: Message, text: str, begin: int) -> Record:
+    """Describe text of `reply` that begins with its character number `begin`."""
     record = {
         "type": "partial",
         "id": reply.id,
         "at": format_time(reply.at),
         "parent": reply.parent,
         "model": reply.model,
+        "from": begin,
         "text": text,
     }
     return record | ({"continues": reply.continues} if reply.continues else {})
@@ -146,17 +144,41 @@ def parsed(line: bytes) -> dict[str, Any]:
 
     Raises ValueError or TypeError for a damaged line, and `HistoryError` for one of a newer format.
     """
-    if not _is_sound(line):
+    found = CHECKSUM.search(line)
+    if found and found[1] != b"%08x" % zlib.crc32(line[: found.start()]):
         raise ValueError("the checksum is another")
     record = json.loads(line)
     if not isinstance(record, dict):
         raise TypeError("expected an object")
-    record.pop("crc", None)
-    if int(record["v"]) > VERSION:
+    version = int(record["v"])
+    if version > VERSION:
         raise HistoryError(
             f"it was written by a newer version of chatllm (format {record['v']})", hint="update chatllm to read it"
         )
+    has_checksum = record.pop("crc", None) is not None
+    if (has_checksum or version >= CHECKED_SINCE) and not found:
+        raise ValueError("the line does not end in its checksum")
     return record
+
+
+def joined(marks: Iterable[tuple[int, str]]) -> str:
+    """Return the text that marks hold, each with its place: in whatever order they stand, or twice, or with gaps."""
+    pieces: list[str] = []
+    end = 0
+    for begin, text in sorted(marks, key=lambda mark: (mark[0], len(mark[1]))):
+        if begin > end:
+            pieces.append(LOST)
+        pieces.append(text[max(end - begin, 0) :])
+        end = max(end, begin + len(text))
+    return "".join(pieces)
+
+
+def mark_of(record: Record, earlier: Sequence[tuple[int, str]]) -> tuple[int, str]:
+    """Return the place and the text of a mark; in format 1 each went on where the one before it ended."""
+    begin = record.get("from", max((begin + len(text) for begin, text in earlier), default=0))
+    if not isinstance(begin, int) or begin < 0:
+        raise TypeError("expected a place in the text")
+    return begin, _text(record["text"])
 
 
 def is_damaged(line: bytes) -> bool:
@@ -171,6 +193,7 @@ class _Reader:
         self._header = Conversation(conversation_id, title="", created_at=datetime.fromtimestamp(0, UTC))
         self._messages: dict[str, Message] = {}
         self._finished: set[str] = set()
+        self._marks: dict[str, list[tuple[int, str]]] = {}  # by the reply's id
         self._head: str | None = None
         self._tags: tuple[str, ...] = ()
         self.damaged_lines = 0
@@ -194,6 +217,9 @@ class _Reader:
             self.damaged_lines += 1
 
     def conversation(self) -> Conversation:
+        unfinished = {reply_id: joined(marks) for reply_id, marks in self._marks.items() if marks}
+        for reply_id in unfinished.keys() - self._finished:
+            self._messages[reply_id] = replace(self._messages[reply_id], content=unfinished[reply_id])
         messages = tuple(self._messages.values())
         prompts = (message.content for message in messages if message.role is Role.USER)
         title = self._header.title or title_of(next(prompts, ""))
@@ -218,39 +244,41 @@ class _Reader:
     def _take_message(self, record: dict[str, Any]) -> None:
         usage = record.get("usage")
         message = Message(
-            id=_text(record["id"]),
+            id=_id(record["id"]),
             role=Role(record["role"]),
             content=_text(record["content"]),
             at=_time(record["at"]),
-            parent=_text_or_none(record.get("parent")),
+            parent=_id_or_none(record.get("parent")),
             status=Status(record["status"]),
             model=_text_or_none(record.get("model")),
-            usage=TokenUsage(int(usage["input_tokens"]), int(usage["output_tokens"])) if usage else None,
+            usage=TokenUsage(_tokens(usage["input_tokens"]), _tokens(usage["output_tokens"])) if usage else None,
             finish_reason=_text_or_none(record.get("finish_reason")),
             cached=bool(record.get("cached")),
             error=_text_or_none(record.get("error")),
             instead_of=_text_or_none(record.get("instead_of")),
-            continues=_text_or_none(record.get("continues")),
+            continues=_id_or_none(record.get("continues")),
         )
         self._messages[message.id] = message
         self._finished.add(message.id)
         self._head = message.id
 
     def _take_partial(self, record: dict[str, Any]) -> None:
-        reply_id, text = _text(record["id"]), _text(record["text"])
+        reply_id = _id(record["id"])
         if reply_id in self._finished:
             return
-        begun = self._messages.get(reply_id) or Message(
+        begun = Message(
             id=reply_id,
             role=Role.ASSISTANT,
             content="",
             at=_time(record["at"]),
-            parent=_text_or_none(record.get("parent")),
+            parent=_id_or_none(record.get("parent")),
             status=Status.INTERRUPTED,
             model=_text_or_none(record.get("model")),
-            continues=_text_or_none(record.get("continues")),
+            continues=_id_or_none(record.get("continues")),
         )
-        self._messages[reply_id] = replace(begun, content=begun.content + text)
+        marks = self._marks.setdefault(reply_id, [])
+        marks.append(mark_of(record, marks))
+        self._messages.setdefault(reply_id, begun)
         self._head = reply_id
 
     def _take_system_prompt(self, record: dict[str, Any]) -> None:
@@ -263,7 +291,7 @@ class _Reader:
         self._tags = tuple(_text(tag) for tag in record["tags"])
 
     def _take_head(self, record: dict[str, Any]) -> None:
-        self._head = _text_or_none(record["head"])
+        self._head = _id_or_none(record["head"])
 
 
 def _text(value: object) -> str:
@@ -276,8 +304,27 @@ def _text_or_none(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
+def _id(value: object) -> str:
+    value = _text(value)
+    value.encode()  # raises ValueError: an index could not hold it
+    return value
+
+
+def _id_or_none(value: object) -> str | None:
+    return None if value is None else _id(value)
+
+
+def _tokens(value: object) -> int:
+    number = int(value)  # type: ignore[call-overload]
+    if not 0 <= number < MOST_TOKENS:
+        raise ValueError("expected a number of tokens")
+    return int(number)
+
+
 def _time(value: object) -> datetime:
     moment = datetime.fromisoformat(_text(value))
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ValueError("expected a moment that every time zone has")
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 

@@ -61,16 +61,19 @@ def _with_whole_replies(data: bytes) -> list[Item]:
     """
     items = list(_read(data))
     finished = {item["id"] for item in items if isinstance(item, dict) and item["type"] == "message"}
-    marks: dict[str, dict[str, Any]] = {}
+    marks: dict[str, list[tuple[int, str]]] = {}
     kept: list[Item] = []
     for item in items:
         if isinstance(item, bytes) or item["type"] != "partial":
             kept.append(item)
-        elif item["id"] in marks:
-            marks[item["id"]]["text"] += item["text"]
         elif item["id"] not in finished:
-            marks[item["id"]] = item
-            kept.append(item)
+            if item["id"] not in marks:
+                kept.append(item)
+            earlier = marks.setdefault(item["id"], [])
+            earlier.append(records.mark_of(item, earlier))
+    for item in kept:
+        if isinstance(item, dict) and item["type"] == "partial":
+            item |= {"from": 0, "text": records.joined(marks[item["id"]])}
     return kept
 
 

@@ -12,10 +12,12 @@ from typing import Any
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Filter, Hit, Summary, Tally
 from chatllm_cli.services.history.catch_up import fold
+from chatllm_cli.surrogates import without_halves
 
 CANDIDATES = 500  # the newest messages that match, which are then ranked: of a common word nobody reads all
 SHORTEST_ADDRESS = 4
 TRIGRAM = 3
+MOST_TERMS = 30  # words, or trigrams, that SQLite is asked for: the rest is looked for in what it finds
 SNIPPET_BEFORE, SNIPPET_LENGTH = 40, 160  # characters
 SATURATION, LENGTH_WEIGHT, USUAL_LENGTH = 1.2, 0.75, 400.0  # BM25's k1 and b, and what passes for an average message
 SORTS = {
@@ -95,12 +97,13 @@ def shortest_address(db: sqlite3.Connection, conversation_id: str) -> str:
 
 def search(db: sqlite3.Connection, query: Query, wanted: Filter, limit: int) -> list[Hit]:
     """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
-    terms = [] if query.is_raw or query.is_regex else fold(query.text).split()
+    text = without_halves(query.text).replace("\0", " ")  # which SQLite cannot be asked for
+    terms = [] if query.is_raw or query.is_regex else fold(text).split()
     pattern: re.Pattern[str] | None
     if query.is_regex:
         rows, pattern = _search_by_regex(db, query.text, wanted)
     elif query.is_raw:
-        rows, pattern = _search_raw(db, query.text, wanted), _pattern(re.findall(r"\w+", query.text))
+        rows, pattern = _search_raw(db, text, wanted), _pattern(re.findall(r"\w+", text))
     else:
         rows, pattern = _search_terms(db, terms, wanted), _pattern(terms)
     ranked = sorted(rows, key=lambda row: (-_score(fold(row[5]), terms), -row[4]))
@@ -123,37 +126,51 @@ def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter) 
     """Return messages that hold all terms: as words first, else anywhere inside of words."""
     where, values = _message_conditions(wanted)
     found: dict[int, Any] = {}
-    if all(any(character.isalnum() for character in term) for term in terms):
-        match = " ".join('"' + term.replace('"', '""') + '"' for term in terms)
+    asked = sorted(terms, key=len, reverse=True)[:MOST_TERMS]
+    if terms and all(any(character.isalnum() for character in term) for term in asked):
         sql = f"""
             SELECT {MESSAGE_COLUMNS} FROM words JOIN messages m ON m.number = words.rowid
             JOIN conversations c ON c.number = m.conversation
             WHERE words MATCH ? AND {where} ORDER BY words.rowid DESC LIMIT {CANDIDATES}
         """  # noqa: S608
-        found = {row[0]: row for row in db.execute(sql, [match, *values])}
-    if len(found) < CANDIDATES:
+        rows = db.execute(sql, [_all_of(asked), *values])
+        found = {row[0]: row for row in rows if len(asked) == len(terms) or _holds_all(row, terms)}
+    if terms and len(found) < CANDIDATES:
         found |= {row[0]: row for row in _search_inside(db, terms, where, values) if row[0] not in found}
     return list(found.values())
 
 
 def _search_inside(db: sqlite3.Connection, terms: Sequence[str], where: str, values: Sequence[Any]) -> Iterator[Any]:
     """Yield messages that hold all terms anywhere: by trigrams, or one by one if every term is shorter."""
-    long = [term for term in terms if len(term) >= TRIGRAM]
-    source = "trigrams t JOIN messages m ON m.number = t.rowid" if long else "messages m"
-    # LIKE takes % and _ for more than they are: what is found that way is looked at once more.
-    like = " AND ".join(["t.content LIKE ?"] * len(long) or ["instr(fold(m.content), ?)"])
+    long = sorted((term for term in terms if len(term) >= TRIGRAM), key=len, reverse=True)
+    trigrams = dict.fromkeys(term[at : at + TRIGRAM] for term in long for at in range(len(term) - TRIGRAM + 1))
+    # Not LIKE, which FTS5 would look up by trigrams itself: two of them with wildcards crash SQLite 3.40.
+    if trigrams:
+        source, condition = "trigrams JOIN messages m ON m.number = trigrams.rowid", "trigrams MATCH ?"
+        value = _all_of(list(trigrams)[:MOST_TERMS])
+    else:
+        source, condition, value = "messages m", "instr(fold(m.content), ?)", terms[0]
     sql = f"""
         SELECT {MESSAGE_COLUMNS} FROM {source} JOIN conversations c ON c.number = m.conversation
-        WHERE {like} AND {where} ORDER BY m.number DESC
+        WHERE {condition} AND {where} ORDER BY m.number DESC
     """  # noqa: S608
-    patterns = [f"%{term}%" for term in long] or terms[:1]
     count = 0
-    for row in db.execute(sql, [*patterns, *values]):
-        if all(term in fold(row[5]) for term in terms):
+    for row in db.execute(sql, [value, *values]):
+        if _holds_all(row, terms):
             yield row
             count += 1
         if count == CANDIDATES:
             return
+
+
+def _all_of(terms: Sequence[str]) -> str:
+    """Return the FTS5 query for texts that hold all these terms."""
+    return " ".join('"' + term.replace('"', '""') + '"' for term in terms)
+
+
+def _holds_all(row: Any, terms: Sequence[str]) -> bool:
+    content = fold(row[5])
+    return all(term in content for term in terms)
 
 
 def _search_raw(db: sqlite3.Connection, match: str, wanted: Filter) -> list[Any]:

@@ -16,6 +16,7 @@ from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
 from chatllm_cli.services.history.open_conversation import OpenConversation, new_id
 from chatllm_cli.services.history.upkeep import Upkeep
+from chatllm_cli.surrogates import without_halves
 
 MOST_DIGITS = 10  # of an @N: no more conversations than that
 LIST_HINT = "`chatllm history list` shows what there is"
@@ -53,7 +54,9 @@ class HistoryService:
     ) -> OpenConversation:
         """Take up a stored conversation at its head, in the file it lies in now."""
         path = await self._ask(lambda db: self._path(db, conversation.id)) if keep else None
-        opened = OpenConversation(conversation, (path or self._new_path(conversation)) if keep else None)
+        opened = OpenConversation(
+            conversation, (path or self._new_path(conversation)) if keep else None, is_stored=path is not None
+        )
         if system_prompt is not None and system_prompt != conversation.system_prompt:
             opened.set_system_prompt(system_prompt)
         return opened
@@ -120,6 +123,7 @@ class HistoryService:
         return self._known_path(db, newest) if newest else self._nth(db, "@1")
 
     def _find(self, db: sqlite3.Connection, address: str) -> Path:
+        address = without_halves(address)  # as an argument that is not UTF-8 has them
         if address.startswith("@"):
             return self._nth(db, address)
         prefix = address.lower()

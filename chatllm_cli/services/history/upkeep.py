@@ -8,16 +8,17 @@ from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import replace_private_file
-from chatllm_cli.services.history import journal, rewriting
+from chatllm_cli.services.history import files, journal, rewriting
 from chatllm_cli.services.history.index import Index
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A journal with lines that cannot be read."""
+    """A journal with lines that cannot be read, or one that cannot be read at all."""
 
     path: Path
     lines: int
+    fault: str = ""
 
 
 class Upkeep:
@@ -28,26 +29,25 @@ class Upkeep:
         self._index = index
 
     async def check(self) -> list[Damage]:
-        """Return the journals with damaged lines; nothing is changed. Raises `HistoryError`."""
-        return [damage for path in await self._journals() if (damage := await self._damage(path))]
+        """Return the journals that are damaged, or cannot be read; nothing is changed. Raises `HistoryError`."""
+        return [damage for path in await self._found(files.all_journals) if (damage := await self._damage(path))]
 
     async def repair(self) -> list[Damage]:
         """Move damaged lines into a file beside each journal, as they are, and return what was damaged.
 
+        What cannot be read at all is left as it is.
         Raises `HistoryError`.
         """
         damaged = await self.check()
-        for damage in damaged:
-            aside = damage.path.with_name(f"{damage.path.name}.corrupt-{time.time_ns()}")
+        for damage in (each for each in damaged if each.lines):
+            aside = damage.path.with_name(f"{damage.path.name}{files.ASIDE}{time.time_ns()}")
             await self._rewrite(damage.path, lambda data, aside=aside: _put_aside(data, aside))  # type: ignore[misc]
         return damaged
 
     async def remove(self, paths: Sequence[Path]) -> None:
         """Remove conversations, and what was moved aside of them. Raises `HistoryError`."""
         for path in paths:
-            await self._rewrite(path, lambda _: None)
-            for aside in path.parent.glob(f"{path.name}.corrupt-*"):
-                aside.unlink(missing_ok=True)
+            await self._rewrite(path, lambda _, path=path: files.remove_asides(path))  # type: ignore[misc]
         await self._purge()
 
     async def remove_message(self, path: Path, message_id: str) -> None:
@@ -56,25 +56,29 @@ class Upkeep:
         await self._purge()
 
     async def scrub(self, paths: Sequence[Path], replace: rewriting.Replace) -> None:
-        """Do `replace` to every text of these conversations. Raises `HistoryError`."""
+        """Do `replace` to every text in these files. Raises `HistoryError`."""
         for path in paths:
             await self._rewrite(path, lambda data: rewriting.scrubbed(data, replace))
         await self._purge()
 
     async def count(self, replace: rewriting.Replace) -> dict[Path, int]:
-        """Return the journals that `replace` would change, and in how many places. Raises `HistoryError`."""
-        counts = {path: rewriting.count_changes(await self._read(path), replace) for path in await self._journals()}
+        """Return the files that `replace` would change, asides too, and in how many places. Raises `HistoryError`."""
+        paths = await self._found(files.all_journals) + await self._found(files.all_asides)
+        counts = {path: rewriting.count_changes(await self._read(path), replace) for path in paths}
         return {path: count for path, count in counts.items() if count}
 
     async def _damage(self, path: Path) -> Damage | None:
-        _, bad = rewriting.split_damaged(await self._read(path))
+        try:
+            _, bad = rewriting.split_damaged(await self._read(path))
+        except HistoryError as error:
+            return Damage(path, 0, error.message)
         return Damage(path, len(bad)) if bad else None
 
-    async def _journals(self) -> list[Path]:
-        return sorted(path for path in await asyncio.to_thread(self._list) if path.is_file())
-
-    def _list(self) -> list[Path]:
-        return list(self._folder.glob("*/*/*.jsonl"))
+    async def _found(self, look: Callable[[Path], list[Path]]) -> list[Path]:
+        try:
+            return await asyncio.to_thread(look, self._folder)
+        except OSError as error:
+            raise HistoryError(f"the history in {self._folder} cannot be read: {error.strerror}") from error
 
     async def _read(self, path: Path) -> bytes:
         try:

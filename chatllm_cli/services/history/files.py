@@ -1,0 +1,79 @@
+"""Where the journals lie: data/conversations/<year>/<month>/<id>.jsonl, and what else may lie beside them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+ENDING = ".jsonl"
+ASIDE = ".corrupt-"
+
+
+def month_folders(root: Path) -> "Iterator[tuple[str, os.DirEntry[str]]]":
+    """Yield the folders of all months, each with its place under `root`. Raises OSError."""
+    for year in _folders_in(root):
+        for month in _folders_in(Path(year.path)):
+            yield f"{year.name}/{month.name}", month
+
+
+def journals_in(folder: Path) -> "list[os.DirEntry[str]]":
+    """Return the journals in a folder; a pipe that only looks like one would block its reader. Raises OSError."""
+    return [entry for entry in _entries(folder) if entry.name.endswith(ENDING) and _is_file(entry)]
+
+
+def all_journals(root: Path) -> list[Path]:
+    """Return every journal. Raises OSError."""
+    return sorted(Path(entry.path) for _, month in month_folders(root) for entry in journals_in(Path(month.path)))
+
+
+def all_asides(root: Path) -> list[Path]:
+    """Return the files of damaged lines that were taken out of journals. Raises OSError."""
+    months = (Path(month.path) for _, month in month_folders(root))
+    return sorted(Path(entry.path) for month in months for entry in _entries(month) if ASIDE in entry.name)
+
+
+def id_of(path: Path) -> str:
+    """Return the id of the conversation that a journal, or what was taken out of it, is of."""
+    return path.name.partition(ENDING)[0]
+
+
+def remove_asides(journal: Path) -> None:
+    """Remove the damaged lines that were taken out of a journal. Raises OSError."""
+    _remove(journal.parent, f"{journal.name}{ASIDE}")
+
+
+def remove_leftovers(journal: Path) -> None:
+    """Remove what a crash left of writing a journal anew. Nobody else may be at it. Raises OSError."""
+    _remove(journal.parent, f".{journal.name}.")
+
+
+def _remove(folder: Path, beginning: str) -> None:
+    for entry in _entries(folder):
+        if entry.name.startswith(beginning):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _folders_in(folder: Path) -> "list[os.DirEntry[str]]":
+    return [entry for entry in _entries(folder) if entry.is_dir()]
+
+
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    """Return what is in a folder, but for names that are not UTF-8: none of ours, and nobody could type them."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if _is_utf8(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_utf8(name: str) -> bool:
+    with suppress(UnicodeEncodeError):
+        return bool(name.encode())
+    return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False

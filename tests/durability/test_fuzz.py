@@ -1,0 +1,479 @@
+"""Whatever is fed to what reads files, settings, rows and addresses: no error comes of it that is not one of ours."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from chatllm_cli.config.loading import load_settings
+from chatllm_cli.config.places import Places
+from chatllm_cli.config.sections import CacheSettings
+from chatllm_cli.config.settings import Settings, all_fields
+from chatllm_cli.errors import ConfigError, ConversationNotFoundError, HistoryError, UsageError
+from chatllm_cli.formats import json as json_format
+from chatllm_cli.formats import markdown
+from chatllm_cli.models import ChatRequest, Completion, Conversation, Endpoint, Role, TokenUsage
+from chatllm_cli.services.cache import ResponseCache
+from chatllm_cli.services.history import HistoryService, Query, records
+from tests.durability.helpers import NOON, chance, conversation_of, journal_of, turns
+from tests.durability.odd_text import text
+
+
+def value(random: Random, depth: int = 0) -> Any:
+    """Return something that JSON can say."""
+    kind = random.randrange(12 if depth < 4 else 9)
+    if kind >= 9:
+        values = [value(random, depth + 1) for _ in range(random.randint(0, 3))]
+        return values if kind == 9 else {text(random, 3): each for each in values}
+    simple: tuple[Callable[[], Any], ...] = (
+        lambda: None,
+        lambda: random.choice([True, False]),
+        lambda: random.choice([0, -1, 1, 2, 2**31, -(2**63), 10 ** random.randint(1, 15)]),
+        lambda: random.choice([0.5, -0.0, 1e300, float("inf"), float("-inf"), float("nan")]),
+        lambda: text(random),
+        lambda: text(random, 4),
+        lambda: "",
+        lambda: random.choice(["user", "assistant", "system", "complete", "error", "m1", "m2", "m3"]),
+        lambda: random.choice(["2026-07-01", "2026-07-01T12:00:00Z", "0001-01-01", "2026-W27-3T00Z", "99999-01-01"]),
+    )
+    return simple[kind]()
+
+
+BASE = [
+    records.conversation_record(conversation_of(turns(2))),
+    *map(records.message_record, turns(2)),
+    records.message_record(replace(turns(1)[1], usage=TokenUsage(3, 5), continues="m000", error="no")),
+    records.partial_record(turns(3)[5], "text", 0),
+    records.title_record("c1", "title", NOON),
+    records.tags_record("c1", ["one", "two"], NOON),
+    records.head_record("c1", "m001", NOON),
+    records.system_prompt_record(conversation_of([]), NOON),
+]
+
+
+def line(random: Random) -> bytes:
+    """Return a line that resembles a record more or less."""
+    kind = random.randrange(6)
+    if kind == 0:
+        return random.randbytes(random.randint(0, 60))
+    if kind == 1:
+        return text(random, 60).encode()
+    if kind == 2:
+        return json.dumps(value(random)).encode()
+    record: dict[str, Any] = dict(random.choice(BASE))
+    for _ in range(random.randint(0, 3)):
+        key = random.choice([*record, "v", "usage", "parent", "continues", text(random, 3)])
+        if random.random() < 0.2:
+            record.pop(key, None)
+        else:
+            record[key] = value(random)
+    encoded = records.encode(record).rstrip(b"\n")
+    if kind == 3:  # with a checksum that is another
+        place = random.randrange(len(encoded))
+        encoded = encoded[:place] + random.randbytes(1) + encoded[place + 1 :]
+    return encoded
+
+
+def journal(seed: int) -> bytes:
+    """Return a file that resembles a journal more or less."""
+    random = chance("journal", seed)
+    return b"\n".join(line(random) for _ in range(random.randint(0, 8)))
+
+
+def use(conversation: Conversation) -> None:
+    """Do everything that is done to a conversation that was read."""
+    conversation.thread()
+    conversation.aside()
+    assert conversation.updated_at
+    assert isinstance(conversation.last_model, str)
+    for message in conversation.messages:
+        conversation.find(message.id)
+    assert isinstance(markdown.dump(conversation), str)
+    assert isinstance(json_format.dump(conversation), str)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_no_file_makes_the_reader_fail() -> None:
+    cases, read = 0, 0
+    for seed in range(20_000):
+        try:
+            conversation = records.decode(journal(seed), "c1")
+            read += bool(conversation.messages)
+            if seed % 4 == 0:
+                use(conversation)
+        except HistoryError as error:
+            assert "newer version" in error.message, f"seed {seed}"
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+        cases += 1
+    assert (cases, read >= 5_000) == (20_000, True)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param('{"v":1e400,"type":"message"}', id="endless version"),
+        pytest.param('{"v":' + "1" * 5_000 + "}", id="long version"),
+        pytest.param('{"v":[],"type":"message"}', id="list as version"),
+        pytest.param('{"v":1,"type":{}}', id="object as type"),
+        pytest.param("[" * 100_000, id="deep list"),
+        pytest.param('{"a":' * 100_000, id="deep object"),
+        pytest.param('{"v":1,"type":"head","head":1}', id="number as head"),
+        pytest.param('{"v":1,"type":"tags","tags":{"a":1}}', id="object as tags"),
+        pytest.param('\ufeff{"v":1,"type":"message"}', id="byte order mark"),
+        pytest.param('"' + "x" * 1_000_000, id="endless string"),
+    ],
+)
+def test_no_line_is_too_strange_to_be_skipped(record: str) -> None:
+    data = journal_of(conversation_of(turns(1))) + record.encode() + b"\n"
+    assert records.decode(data, "c1").messages == turns(1)
+
+
+def shelf(folder: Path, files: Iterator[tuple[str, bytes]]) -> HistoryService:
+    """Return the history of these files, by name."""
+    month = folder / "data" / "2026" / "07"
+    month.mkdir(parents=True)
+    for name, data in files:
+        (month / f"{name}.jsonl").write_bytes(data)
+    return HistoryService(folder / "data", folder / "index.db")
+
+
+async def look_around(history: HistoryService) -> int:
+    """List and search, and return how many conversations there are."""
+    listing = await history.list()
+    for each in listing.conversations[:20]:
+        await history.load(each.id)
+    await history.search(Query("one"))
+    await history.search(Query(".", is_regex=True))
+    await history.tallies("day")
+    return len(listing.conversations) + len(listing.faults)
+
+
+def has_messages(seed: int) -> bool:
+    """Whether there are any in such a file, or it cannot be read."""
+    try:
+        return bool(records.decode(journal(seed), "c1").messages)
+    except HistoryError:
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_no_file_makes_the_index_fail(quick: Path) -> None:
+    count = 3_000
+    history = shelf(quick, ((f"{chance(seed).getrandbits(64):016x}", journal(seed)) for seed in range(count)))
+    assert await look_around(history) == sum(map(has_messages, range(count))) >= count // 5
+
+
+async def test_a_file_of_a_newer_format_does_not_keep_the_others_from_being_checked(quick: Path) -> None:
+    whole = journal_of(conversation_of(turns(1)))
+    files = [("aaaa", whole + b"damaged\n"), ("bbbb", b'{"v":3,"type":"message"}\n'), ("cccc", whole + b"damaged\n")]
+    history = shelf(quick, iter(files))
+    assert {damage.path.stem for damage in await history.upkeep.check()} >= {"aaaa", "cccc"}
+
+
+def with_field(**fields: object) -> bytes:
+    return records.encode(*BASE[:2], {**records.message_record(turns(1)[1]), **fields})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(with_field(usage={"input_tokens": 10**30, "output_tokens": 1}), id="more tokens than fit"),
+        pytest.param(with_field(usage={"input_tokens": -(2**64), "output_tokens": 1}), id="fewer"),
+        pytest.param(with_field(at="9999-12-31T23:59:59.999999Z"), id="the last moment of all"),
+        pytest.param(with_field(id="m\ud800"), id="half a character in an id"),
+    ],
+)
+async def test_no_value_that_a_file_may_hold_makes_the_index_fail(quick: Path, data: bytes) -> None:
+    history = shelf(quick, iter([("aaaa", data), ("bbbb", journal_of(conversation_of(turns(1))))]))
+    assert await look_around(history) == 2
+
+
+@pytest.mark.parametrize("name", [b"2026/07/\xff.jsonl", b"2026/\xff/aaaa.jsonl", b"\xff/07/aaaa.jsonl"])
+async def test_no_name_that_a_file_may_have_makes_the_index_fail(quick: Path, name: bytes) -> None:
+    history = shelf(quick, iter([("bbbb", journal_of(conversation_of(turns(1))))]))
+    path = Path(os.fsdecode(bytes(quick / "data") + b"/" + name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(journal_of(conversation_of(turns(1))))
+    assert await look_around(history) >= 1
+
+
+SETTINGS = [
+    *all_fields(Settings),
+    *Settings.model_fields,
+    "providers.a.base_url",
+    "providers.b.api_key",
+    "providers.c",
+]
+NAMES = [*SETTINGS, *(name.replace("_", "-") for name in SETTINGS[:5])]
+
+
+def toml_value(random: Random, depth: int = 0) -> str:
+    kind = random.randrange(9 if depth < 3 else 7)
+    quoted = json.dumps(text(random), ensure_ascii=random.random() < 0.5)
+    return (
+        quoted,
+        f"'{text(random)}'",
+        random.choice(["0", "-1", "1", "8192", "9" * random.randint(1, 400), "0x1f", "1_000", "+1", "01"]),
+        random.choice(["0.5", "1e3", "inf", "-inf", "nan", "1e999", "2.0", "-0.0", "."]),
+        random.choice(["true", "false", "True", "null"]),
+        random.choice(["2026-07-01", "2026-07-01T12:00:00Z", "12:00:00", "9999-12-31", "2026-13-01"]),
+        random.choice(['""', '"never"', '"always"', '"https://host/v1"', '"a/b"', '"local"', '"required"']),
+        f"[{', '.join(toml_value(random, depth + 1) for _ in range(random.randint(0, 3)))}]" if depth < 3 else "1",
+        f"{{ {random.choice(SETTINGS)} = {toml_value(random, depth + 1)} }}" if depth < 3 else "1",
+    )[kind]
+
+
+def toml(random: Random) -> bytes:
+    lines = []
+    for _ in range(random.randint(0, 4)):
+        kind = random.randrange(8)
+        if kind == 0:
+            lines.append(f"[{random.choice([*NAMES, text(random, 4)])}]")
+        elif kind == 1:
+            lines.append(text(random, 40))
+        else:
+            name = random.choice(NAMES) if random.random() < 0.9 else json.dumps(text(random, 6))
+            lines.append(f"{name} = {toml_value(random)}")
+    data = "\n".join(lines).encode()
+    return data if random.random() < 0.9 else data[: random.randrange(len(data) + 1)] + random.randbytes(3)
+
+
+def loads_or_explains(case: str) -> bool:
+    """Whether the settings can be loaded; if not it is said why."""
+    try:
+        load_settings()
+    except ConfigError as error:
+        assert error.message, case
+        return False
+    except Exception as error:
+        raise AssertionError(case) from error
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_no_config_file_makes_the_settings_fail(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLLM_HOME", str(quick))
+    config = quick / "config.toml"
+    config.touch(0o600)
+    loaded = []
+    for seed in range(10_000):
+        data = toml(chance("toml", seed))
+        config.write_bytes(data)
+        loaded.append(loads_or_explains(f"seed {seed}: {data!r}"))
+    assert (len(loaded), 500 <= sum(loaded) <= 9_500) == (10_000, True)
+    assert [path.name for path in quick.iterdir()] == ["config.toml"]
+
+
+def test_a_number_of_too_many_digits_makes_the_settings_not_fail(places: Places) -> None:
+    places.config_file.parent.mkdir(parents=True)
+    places.config_file.write_text("max_tokens = " + "1" * 5_000)
+    assert not loads_or_explains("5,000 digits")
+
+
+def variable_value(random: Random) -> str:
+    kind = random.randrange(5)
+    if kind == 0:
+        return json.dumps(value(random))
+    if kind == 1:
+        return json.dumps({random.choice([*SETTINGS, "base_url", "connect"]): value(random)})
+    if kind == 2:
+        return random.choice(
+            ["1", "0", "-1", "1.5", "nan", "inf", "true", "no", "", "9" * 5_000, "auto", "a/b,c/d", "[", "{"]
+        )
+    return text(random) if kind == 3 else os.fsdecode(random.randbytes(random.randint(0, 20)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_no_environment_makes_the_settings_fail(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name.upper().replace(".", "__") for name in SETTINGS]
+    loaded = []
+    for seed in range(10_000):
+        random = chance("environment", seed)
+        environment = {}
+        for _ in range(random.randint(1, 2)):
+            name = random.choice(names) + random.choice(["", "", "", "", "__X", "_", "__"])
+            environment[f"CHATLLM_{name}"] = variable_value(random).replace("\0", "")
+        with monkeypatch.context() as patch:
+            for name, content in environment.items():
+                patch.setenv(name, content)
+            loaded.append(loads_or_explains(f"seed {seed}: {environment!r}"))
+    assert (len(loaded), 500 <= sum(loaded) <= 9_500) == (10_000, True)
+    assert not places.config_file.parent.exists()
+
+
+REQUEST = ChatRequest(Endpoint("hub", "model", "https://host/v1"), ((Role.USER, "hi"),))
+ANSWER = Completion("hello", "stop", TokenUsage(3, 5))
+COLUMNS = (
+    "key",
+    "raw",
+    "store_time",
+    "expire_time",
+    "access_time",
+    "access_count",
+    "tag",
+    "size",
+    "mode",
+    "filename",
+    "value",
+)
+
+
+def sealed(entry: object) -> bytes:
+    """Return a cache entry whose digest is right, whatever is in it."""
+    body = zlib.compress(json.dumps(entry).encode())
+    return hashlib.sha256(body).digest() + body
+
+
+def cell(random: Random, good: bytes) -> object:
+    kind = random.randrange(7)
+    if kind == 0:
+        return random.randbytes(random.randint(0, 80))
+    if kind == 1:
+        place = random.randrange(len(good))
+        return good[:place] + random.randbytes(random.randint(0, 3)) + good[place + random.randint(0, 3) :]
+    if kind == 2:
+        return sealed(value(random))
+    if kind == 3:
+        return random.choice(["../victim", "/etc/passwd", "00/00/x.val", "", text(random)])
+    return random.choice([None, 0, 1, 2, 3, 4, -1, 2**62, 0.5, 1e300])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_no_row_makes_the_cache_fail_or_touch_a_file(quick: Path) -> None:
+    folder, victim = quick / "responses", quick / "victim"
+    victim.write_bytes(sealed({"text": "a trap", "finish_reason": None, "usage": None, "at": "2026-07-01T00:00:00Z"}))
+    cache = ResponseCache(folder, CacheSettings(mode="always"))
+    await cache.put(REQUEST, ANSWER)
+    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=OFF")
+        row = db.execute(f"SELECT {', '.join(COLUMNS)} FROM Cache").fetchone()  # noqa: S608
+        cases, hits = 0, 0
+        for seed in range(20_000):
+            random = chance("row", seed)
+            changes = {random.choice(COLUMNS[2:]): cell(random, row[-1]) for _ in range(random.randint(1, 2))}
+            changed = {**dict(zip(COLUMNS, row, strict=True)), **changes}
+            db.execute("DELETE FROM Cache")
+            db.execute(
+                f"INSERT INTO Cache ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})",  # noqa: S608
+                list(changed.values()),
+            )
+            found = await cache.get(REQUEST)
+            assert found is None or found.completion == ANSWER, f"seed {seed}: {changes}"
+            cases += 1
+            hits += found is not None
+    await cache.aclose()
+    assert (cases, 1_000 <= hits <= 19_000) == (20_000, True)
+    assert {path.name for path in quick.rglob("*")} <= {
+        "responses",
+        "victim",
+        "cache.db",
+        "cache.db-wal",
+        "cache.db-shm",
+    }
+    assert b"a trap" in zlib.decompress(victim.read_bytes()[32:])
+
+
+@pytest.mark.parametrize(
+    "change", [{"at": "2026-07-01T00:00:00"}, {"usage": ["a", "b"]}, {"usage": [1, None]}, {"finish_reason": 42}]
+)
+async def test_an_entry_of_another_shape_is_a_miss(quick: Path, change: dict[str, object]) -> None:
+    cache = ResponseCache(quick / "responses", CacheSettings(mode="always"))
+    await cache.put(REQUEST, ANSWER)
+    entry = {"text": "a", "finish_reason": "stop", "usage": [3, 5], "at": datetime.now(UTC).isoformat()} | change
+    with sqlite3.connect(quick / "responses" / "cache.db") as db:
+        db.execute("UPDATE Cache SET value = ?", [sealed(entry)])
+    db.close()
+    found = await cache.get(REQUEST)
+    await cache.aclose()
+    assert found is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_no_address_makes_the_history_fail_or_look_elsewhere(quick: Path) -> None:
+    files = ((f"{number}aaabbbbccccdddd", journal_of(conversation_of(turns(1)))) for number in range(3))
+    history = shelf(quick, files)
+    (quick / "outside.jsonl").write_bytes(journal_of(conversation_of(turns(1))))
+    for path in sorted((quick / "data").rglob("*"), reverse=True):
+        os.utime(path, (1e9, 1e9))
+    before = {path for path in quick.rglob("*") if not path.name.startswith("index.db")}
+    cases, found = 0, 0
+    for seed in range(20_000):
+        random = chance("address", seed)
+        address = random.choice(["", "@", "0aaab", "A title", "../../"]) + text(random, 6)
+        try:
+            found += len((await history.load(address)).messages) == 2
+        except ConversationNotFoundError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {address!r}") from error
+        cases += 1
+    assert (cases, found >= 100) == (20_000, True)
+    assert {path for path in quick.rglob("*") if not path.name.startswith("index.db")} == before
+
+
+@pytest.mark.parametrize("address", ["\udcff", "abcd\udcff", "\ud83d\ude00", "title \udcff"])
+async def test_an_address_that_is_not_utf_8_names_none(quick: Path, address: str) -> None:
+    history = shelf(quick, iter([("aaaa", journal_of(conversation_of(turns(1))))]))
+    with pytest.raises(ConversationNotFoundError):
+        await history.load(address)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_no_query_makes_the_search_fail(quick: Path) -> None:
+    messages = [replace(turns(1)[0], id=f"m{seed}", content=text(chance("content", seed), 60)) for seed in range(200)]
+    history = shelf(quick, iter([("aaaa", journal_of(conversation_of(messages)))]))
+    for path in sorted((quick / "data").rglob("*"), reverse=True):
+        os.utime(path, (1e9, 1e9))
+    cases, found = 0, 0
+    for seed in range(5_000):
+        random = chance("query", seed)
+        words = text(random, 8).replace("\0", "")
+        if random.random() < 0.5:
+            begin = random.choice(messages).content
+            words += begin[random.randrange(len(begin) + 1) :][:5].replace("\0", "")
+        query = Query(words, is_raw=seed % 3 == 1, is_regex=seed % 3 == 2)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of regular expressions that may change their meaning
+                found += bool(await history.search(query))
+        except UsageError:
+            assert query.is_raw or query.is_regex, f"seed {seed}: {query}"
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {query}") from error
+        cases += 1
+    assert (cases, found >= 500) == (5_000, True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(Query("a\0b"), id="NUL"),
+        pytest.param(Query("\0", is_raw=True), id="NUL alone, raw"),
+        pytest.param(Query("x" * 60_000), id="long word"),
+        pytest.param(Query("word " * 1_100), id="many words"),
+        pytest.param(Query("\udcff"), id="not UTF-8"),
+        pytest.param(Query("\udcff", is_raw=True), id="not UTF-8, raw"),
+    ],
+)
+async def test_no_query_is_too_strange_to_search_for(quick: Path, query: Query) -> None:
+    history = shelf(quick, iter([("aaaa", journal_of(conversation_of(turns(1))))]))
+    with suppress(UsageError):
+        assert await history.search(query) == []
