@@ -87,7 +87,22 @@ def test_any_text_is_found_as_it_is_typed(index: Index, text: str, name: str) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["nowhere", "docker zürich", "%%%", "_____", "AND", "*", '"', "'", "(", "日本語", "0D7D", "ab_cd def", "a%b c%d efg"]
+    "text",
+    [
+        "nowhere",
+        "docker zürich",
+        "%%%",
+        "_____",
+        "AND",
+        "*",
+        '"',
+        "'",
+        "(",
+        "日本語",
+        "0D7D",
+        "ab_cd def",
+        "a%b c%d efg",
+    ],
 )
 def test_what_nobody_said_is_not_found(index: Index, text: str) -> None:
     assert [hit.message for hit in find(index, text) if hit.message not in {"quotes-q", "code-q", "hyphens-q"}] == []
