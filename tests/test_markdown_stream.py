@@ -5,8 +5,10 @@ from random import Random
 import pytest
 from rich.console import Console
 
-from chatllm_cli.render import markdown_stream
-from chatllm_cli.render.markdown_stream import LINES_LEFT_FREE, Block, MarkdownStream, rendered, split_blocks
+from chatllm_cli.render.markdown import stream as markdown_stream
+from chatllm_cli.render.markdown.document import rendered
+from chatllm_cli.render.markdown.live import LEFT_FREE as LINES_LEFT_FREE
+from chatllm_cli.render.markdown.stream import MarkdownStream
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 WIDTHS = [20, 40, 80]
@@ -317,10 +319,10 @@ def test_an_open_block_is_shown_as_plain_text_and_a_finished_one_rendered(every_
         "*o",
         "*one*",
         "one",
-        "one\n- t",
-        "one\n- two",
-        "one\n\n • two\n`three`",
-        "one\n\n • two\n`three`\nfour",
+        "one\n\n- t",
+        "one\n\n- two",
+        "one\n\n • two\n\n`three`",
+        "one\n\n • two\n\n`three`\nfour",
         "one\n\n • two\n\nthree four",
     ]
 
@@ -336,8 +338,7 @@ def test_frames_are_spared_between_chunks_that_come_fast(only_the_first_chunk_pa
 
 
 TALL = {
-    "a fence": "```\n" + "\n".join(f"line {number}" for number in range(80)),
-    "a list": "\n".join(f"- item {number}" for number in range(80)),
+    "a table": "|a|\n|-|\n" + "\n".join(f"|row {number}|" for number in range(80)),
     "a paragraph": "many words " * 200,
     "a word": "x" * 2000,
     "wide characters": "全角文字" * 300,
@@ -362,8 +363,8 @@ def test_a_screen_of_hardly_any_rows_shows_the_last_line_that_is_open(every_chun
     terminal = FakeTerminal(COLUMNS, rows)
     stream = MarkdownStream(Console(file=terminal, width=COLUMNS, height=rows))
     for number in range(5):
-        stream.feed(f"- item {number}\n")
-        assert terminal.text == f"- item {number}"
+        stream.feed(f"line {number}\n")
+        assert terminal.text == f"line {number}"
 
 
 def test_a_link_shows_where_it_goes_and_is_none_to_the_terminal(every_chunk_paints: None) -> None:
@@ -385,43 +386,6 @@ def test_a_fence_is_printed_whether_or_not_it_was_finished(every_chunk_paints: N
 def test_a_reply_that_says_nothing_leaves_nothing(every_chunk_paints: None) -> None:
     for pieces in ([], [""], ["\n"], [" ", "\n\n", "  "]):
         assert seen(streamed(iter(pieces), COLUMNS)) == ("", 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("source", "finished", "rest"),
-    [
-        ("", [], ""),
-        ("a", [], "a"),
-        ("a\n", [], "a\n"),
-        ("a\n\n", [("paragraph_open", "a\n\n")], ""),
-        ("a\n \nb", [("paragraph_open", "a\n \n")], "b"),
-        ("# a\nb\n", [("heading_open", "# a\n")], "b\n"),
-        ("a\n===\n", [], "a\n===\n"),
-        ("***\n\n", [("hr", "***\n\n")], ""),
-        ("- a\n\n", [], "- a\n\n"),
-        ("- a\n\n  b\n", [], "- a\n\n  b\n"),
-        ("- a\n\n* b\n", [("bullet_list_open", "- a\n\n")], "* b\n"),
-        ("1. a\n\ntext\n\n", [("ordered_list_open", "1. a\n\n"), ("paragraph_open", "text\n\n")], ""),
-        ("```\na\n\n", [], "```\na\n\n"),
-        ("```\na\n\n```\n", [], "```\na\n\n```\n"),
-        ("```\na\n```\nb\n", [("fence", "```\na\n```\n")], "b\n"),
-        ("    a\n\n", [], "    a\n\n"),
-        ("> a\n\n", [], "> a\n\n"),
-        ("|a|\n|-|\n", [], "|a|\n|-|\n"),
-        ("|a|\n|-|\n\n", [("table_open", "|a|\n|-|\n\n")], ""),
-    ],
-)
-def test_a_block_is_finished_when_nothing_to_come_can_change_it(
-    source: str, finished: list[tuple[str, str]], rest: str
-) -> None:
-    assert split_blocks(source) == ([Block(*block) for block in finished], rest)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
-def test_splitting_into_blocks_loses_nothing_wherever_the_text_ends(document: str) -> None:
-    for end in range(len(document) + 1):
-        finished, rest = split_blocks(document[:end])
-        assert ("".join(block.source for block in finished) + rest).strip() == document[:end].strip()
 
 
 @pytest.mark.parametrize(

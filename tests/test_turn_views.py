@@ -217,7 +217,7 @@ TEXT = "- one\n- two\n- three"
 @pytest.mark.parametrize(
     ("plain", "screen"),
     [
-        (False, "chatllm: the disk is full\n  hint: make room\n\n • one\n • two\n • three"),
+        (False, "\n • one\nchatllm: the disk is full\n  hint: make room\n • two\n • three"),
         (True, "- one\n- two\n- three\nchatllm: the disk is full\n  hint: make room"),
     ],
 )

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from chatllm_cli.models import Conversation, Hit, Message, Role, Status, Summary, Tally
 from chatllm_cli.render.clean import clean, clean_line
-from chatllm_cli.render.markdown_stream import rendered
+from chatllm_cli.render.markdown.document import rendered
 from chatllm_cli.render.renderer import Renderer, age
 
 THOUSAND = 1000

@@ -8,7 +8,7 @@ from chatllm_cli.errors import HistoryError, ProviderError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, Endpoint, RetryWait
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
-from chatllm_cli.render.markdown_stream import MarkdownStream
+from chatllm_cli.render.markdown.stream import MarkdownStream
 from chatllm_cli.render.renderer import Renderer
 
 SHORTEST_SILENCE = 3  # seconds before a wait is counted

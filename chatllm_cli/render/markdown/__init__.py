@@ -1,0 +1,1 @@
+"""Markdown on a terminal: whole, or as it comes."""

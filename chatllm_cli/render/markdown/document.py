@@ -1,0 +1,86 @@
+"""Markdown as rich renders it, with a few elements of our own; docs/rendering.md lists what differs and why."""
+
+from collections.abc import Iterator, Sequence
+
+from markdown_it.token import Token
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.markdown import ListItem, Markdown, TextElement
+from rich.segment import Segment
+from rich.text import Text
+
+from chatllm_cli.render.markdown.parsing import parse
+
+# Rich takes what it does not know for an element that shows nothing, and leaves a blank line after it.
+_NOTHING = Token("nothing", "", 0)
+
+
+def rendered(source: str, code_theme: str = "ansi_dark") -> RenderableType:
+    """Return markdown for rich to render; a link shows where it goes, whatever its text says."""
+    blocks, _ = parse(source)
+    return Document([token for block in blocks for token in block.tokens], code_theme)
+
+
+class Document:
+    """Markdown that is parsed already, or a part of it.
+
+    `is_first` tells that nothing stands above it, `is_continued` that it goes on with the list or quote above.
+    """
+
+    def __init__(
+        self, tokens: Sequence[Token], code_theme: str, *, is_first: bool = True, is_continued: bool = False
+    ) -> None:
+        self._markdown = _Markdown("", code_theme=code_theme, hyperlinks=False)
+        self._markdown.parsed = list(_with_blank_lines(tokens, is_first=is_first))
+        self._is_continued = is_continued
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it, without the blanks that rich fills lines with: a wide character miscounted would wrap them."""
+        lines = console.render_lines(self._markdown, options, pad=False)
+        for line in lines[1 if self._is_continued else 0 :]:  # rich begins every list and quote with a blank line
+            yield from _without_blank_end(line)
+            yield Segment.line()
+
+
+class HtmlBlock(TextElement):
+    """HTML, shown as the text it is: rich shows none of it, and an answer may well be HTML."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it."""
+        yield Text(self.text.plain.rstrip("\n"), style="dim")
+
+
+class NumberedItem(ListItem):
+    """An item whose number is as wide as itself: the list's last one, which rich goes by, is not known yet."""
+
+    def render_number(self, console: Console, options: ConsoleOptions, number: int, _: int) -> RenderResult:
+        """Render it as rich does a list that ends here."""
+        return super().render_number(console, options, number, number + 1)
+
+
+class _Markdown(Markdown):
+    elements = {**Markdown.elements, "html_block": HtmlBlock, "list_item_open": NumberedItem}  # noqa: RUF012
+
+
+def _with_blank_lines(tokens: Sequence[Token], *, is_first: bool) -> Iterator[Token]:
+    if not is_first:
+        yield _NOTHING
+    for token in tokens:
+        yield token
+        if (
+            token.type == "hr" and token.level
+        ):  # which leaves none, so that a quote that ends in it would not have one
+            yield _NOTHING
+
+
+def _without_blank_end(line: Sequence[Segment]) -> Sequence[Segment]:
+    end = len(line)
+    while end and not line[end - 1].text.strip(" ") and not _is_coloured(line[end - 1]):
+        end -= 1
+    kept = list(line[:end])
+    if kept and not _is_coloured(kept[-1]):
+        kept[-1] = Segment(kept[-1].text.rstrip(" "), kept[-1].style)
+    return kept
+
+
+def _is_coloured(segment: Segment) -> bool:
+    return bool(segment.style and (segment.style.bgcolor or segment.style.underline or segment.style.reverse))
