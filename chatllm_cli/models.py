@@ -84,13 +84,21 @@ class Conversation:
         return last[0].content if last and last[0].role is Role.ASSISTANT else ""
 
     def thread(self) -> tuple[Message, ...]:
-        """Return the messages from the first one down to the head, other branches left out."""
+        """Return the messages from the first one down to the head, other branches left out.
+
+        One whose parent is lost stands below the message before it: not all before it is lost, too.
+        """
         by_id = {message.id: message for message in self.messages}
+        befores = zip(self.messages, ("", *(message.id for message in self.messages)), strict=False)
+        above = {
+            message.id: message.parent if message.parent is None or message.parent in by_id else before
+            for message, before in befores
+        }
         thread: list[Message] = []
         current = by_id.pop(self.head or "", None)
         while current is not None:
             thread.append(current)
-            current = by_id.pop(current.parent or "", None)  # once each: a damaged file may hold a cycle
+            current = by_id.pop(above[current.id] or "", None)  # once each: a damaged file may hold a cycle
         return tuple(reversed(thread))
 
     def aside(self) -> tuple[Message, ...]:

@@ -28,6 +28,9 @@ def history(folder: Path) -> HistoryService:
     return HistoryService(folder)
 
 
+AT = f"{NOON.astimezone():%Y-%m-%d %H:%M}"
+
+
 def stored(folder: Path, *ids_and_titles: tuple[str, str]) -> Sequence[Conversation]:
     """Conversations that were stored before, each used a while after the one before it."""
     conversations = []
@@ -320,8 +323,8 @@ async def test_a_conversation_is_found_by_its_place_its_id_or_its_title(
 @pytest.mark.parametrize(
     ("address", "message", "hint"),
     [
-        ("@0", "there is no conversation '@0'", "`chatllm history list` shows what there is"),
-        ("@5", "there is no conversation '@5'", "`chatllm history list` shows what there is"),
+        ("@0", "there is no conversation '@0'", "the last used is @1, the oldest @4"),
+        ("@5", "there is no conversation '@5'", "the last used is @1, the oldest @4"),
         ("@-1", "there is no conversation '@-1'", "`chatllm history list` shows what there is"),
         ("@x", "there is no conversation '@x'", "`chatllm history list` shows what there is"),
         ("@", "there is no conversation '@'", "`chatllm history list` shows what there is"),
@@ -330,18 +333,35 @@ async def test_a_conversation_is_found_by_its_place_its_id_or_its_title(
         (
             "@" + "9" * 5_000,
             f"there is no conversation '@{'9' * 5_000}'",
-            "`chatllm history list` shows what there is",
+            "the last used is @1, the oldest @4",
         ),
         ("", "there is no conversation ''", "`chatllm history list` shows what there is"),
-        ("cde", "there is no conversation 'cde'", "`chatllm history list` shows what there is"),
+        (
+            "cde",
+            "there is no conversation 'cde'",
+            "of an id at least 4 characters are needed; `chatllm history list` shows what there is",
+        ),
+        (
+            "2",
+            "there is no conversation '2'",
+            "perhaps @2; `chatllm history list` shows what there is",
+        ),
         ("cdef44445", "there is no conversation 'cdef44445'", "`chatllm history list` shows what there is"),
         ("*", "there is no conversation '*'", "`chatllm history list` shows what there is"),
         ("../../07/cdef", "there is no conversation '../../07/cdef'", "`chatllm history list` shows what there is"),
-        ("third", "there is no conversation 'third'", "near it are: cdef4444 (Third)"),
-        ("hir", "there is no conversation 'hir'", "near it are: cdef4444 (Third)"),
-        ("Firsst", "there is no conversation 'Firsst'", "near it are: abcd1111 (First)"),
-        ("abcd", "2 conversations answer to 'abcd'", "one of: abcd2222 (Same), abcd1111 (First)"),
-        ("Same", "2 conversations answer to 'Same'", "one of: bcde3333 (Same), abcd2222 (Same)"),
+        ("third", "there is no conversation 'third'", f"near it are: cdef (Third, {AT}, messages: 1)"),
+        ("hir", "there is no conversation 'hir'", f"near it are: cdef (Third, {AT}, messages: 1)"),
+        ("Firsst", "there is no conversation 'Firsst'", f"near it are: abcd1 (First, {AT}, messages: 1)"),
+        (
+            "abcd",
+            "2 conversations answer to 'abcd'",
+            f"one of: abcd2 (Same, {AT}, messages: 1); abcd1 (First, {AT}, messages: 1)",
+        ),
+        (
+            "Same",
+            "2 conversations answer to 'Same'",
+            f"one of: bcde (Same, {AT}, messages: 1); abcd2 (Same, {AT}, messages: 1)",
+        ),
     ],
 )
 async def test_an_address_that_names_none_or_several_is_told(
@@ -359,7 +379,7 @@ async def test_of_many_candidates_the_last_five_are_named(history: HistoryServic
         await history.load("Same")
     assert (raised.value.message, raised.value.hint) == (
         "8 conversations answer to 'Same'",
-        "one of: abcd7 (Same), abcd6 (Same), abcd5 (Same), abcd4 (Same), abcd3 (Same)",
+        "one of: " + "; ".join(f"abcd{number} (Same, {AT}, messages: 1)" for number in (7, 6, 5, 4, 3)),
     )
 
 

@@ -40,10 +40,30 @@ def test_a_list_on_a_terminal_is_aligned_and_clean(on_terminal: Renderer, out: F
     show_list(on_terminal, summaries(datetime.now(UTC) - timedelta(days=3, minutes=1)))
     assert out.screen.title == ""
     assert out.text == (
-        "    id     last used  title                   messages  tokens  model\n"
-        "@1  abcd   3 d ago    Short #work #x          1         4.1k    openai/gpt\n"
-        f"    zyxwv  3 d ago    Two lines {SPELLED}  0         0       hub/{SPELLED}"
+        "    id     used  title                   messages  tokens  model\n"
+        "@1  abcd   3 d   Short #work #x          1         4.1k    openai/gpt\n"
+        f"    zyxwv  3 d   Two lines {SPELLED}  0         -       hub/{SPELLED}"
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "header"),
+    [
+        (80, ["id", "used", "title", "messages", "tokens", "model"]),
+        (66, ["id", "used", "title", "messages", "tokens"]),
+        (58, ["id", "used", "title", "messages"]),
+        (46, ["id", "used", "title"]),
+        (38, ["id", "title"]),
+        (20, ["id", "title"]),
+    ],
+)
+def test_on_a_narrow_terminal_the_title_keeps_its_room(
+    monkeypatch: pytest.MonkeyPatch, columns: int, header: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = FakeTerminal(columns)
+    show_list(Renderer(out, out), summaries(datetime.now(UTC)))
+    assert out.text.splitlines()[0].split() == header
 
 
 HITS = [
@@ -74,8 +94,8 @@ def test_finds_on_a_terminal_say_where_they_are_and_are_bold(on_terminal: Render
     show_hits(on_terminal, HITS)
     assert out.screen.title == ""
     assert out.text == (
-        f"abcd  A title {SPELLED}  you, {days}\n    say hello now\n"
-        f"abcd  A title  hub/{SPELLED}, {days}\n    hello {SPELLED}"
+        f"abcd  A title {SPELLED}  you, {days}, m1\n    say hello now\n"
+        f"abcd  A title  hub/{SPELLED}, {days}, m2\n    hello {SPELLED}"
     )
     assert [out.screen.buffer[1][column].bold for column in (7, 8, 12, 13)] == [False, True, True, False]
 
@@ -107,7 +127,7 @@ def test_figures_on_a_pipe_are_exact_and_on_a_terminal_have_bars(
         show_tallies(renderer, TALLIES, "model")
     assert pipe.getvalue() == "hub/a\t2\t4\t1500\nhub/b\t1\t1\t0\n"
     header, first, second = out.text.splitlines()
-    assert header.split() == ["model", "conversations", "messages", "tokens"]
+    assert header.split() == ["model", "conversations", "answers", "tokens"]
     assert first.split() == ["hub/a", "2", "4", "1.5k", "█" * 20]
     assert second.split() == ["hub/b", "1", "1", "0"]
 
@@ -186,6 +206,8 @@ def test_a_conversation_on_a_terminal_is_clean_and_its_answers_are_rendered(
     assert (
         out.text
         == f"""\
+A title {SPELLED}  c1
+
 system
 Be kind. {SPELLED}
 
@@ -211,7 +233,7 @@ def test_a_conversation_on_a_plain_terminal_is_clean_and_not_rendered(out: FakeT
         Renderer(out, err, plain=True), Conversation("c1", "A title", AT, messages=(answer,), head="a2")
     )
     assert out.screen.title == ""
-    assert out.text == f"hub/{SPELLED}  2026-01-02 03:04 · cached\n# Hi\n\n*you* {SPELLED}"
+    assert out.text == f"A title  c1\n\nhub/{SPELLED}  2026-01-02 03:04 · cached\n# Hi\n\n*you* {SPELLED}"
 
 
 def test_lines_of_a_conversation_that_were_skipped_are_told_on_stderr(
@@ -220,5 +242,5 @@ def test_lines_of_a_conversation_that_were_skipped_are_told_on_stderr(
     show_conversation(on_pipe, Conversation("c1", "A title", AT, damaged_lines=2))
     assert (pipe.getvalue(), err_pipe.getvalue()) == (
         "",
-        "damaged lines in this conversation's file, skipped: 2\n",
+        "no message is left in this conversation\ndamaged lines in this conversation's file, skipped: 2\n",
     )

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,8 +9,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import records
 from chatllm_cli.services.history.rewriting import (
-    count_changes,
-    replacer,
+    places,
     scrubbed,
     split_damaged,
     without_message,
@@ -29,8 +29,8 @@ def journal(*extra: records.Record) -> bytes:
     return records.encode(records.conversation_record(CONVERSATION), *messages, *extra)
 
 
-def scrub(data: bytes, pattern: str = "sk-12345", *, is_regex: bool = False) -> bytes:
-    return scrubbed(data, replacer(pattern, "[removed]", is_regex=is_regex))
+def scrub(data: bytes, pattern: str = "sk-12345") -> bytes:
+    return scrubbed(data, re.compile(pattern), "[removed]")
 
 
 def test_damaged_lines_are_told_from_the_others_and_both_stay_as_they_are() -> None:
@@ -89,17 +89,40 @@ def test_marks_of_a_reply_that_is_there_are_dropped() -> None:
 
 
 def test_a_regular_expression_takes_out_what_it_matches() -> None:
-    read = records.decode(scrub(journal(), r"sk-\d+", is_regex=True), "c1")
+    read = records.decode(scrub(journal(), r"sk-\d+"), "c1")
     assert read.messages[0].content == "my key is [removed]"
 
 
 def test_a_replacement_is_taken_as_it_is() -> None:
-    assert replacer(r"(a)", r"\1\g<0>", is_regex=True)("bab") == r"b\1\g<0>b"
+    after = scrubbed(journal(), re.compile("(thanks)"), r"\1\g<0>")
+    assert records.decode(after, "c1").messages[-1].content == r"\1\g<0>"
 
 
-@pytest.mark.parametrize(("pattern", "changes"), [("sk-12345", 4), ("thanks", 1), ("nowhere", 0)])
-def test_changes_are_counted_before_they_are_made(pattern: str, changes: int) -> None:
-    assert count_changes(journal(), replacer(pattern, "x", is_regex=False)) == changes
+def test_what_matches_nothing_in_particular_is_left_alone() -> None:
+    read = records.decode(scrub(journal(), "(?=thanks)|x*|k"), "c1")
+    assert read.messages[-1].content == "than[removed]s"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        (
+            "sk-12345",
+            ["my key is [sk-12345]"] * 2 + ["never say [sk-12345]", "so [sk-12345] it is", "so [sk-12345] it is not"],
+        ),
+        ("nks", ["tha[nks]"]),
+        ("nowhere", []),
+    ],
+)
+def test_what_would_be_replaced_is_shown_before_it_is(pattern: str, found: list[str]) -> None:
+    assert sorted(places(journal(), re.compile(pattern))) == sorted(found)
+
+
+def test_a_title_that_was_made_of_a_removed_prompt_goes_with_it() -> None:
+    after = without_message(journal(records.title_record("c1", "my key is sk-12345", NOON)), "u1")
+    assert b"my key" not in after
+    assert records.decode(after, "c1").title == "thanks"
+    assert records.decode(without_message(journal(), "u2"), "c1").title == "my key is sk-12345"
 
 
 def test_what_is_not_touched_is_byte_for_byte_the_same() -> None:

@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def find(index: Index, text: str, wanted: Filter | None = None, **how: bool) -> 
         ("docker compose", "caps"),
         ("ocke", "caps"),
         ("ok", "short"),
+        ('"state-of-the-art thing"', "hyphens"),
+        ('"ZÜRICH, a" café', "accents"),
     ],
 )
 def test_any_text_is_found_as_it_is_typed(index: Index, text: str, name: str) -> None:
@@ -106,6 +109,46 @@ def test_any_text_is_found_as_it_is_typed(index: Index, text: str, name: str) ->
 )
 def test_what_nobody_said_is_not_found(index: Index, text: str) -> None:
     assert [hit.message for hit in find(index, text) if hit.message not in {"quotes-q", "code-q", "hyphens-q"}] == []
+
+
+@pytest.mark.parametrize("text", ["go!", "thing.", "C++", '"known thing"', '"left and"', "argv(main)"])
+def test_punctuation_and_the_order_of_a_quoted_phrase_count(index: Index, text: str) -> None:
+    assert find(index, text) == []
+
+
+def test_titles_that_are_nobody_s_words_are_found(index: Index) -> None:
+    assert [(hit.message, hit.role) for hit in find(index, "percent")] == [
+        ("percent-a", "assistant"),
+        ("title", "title"),
+    ]
+
+
+def test_instructions_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "2026" / "07"
+    folder.mkdir(parents=True)
+    prompt = Message("q", Role.USER, "hi", NOON)
+    conversation = Conversation("abcd", "hi", NOON, system_prompt="Speak like a zebra.", messages=(prompt,))
+    lines = (records.conversation_record(conversation), records.message_record(prompt))
+    (folder / "abcd.jsonl").write_bytes(records.encode(*lines))
+    assert [hit.role for hit in find(Index(tmp_path / "index.db", tmp_path), "zebra")] == ["system"]
+
+
+def test_the_newest_of_very_many_are_found_and_as_many_as_are_asked_for(tmp_path: Path) -> None:
+    names = [f"{number:04}" for number in range(700)]
+    for number in sorted(range(700), key=lambda each: each * 7919 % 700):  # in no order that a folder may have
+        at = NOON + timedelta(hours=number)
+        folder = tmp_path / "2026" / f"{1 + number % 12:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        prompt = Message("q", Role.USER, f"commonword {names[number]}", at)
+        conversation = Conversation(names[number], "", at, messages=(prompt,))
+        path = folder / f"{names[number]}.jsonl"
+        path.write_bytes(records.encode(records.conversation_record(conversation), records.message_record(prompt)))
+        os.utime(path, (at.timestamp(), at.timestamp()))
+    index = Index(tmp_path / "index.db", tmp_path)
+    newest = index.ask(lambda db: search(db, Query("commonword"), Filter(), 3))
+    assert [hit.conversation for hit in newest] == ["0699", "0698", "0697"]
+    for query in (Query("commonword"), Query("commonword", is_raw=True), Query("common", is_regex=True)):
+        assert len(index.ask(lambda db, query=query: search(db, query, Filter(), 2000))) == 700
 
 
 def test_a_find_says_where_it_is_and_what_stands_around_it(index: Index) -> None:

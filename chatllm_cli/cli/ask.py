@@ -70,7 +70,7 @@ def ask(
     renderer = open_renderer(sys.stdout, sys.stderr, plain=settings.output.plain, as_json=as_json)
 
     async def work(services: Services) -> ExitCode:
-        last = await resumed(services, conversation, last=continue_)
+        last = await resumed(services, renderer, conversation, last=continue_)
         return await _ask(services, renderer, prompt, model, system, last)
 
     raise typer.Exit(run(work, settings))

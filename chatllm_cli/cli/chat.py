@@ -54,7 +54,7 @@ def chat(
     async def work(services: Services) -> None:
         from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
 
-        last = await _picked(services) if pick else await resumed(services, conversation, last=continue_)
+        last = await _picked(services) if pick else await resumed(services, renderer, conversation, last=continue_)
         if pick and last is None:
             return
         endpoints = await choose(services, renderer, model, last)

@@ -9,7 +9,7 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli import history_changes
-from chatllm_cli.cli.options import Address, AsJson, Since, Until
+from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ExitCode, UsageError
@@ -19,11 +19,12 @@ from chatllm_cli.render.renderer import Renderer
 
 app = typer.Typer(help="Find, show, change and export the stored conversations.", no_args_is_help=True)
 
-Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many.")]
+Limit = Annotated[int, typer.Option("-n", "--limit", min=1, max=1_000_000, help="How many.")]
 OfModel = Annotated[
-    str | None, typer.Option("-m", "--model", metavar="TEXT", help="Only of models named so, in part.")
+    str | None,
+    typer.Option("-m", "--model", metavar="TEXT", help="Only of models named so, in part.", callback=check_is_text),
 ]
-Tag = Annotated[str | None, typer.Option("--tag", help="Only with this tag.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="Only with this tag.", callback=check_is_text)]
 
 
 class Format(StrEnum):
@@ -73,12 +74,15 @@ def list_(
     from chatllm_cli.render import history_views  # noqa: PLC0415  (rich, which --help does without)
 
     wanted = Filter(since=since, until=until, model=model, tag=tag)
-    listing = run(lambda services: services.history.list(wanted, limit=limit, sort=sort))
+    listing = run(lambda services: services.history.list(wanted, limit=limit + 1, sort=sort))
+    conversations = listing.conversations[:limit]
     renderer = Renderer(sys.stdout, sys.stderr)
     if as_json:
-        _print_json(renderer, listing.conversations)
-    elif listing.conversations:
-        history_views.show_list(renderer, listing.conversations)
+        _print_json(renderer, conversations)
+    elif conversations:
+        history_views.show_list(renderer, conversations)
+        if len(listing.conversations) > limit and renderer.is_terminal:
+            renderer.notice(f"there are more; -n {limit * 5} shows more of them")
     elif renderer.is_terminal:
         renderer.notice(NOTHING if wanted == Filter() else "no conversation is like that")
     for fault in listing.faults:
@@ -89,7 +93,12 @@ def list_(
 
 @app.command()
 def search(
-    text: Annotated[list[str], typer.Argument(metavar="TEXT", help="Words that a message has to hold, all of them.")],
+    text: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT", help='Words that a message has to hold, all of them; a "quoted phrase" as one.'
+        ),
+    ],
     limit: Limit = 20,
     role: Annotated[Speaker | None, typer.Option(help="Only what was said by this one.")] = None,
     model: OfModel = None,
@@ -97,10 +106,12 @@ def search(
     since: Since = None,
     until: Until = None,
     raw: Annotated[bool, typer.Option("--raw", help="TEXT is in FTS5's own syntax.")] = False,
-    regex: Annotated[bool, typer.Option("--regex", help="TEXT is a regular expression.")] = False,
+    regex: Annotated[
+        bool, typer.Option("--regex", help="TEXT is a regular expression; (?-i:…) tells upper from lower case.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search everything that was said, and show where it is; exit code 1 if nothing is found."""
+    """Search all that was said, and titles."""
     from chatllm_cli.render import history_views  # noqa: PLC0415
     from chatllm_cli.services.history import Query  # noqa: PLC0415
 
@@ -108,12 +119,16 @@ def search(
     if not query.text.strip():
         raise UsageError("there is nothing to search for")
     wanted = Filter(since=since, until=until, model=model, tag=tag, role=role)
-    hits = run(lambda services: services.history.search(query, wanted, limit=limit))
+    # A regular expression may take for ever, deaf to signals: those end the process then, which has nothing to save.
+    found = run(lambda services: services.history.search(query, wanted, limit=limit + 1), dies_by_signals=regex)
+    hits = found[:limit]
     renderer = Renderer(sys.stdout, sys.stderr)
     if as_json:
         _print_json(renderer, hits)
     elif hits:
         history_views.show_hits(renderer, hits)
+        if len(found) > limit and renderer.is_terminal:
+            renderer.notice(f"there are more; -n {limit * 5} shows more of them")
     else:
         renderer.notice(f"nothing is found for '{query.text}'")
     raise typer.Exit(ExitCode.DONE if hits else ExitCode.FAILURE)

@@ -1,5 +1,6 @@
 """`chatllm history`: the commands that change what is stored. What takes something away asks first."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -9,15 +10,19 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli.options import Address, Addresses, Moment
+from chatllm_cli.cli.options import Address, Addresses, Moment, check_are_text, check_is_text
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
-from chatllm_cli.models import Filter, Summary
+from chatllm_cli.models import Conversation, Filter
+from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.services.history.files import id_of
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+Tags = Annotated[list[str], typer.Argument(metavar="TAG...", callback=check_are_text)]
 MOST_SHOWN = 10
+SHORT_ID = 8
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,75 +31,119 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def rename(address: Address, title: Annotated[str, typer.Argument(metavar="TITLE")]) -> None:
+def rename(address: Address, title: Annotated[str, typer.Argument(metavar="TITLE", callback=check_is_text)]) -> None:
     """Give a conversation another title."""
-    if not title.strip():
+    wanted = " ".join(title.split())
+    if not wanted:
         raise UsageError("the title is empty")
+    if re.fullmatch(r"@\d+", wanted):
+        raise UsageError(f"'{wanted}' would name another conversation")
 
-    async def work(services: Services) -> None:
-        await (await services.history.open(address)).set_title(" ".join(title.split()))
+    async def work(services: Services) -> str:
+        opened = await services.history.open(address)
+        await opened.set_title(wanted)
+        return opened.conversation.id
 
-    run(work)
+    _say(f"{run(work)[:SHORT_ID]} is now '{wanted}'")
 
 
-def tag(address: Address, tags: Annotated[list[str], typer.Argument(metavar="TAG...")]) -> None:
+def tag(address: Address, tags: Tags) -> None:
     """Add tags to a conversation."""
-    _change_tags(address, lambda old: [*old, *(each for each in dict.fromkeys(tags) if each not in old)])
+    wanted = [" ".join(each.split()) for each in tags]
+    if bad := next((each for each in wanted if not each or "," in each), None):
+        raise UsageError(f"'{bad}' cannot be a tag: a comma stands between two")
+    if "" in wanted:
+        raise UsageError("the tag is empty")
+    _change_tags(address, lambda old: [*old, *(each for each in dict.fromkeys(wanted) if each not in old)])
 
 
-def untag(address: Address, tags: Annotated[list[str], typer.Argument(metavar="TAG...")]) -> None:
+def untag(address: Address, tags: Tags) -> None:
     """Take tags away from a conversation."""
-    _change_tags(address, lambda old: [each for each in old if each not in tags])
+
+    def change(old: Sequence[str]) -> Sequence[str]:
+        if missing := [each for each in tags if each not in old]:
+            has = f"it has {', '.join(old)}" if old else "it has none"
+            raise UsageError(f"the conversation has no tag '{missing[0]}'", hint=has)
+        return [each for each in old if each not in tags]
+
+    _change_tags(address, change)
 
 
 def _change_tags(address: str, change: Callable[[Sequence[str]], Sequence[str]]) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Services) -> Conversation:
         opened = await services.history.open(address)
         await opened.set_tags(change(opened.conversation.tags))
+        return opened.conversation
 
-    run(work)
+    changed = run(work)
+    _say(f"{changed.id[:SHORT_ID]} '{changed.title}': {', '.join(changed.tags) or 'no tags'}")
 
 
 def fork(
     address: Address,
-    message: Annotated[str, typer.Option(help="Copy down to this message; to the last one unless given.")] = "",
+    message: Annotated[
+        str | None,
+        typer.Option(help="Copy down to this message, by the id that show --tree has.", callback=check_is_text),
+    ] = None,
 ) -> None:
-    """Copy a conversation into one of its own, to go on with apart, and print its id."""
+    """Copy a conversation, to go on apart, and print the copy's id."""
     forked = run(lambda services: services.history.fork(address, message))
     Renderer(sys.stdout, sys.stderr).text(forked.id)
 
 
 def rm(
     addresses: Addresses,
-    message: Annotated[str, typer.Option(help="Remove only this message of the conversation, by its id.")] = "",
+    message: Annotated[
+        str | None,
+        typer.Option(
+            help="Remove only this message, by the id that show --tree and search have.", callback=check_is_text
+        ),
+    ] = None,
     yes: Yes = False,
 ) -> None:
-    """Remove conversations, or one message: from the files, the index and the cache."""
+    """Remove conversations, or one message, for good."""
 
     async def work(services: Services) -> None:
         history = services.history
-        conversations = [await history.load(address) for address in addresses]
-        if message:
-            await _remove_message(services, addresses, message, yes=yes)
+        conversations = {each.id: each for each in [await history.load(address) for address in addresses]}
+        if message is not None:
+            await _remove_message(services, list(conversations.values()), message, yes=yes)
             return
-        titles = [f"{each.id}  {each.title}" for each in conversations]
+        titles = [f"{each.id[:SHORT_ID]}  {each.title}" for each in conversations.values()]
         if _is_agreed(titles, f"remove {_counted(len(titles), 'conversation')} for good?", yes=yes):
-            await history.upkeep.remove([await history.find(each.id) for each in conversations])
-            await services.cache.forget([each.id for each in conversations])
+            await _remove(services, list(conversations))
+            _say(f"removed: {'; '.join(titles[:MOST_SHOWN])}")
 
     run(work)
 
 
-async def _remove_message(services: Services, addresses: Sequence[str], message: str, *, yes: bool) -> None:
-    if len(addresses) != 1:
+async def _remove(services: Services, ids: Sequence[str], *, unused_since: datetime | None = None) -> None:
+    history = services.history
+    await services.cache.forget(ids)  # first: what fails there is told, and can be tried again
+    await history.upkeep.remove([await history.find(each) for each in ids], unused_since=unused_since)
+
+
+async def _remove_message(
+    services: Services, conversations: Sequence[Conversation], message: str, *, yes: bool
+) -> None:
+    if len(conversations) != 1:
         raise UsageError("--message goes with one conversation")
-    conversation = await services.history.load(addresses[0])
+    (conversation,) = conversations
     found = conversation.find(message)
     if found is None:
-        raise UsageError(f"there is no message '{message}' in conversation {conversation.id}")
-    if _is_agreed([" ".join(found.content.split())[:72]], "remove this message for good?", yes=yes):
-        await services.history.upkeep.remove_message(await services.history.find(conversation.id), found.id)
-        await services.cache.forget([conversation.id])
+        raise UsageError(
+            f"there is no message '{message}' in conversation {conversation.id}",
+            hint="`history show --tree` has the ids",
+        )
+    if not _is_agreed([" ".join(found.content.split())[:72]], "remove this message for good?", yes=yes):
+        return
+    if len(conversation.messages) == 1:
+        await _remove(services, [conversation.id])
+        _say("removed, and the conversation with it: it was the only message")
+        return
+    await services.cache.forget([conversation.id])
+    await services.history.upkeep.remove_message(await services.history.find(conversation.id), found.id)
+    _say("removed")
 
 
 def prune(
@@ -105,76 +154,114 @@ def prune(
     """Remove the conversations that were last used before then."""
 
     async def work(services: Services) -> None:
-        history = services.history
-        old = (await history.list(Filter(until=older_than))).conversations
+        old = (await services.history.list(Filter(until=older_than))).conversations
         if not old:
-            raise ChatllmError("no conversation is that old")
-        titles = [_told(summary) for summary in old]
+            _say("no conversation is that old")
+            return
+        titles = [f"{each.id}  {each.updated_at.astimezone(UTC):%Y-%m-%d}  {each.title}" for each in old]
         if dry_run:
             Renderer(sys.stdout, sys.stderr).text("\n".join(titles))
         elif _is_agreed(titles, f"remove {_counted(len(old), 'conversation')} for good?", yes=yes):
-            await history.upkeep.remove([await history.find(summary.id) for summary in old])
-            await services.cache.forget([summary.id for summary in old])
+            await _remove(services, [each.id for each in old], unused_since=older_than)
+            _say(f"removed: {_counted(len(old), 'conversation')}")
 
     run(work)
 
 
 def scrub(
-    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="The text to take out, everywhere.")],
-    replacement: Annotated[str, typer.Option("--with", metavar="TEXT", help="What to put there.")] = "[removed]",
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATTERN", help="The text to take out, everywhere; - reads it from stdin.", callback=check_is_text
+        ),
+    ],
+    replacement: Annotated[
+        str, typer.Option("--with", metavar="TEXT", help="What to put there.", callback=check_is_text)
+    ] = "[removed]",
     regex: Annotated[bool, typer.Option("--regex", help="PATTERN is a regular expression.")] = False,
+    ignore_case: Annotated[bool, typer.Option("-i", "--ignore-case", help="In upper or lower case.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Replace a text in every stored conversation: in files, index and cache."""
-    from chatllm_cli.services.history.files import id_of  # noqa: PLC0415
-    from chatllm_cli.services.history.rewriting import replacer  # noqa: PLC0415
-
-    if not pattern:
-        raise UsageError("the pattern is empty")
-    try:
-        replace = replacer(pattern, replacement, is_regex=regex)
-    except re.error as error:
-        raise UsageError(f"'{pattern}' is not a regular expression: {error}") from None
+    """Replace a text in everything that is stored."""
+    wanted = _secret() if text == "-" else text
+    pattern = _pattern(wanted, is_regex=regex, ignore_case=ignore_case)
 
     async def work(services: Services) -> None:
         upkeep = services.history.upkeep
-        counts = await upkeep.count(replace)
-        if not counts:
-            raise ChatllmError("nothing that is stored matches")
-        touched = [f"{id_of(path)}  {_counted(number, 'record')}" for path, number in counts.items()]
+        found, faults = await upkeep.places(pattern)
+        for fault in faults:
+            Renderer(sys.stdout, sys.stderr).error(fault)
+        if not found:
+            in_other_case, _ = await upkeep.places(re.compile(pattern.pattern, pattern.flags | re.IGNORECASE))
+            raise ChatllmError(
+                "nothing that is stored matches", hint="in another case it does: -i" if in_other_case else None
+            )
+        places = [f"{id_of(path)[:SHORT_ID]}  {clean_line(place)}" for path, each in found.items() for place in each]
+        told = f"{_counted(len(places), 'place')} in {_counted(len({id_of(path) for path in found}), 'conversation')}"
         if dry_run:
-            Renderer(sys.stdout, sys.stderr).text("\n".join(touched))
-        elif _is_agreed(touched, f"change {_counted(len(counts), 'conversation')} for good?", yes=yes):
-            await upkeep.scrub(list(counts), replace)
-            await services.cache.forget([id_of(path) for path in counts])
+            Renderer(sys.stdout, sys.stderr).text("\n".join(places))
+            _say(f"would be replaced: {told}")
+        elif _is_agreed(places, f"replace {told} for good?", yes=yes):
+            await services.cache.forget([id_of(path) for path in found])
+            await upkeep.scrub(list(found), pattern, replacement)
+            _say(f"replaced: {told}")
+        if faults:
+            raise typer.Exit(ExitCode.HISTORY)
 
     run(work)
 
 
+def _secret() -> str:
+    """Return the line on stdin, typed unseen if that is a terminal: a secret must not lie in the shell's history."""
+    if sys.stdin and sys.stdin.isatty():
+        return str(typer.prompt("text to take out", hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\n") if sys.stdin else ""
+
+
+def _pattern(text: str, *, is_regex: bool, ignore_case: bool) -> re.Pattern[str]:
+    if not text:
+        raise UsageError("the pattern is empty")
+    try:
+        pattern = re.compile(text if is_regex else _literal(text), re.IGNORECASE if ignore_case else 0)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(f"'{text}' is not a regular expression: {error}") from None
+    if pattern.search(""):
+        raise UsageError(f"'{text}' matches where nothing is", hint="it would match everywhere")
+    return pattern
+
+
+def _literal(text: str) -> str:
+    """Return what matches a text, also as JSON spells it: in a damaged line that is what there is."""
+    spelled = (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
+    return "|".join(map(re.escape, dict.fromkeys(spelled)))
+
+
 def check() -> None:
-    """Look for damaged lines in the stored conversations; nothing is changed."""
+    """Look for damage in what is stored; nothing is changed."""
     damaged = run(lambda services: services.history.upkeep.check())
-    renderer = Renderer(sys.stdout, sys.stderr)
-    renderer.rows(
-        ("file", "damaged lines"), [(str(damage.path), damage.fault or str(damage.lines)) for damage in damaged]
-    )
+    if not damaged:
+        _say("nothing is damaged")
+        return
+    rows = [(str(damage.path), damage.fault or str(damage.lines)) for damage in damaged]
+    Renderer(sys.stdout, sys.stderr).rows(("file", "damaged lines"), rows)
     if any(damage.lines for damage in damaged):
-        renderer.notice("`chatllm history repair` moves damaged lines aside")
-    if damaged:
-        raise typer.Exit(ExitCode.HISTORY)
-    renderer.notice("nothing is damaged")
+        _say("`chatllm history repair` moves damaged lines aside")
+    raise typer.Exit(ExitCode.HISTORY)
 
 
 def repair() -> None:
     """Move damaged lines into a file beside each conversation's."""
     damaged = run(lambda services: services.history.upkeep.repair())
-    renderer = Renderer(sys.stdout, sys.stderr)
     for damage in damaged:
-        done = f"{_counted(damage.lines, 'damaged line')} moved aside"
-        renderer.notice(f"{damage.path}: {damage.fault or done}")
+        moved = f"{_counted(damage.lines, 'damaged line')} moved to {damage.aside}"
+        _say(f"{damage.path}: {damage.fault}" if damage.fault else moved)
     if not damaged:
-        renderer.notice("nothing is damaged")
+        _say("nothing is damaged")
+
+
+def _say(text: str) -> None:
+    Renderer(sys.stdout, sys.stderr).notice(text)
 
 
 def _is_agreed(what: Sequence[str], question: str, *, yes: bool) -> bool:
@@ -190,10 +277,6 @@ def _is_agreed(what: Sequence[str], question: str, *, yes: bool) -> bool:
         renderer.notice(f"… and {len(what) - MOST_SHOWN} more")
     renderer.question(f"{question} [y/N]")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _told(summary: Summary) -> str:
-    return f"{summary.id}  {summary.updated_at.astimezone(UTC):%Y-%m-%d}  {summary.title}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -12,7 +12,8 @@ from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
 
-UNITS = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}  # hours
+UNITS = {"min": 1 / 60, "h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}  # hours
+DAYS = {"today": 0, "yesterday": 1}
 MOST_COMPLETED = 1000
 JSON_WANTED = "chatllm.json"  # where the error boundary finds out that errors are to be JSON too
 
@@ -24,12 +25,20 @@ def _remember_json(ctx: typer.Context, value: bool) -> bool:
 
 def Moment(text: str) -> datetime:  # noqa: N802  (Typer shows the name)
     """Return the moment that a person means: 7d ago, a date, or a date and a time, on this machine's clock."""
-    if match := re.fullmatch(r"(\d{1,6})\s*([hdwmy])", text.strip().lower()):
-        return datetime.now(UTC) - timedelta(hours=int(match[1]) * UNITS[match[2]])
     try:
-        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+        return _moment(text.strip().lower())
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"'{text}' is no time; write 12h, 7d, 2w, 6m, 1y or 2026-11-30") from None
+        raise typer.BadParameter(
+            f"'{text}' is no time; write today, 30min, 12h, 7d, 2w, 6m (months), 1y or 2026-11-30"
+        ) from None
+
+
+def _moment(text: str) -> datetime:
+    if (days := DAYS.get(text)) is not None:
+        return (datetime.now().astimezone() - timedelta(days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    if match := re.fullmatch(r"(\d{1,6})\s*(min|[hdwmy])", text):
+        return datetime.now(UTC) - timedelta(hours=int(match[1]) * UNITS[match[2]])
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def complete_address(incomplete: str) -> list[tuple[str, str]]:
@@ -38,17 +47,21 @@ def complete_address(incomplete: str) -> list[tuple[str, str]]:
     from chatllm_cli.render.clean import clean_line  # noqa: PLC0415
 
     listing = run(lambda services: services.history.list(limit=MOST_COMPLETED))
-    by_address = [(f"@{each.place}" if incomplete.startswith("@") else each.address, clean_line(each.title))
-                  for each in listing.conversations]  # fmt: skip
-    return [(address, title) for address, title in by_address if address.startswith(incomplete)]
+    found = [
+        (f"@{each.place}" if incomplete.startswith("@") else clean_line(each.address), clean_line(each.title))
+        for each in listing.conversations
+    ]
+    return [(address, title) for address, title in found if address.startswith(incomplete)]
 
 
-def _check_is_text(value: str | None) -> str | None:
-    _check_are_text([value or ""])
+def check_is_text(value: str | None) -> str | None:
+    """Refuse an argument that is not UTF-8."""
+    check_are_text([value or ""])
     return value
 
 
-def _check_are_text(values: list[str] | None) -> list[str] | None:
+def check_are_text(values: list[str] | None) -> list[str] | None:
+    """Refuse arguments that are not UTF-8."""
     try:
         "".join(values or []).encode()
     except UnicodeEncodeError:
@@ -61,24 +74,28 @@ Address = Annotated[
     typer.Argument(
         metavar="CONVERSATION",
         help="@1 is the last used; or an id's first 4 characters, or a title.",
+        callback=check_is_text,
         autocompletion=complete_address,
     ),
 ]
 Addresses = Annotated[
-    list[str], typer.Argument(metavar="CONVERSATION...", help="As for show.", autocompletion=complete_address)
+    list[str],
+    typer.Argument(
+        metavar="CONVERSATION...", help="As for show.", callback=check_are_text, autocompletion=complete_address
+    ),
 ]
 Since = Annotated[
-    datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only from then on: 7d, 2w, 2026-11-30.")
+    datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only from then on: today, 7d, 2w, 2026-11-30.")
 ]
 Until = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only before then.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask.", callback=_check_is_text),
+    typer.Option("-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask.", callback=check_is_text),
 ]
 System = Annotated[
     str | None,
-    typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=_check_is_text),
+    typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=check_is_text),
 ]
 Continue = Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last conversation.")]
 Resume = Annotated[
@@ -87,7 +104,7 @@ Resume = Annotated[
         "--conversation",
         metavar="CONVERSATION",
         help="Go on with this one: @2, an id's first 4 characters, or a title.",
-        callback=_check_is_text,
+        callback=check_is_text,
         autocompletion=complete_address,
     ),
 ]
@@ -102,7 +119,7 @@ Fallback = Annotated[
         "--fallback",
         metavar="PROVIDER/MODEL",
         help="Asked when the model cannot be reached, is over its limit or out of quota. May be given again.",
-        callback=_check_are_text,
+        callback=check_are_text,
     ),
 ]
 MaxWait = Annotated[

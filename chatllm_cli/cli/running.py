@@ -30,14 +30,21 @@ LAST_RESORT = 1.0  # seconds more, for what cannot be cancelled
 PATIENCE, REPAINT = 1.0, 0.2  # seconds before indexing is shown, and between two looks of it
 
 
-def run(work: Callable[[Services], Awaitable[Result]], settings: "Settings | None" = None) -> Result:
+def run(
+    work: Callable[[Services], Awaitable[Result]],
+    settings: "Settings | None" = None,
+    *,
+    dies_by_signals: bool = False,
+) -> Result:
     """Run `work` on the services that `settings` describe, and close them; without, they are loaded when needed.
 
     INT, TERM and HUP cancel it, so that it can save what it has; the exit code then is 128 and the signal.
+    What has nothing to save may rather die by them at once.
     """
     loop = asyncio.new_event_loop()
+    services = Services(settings, find_places(), progress=_Indexing())
     try:
-        return loop.run_until_complete(_run(work, Services(settings, find_places(), progress=_Indexing())))
+        return loop.run_until_complete(_run(work, services, dies_by_signals=dies_by_signals))
     finally:
         _close(loop)
 
@@ -70,18 +77,24 @@ async def choose(
     return [endpoint, *providers.fallbacks(endpoint)]
 
 
-async def resumed(services: Services, address: str | None, *, last: bool) -> Conversation | None:
-    """Return the conversation to go on with: the one at `address`, or the last one, or none."""
-    if address is not None:
-        return await services.history.load(address)
-    return await services.history.last() if last else None
+async def resumed(services: Services, renderer: Renderer, address: str | None, *, last: bool) -> Conversation | None:
+    """Return the conversation to go on with: the one at `address`, or the last one, or none.
+
+    Says so if it is damaged.
+    """
+    if address is None and not last:
+        return None
+    found = await (services.history.last() if address is None else services.history.load(address))
+    if found.damaged_lines:
+        renderer.notice(f"damaged lines in this conversation, skipped: {found.damaged_lines} (`history check`)")
+    return found
 
 
-async def _run(work: Callable[[Services], Awaitable[Result]], services: Services) -> Result:
+async def _run(work: Callable[[Services], Awaitable[Result]], services: Services, *, dies_by_signals: bool) -> Result:
     task = asyncio.ensure_future(work(services))
     stopper = _Stopper(task)
     try:
-        with stopper.listening():
+        with _dying() if dies_by_signals else stopper.listening():
             return await task
     except BaseException:
         if stopper.received:  # whatever became of it: a terminal that went away takes no last words either
@@ -89,6 +102,19 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
         raise
     finally:
         await services.aclose()
+
+
+@contextmanager
+def _dying() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, before[number])
 
 
 class _Indexing:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from rich.padding import Padding
 from rich.text import Text
 
 from chatllm_cli.models import Conversation, Hit, Message, Role, Status, Summary, Tally
@@ -14,26 +15,38 @@ from chatllm_cli.render.renderer import Renderer, age
 THOUSAND = 1000
 BAR_WIDTH = 20
 TREE_TEXT = 60
+TITLE = "title"
+LIST_HEADER = ("", "id", "used", TITLE, "messages", "tokens", "model")
+DROPPED_FIRST = ("model", "tokens", "messages", "used")
+TITLE_ROOM = 28  # columns
+INDENT = 4
 
 
 def show_list(renderer: Renderer, summaries: Sequence[Summary]) -> None:
     """List conversations, with the address that each is taken up by."""
-    now = datetime.now(UTC)
-    if renderer.is_terminal:
-        header = ("", "id", "last used", "title", "messages", "tokens", "model")
-        renderer.rows(header, [_shown(summary, now) for summary in summaries])
+    if not renderer.is_terminal:
+        renderer.rows((), [_listed(summary) for summary in summaries])
         return
-    renderer.rows((), [_listed(summary) for summary in summaries])
+    now = datetime.now(UTC)
+    columns = [
+        [name, *cells] for name, *cells in zip(LIST_HEADER, *[_shown(each, now) for each in summaries], strict=True)
+    ]
+    for name in DROPPED_FIRST:  # a title that nobody can read is worth less
+        others = sum(max(map(len, column)) + 1 for column in columns if column[0] != TITLE)
+        if renderer.console.width - others < TITLE_ROOM:
+            columns = [column for column in columns if column[0] != name]
+    header, *rows = zip(*columns, strict=True)
+    renderer.rows(header, rows)
 
 
 def _shown(summary: Summary, now: datetime) -> tuple[str, ...]:
     return (
         f"@{summary.place}" if summary.place else "",
         summary.address,
-        age(summary.updated_at, now),
+        age(summary.updated_at, now).removesuffix(" ago"),
         summary.title + "".join(f" #{tag}" for tag in summary.tags),
         str(summary.messages),
-        count(summary.tokens),
+        count(summary.tokens) if summary.tokens else "-",
         summary.model,
     )
 
@@ -60,23 +73,28 @@ def show_hits(renderer: Renderer, hits: Sequence[Hit]) -> None:
     now = datetime.now(UTC)
     for hit in hits:
         who = "you" if hit.role == Role.USER else hit.model or hit.role
-        place = Text.assemble((hit.address, "bold"), "  ", clean_line(hit.title))
-        place.append(f"  {clean_line(who)}, {age(hit.at, now)}", style="dim")
-        renderer.console.print(place, soft_wrap=True)
-        snippet = Text("    ")
+        place = Text.assemble((clean_line(hit.address), "bold"), "  ", clean_line(hit.title))
+        place.append(f"  {clean_line(who)}, {age(hit.at, now)}, {hit.message[:8]}", style="dim")
+        renderer.console.print(place)
+        snippet = Text()
         for text, is_find in hit.snippet:
             snippet.append(clean(text), style="bold yellow" if is_find else "")
-        renderer.console.print(snippet, soft_wrap=True)
+        renderer.console.print(Padding(snippet, (0, 0, 0, INDENT)))
 
 
 def show_conversation(renderer: Renderer, conversation: Conversation, *, is_raw: bool = False) -> None:
     """Show the messages of a conversation, from the first to its head; raw is as they were written."""
     plain = renderer.is_plain or is_raw
+    if renderer.is_terminal:
+        tags = "".join(f" #{tag}" for tag in conversation.tags)
+        renderer.console.print(Text(f"{clean_line(conversation.title + tags)}  {conversation.id}\n", style="dim"))
     if conversation.system_prompt:
         _show_message(renderer, "system", "", conversation.system_prompt, is_markdown=False)
     for message in conversation.thread():
         is_markdown = message.role is Role.ASSISTANT and not plain
         _show_message(renderer, _speaker(message), _details(message), message.content, is_markdown=is_markdown)
+    if not conversation.messages:
+        renderer.notice("no message is left in this conversation")
     if aside := conversation.aside():
         renderer.notice(f"messages on other branches, not shown: {len(aside)} (`history show --tree` has all)")
     if conversation.damaged_lines:
@@ -100,21 +118,21 @@ def show_tree(renderer: Renderer, conversation: Conversation) -> None:
     for message in conversation.messages:
         children.setdefault(message.parent if message.parent in known else None, []).append(message)
     in_use = {message.id for message in conversation.thread()}
-    renderer.text("\n".join(_branches(children, None, "", in_use)))
+    lines = _branches(children, in_use)
+    most = renderer.console.width - 1 if renderer.is_terminal else None
+    renderer.text("\n".join(line if most is None or len(line) <= most else f"{line[: most - 1]}…" for line in lines))
 
 
-def _branches(
-    children: Mapping[str | None, Sequence[Message]], parent: str | None, indent: str, in_use: set[str]
-) -> list[str]:
+def _branches(children: Mapping[str | None, Sequence[Message]], in_use: set[str]) -> list[str]:
+    """Return a line for each message, siblings further in than what they answer."""
     lines: list[str] = []
-    siblings = children.get(parent, [])
-    while siblings:  # a line of single answers goes down without recursion
-        deeper = indent if len(siblings) == 1 else f"{indent}  "
-        for message in siblings[:-1]:
-            lines += [_leaf(message, deeper, in_use), *_branches(children, message.id, deeper, in_use)]
-        last = siblings[-1]
-        lines.append(_leaf(last, deeper, in_use))
-        siblings, indent = children.get(last.id, []), deeper
+    waiting = [(message, "") for message in reversed(children.get(None, []))]
+    while waiting:
+        message, indent = waiting.pop()
+        lines.append(_leaf(message, indent, in_use))
+        below = children.get(message.id, [])
+        deeper = indent if len(below) == 1 else f"{indent}  "
+        waiting += [(child, deeper) for child in reversed(below)]
     return lines
 
 
@@ -131,10 +149,10 @@ def show_tallies(renderer: Renderer, tallies: Sequence[Tally], by: str) -> None:
     rows = []
     for tally in tallies:
         figures = (tally.name, str(tally.conversations), str(tally.messages))
-        tokens = (count(tally.tokens) if renderer.is_terminal else str(tally.tokens),)
+        tokens = (count(tally.tokens) if renderer.is_terminal and tally.tokens else str(tally.tokens),)
         bar = ("█" * round(BAR_WIDTH * (tally.tokens or tally.messages) / most),) if renderer.is_terminal else ()
         rows.append((*figures, *tokens, *bar))
-    renderer.rows((by, "conversations", "messages", "tokens", ""), rows)
+    renderer.rows((by, "conversations", "answers", "tokens", ""), rows)
 
 
 def count(number: int) -> str:

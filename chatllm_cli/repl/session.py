@@ -60,6 +60,8 @@ class Session:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         if self._last:
             self.renderer.notice(f"going on with '{self._last.title}', {len(self._last.thread())} messages so far")
+        if not self._services.settings.history.enabled:
+            self.renderer.notice("private: nothing of this is kept")
         self.renderer.notice(f"{self._endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
         try:
             await self._read_and_answer()
@@ -132,7 +134,8 @@ class Session:
 
     def _give_title(self) -> None:
         """Ask the model for a title while the next prompt is typed, once, if that is wished."""
-        if self._services.settings.history.titles != "model" or self._titling or self._last or self._log is None:
+        wished = self._services.settings.history
+        if wished.titles != "model" or not wished.enabled or self._titling or self._last or self._log is None:
             return
         self._titling = asyncio.ensure_future(self._title(self._log))
 

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import time
 import zlib
@@ -23,6 +24,7 @@ import diskcache
 from diskcache.core import MODE_RAW
 
 from chatllm_cli.config.sections import CacheSettings
+from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import ChatRequest, Completion, TokenUsage
 from chatllm_cli.private_files import make_private_folder, open_private
 
@@ -84,9 +86,13 @@ class ResponseCache:
         await self._in_thread(lambda cache: cache.set(request_key(request), data, expire=age, tag=conversation))
 
     async def forget(self, conversations: Sequence[str]) -> None:
-        """Drop the answers that were given in these conversations, without a trace."""
-        if self._folder.exists():
-            await self._in_thread(lambda cache: _evict(cache, conversations))
+        """Drop the answers that were given in these conversations, without a trace. Raises `ChatllmError`."""
+        for aside in self._folder.parent.glob(f"{self._folder.name}.corrupt-*"):
+            shutil.rmtree(aside, ignore_errors=True)
+        if self._folder.exists() and not await self._in_thread(lambda cache: _evict(cache, conversations)):
+            raise ChatllmError(
+                "what the cache has of it could not be removed: another process is at it", hint="try again"
+            )
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -153,11 +159,13 @@ def _wait_for_lock(path: Path) -> None:
         connection.execute("ROLLBACK")
 
 
-def _evict(cache: Any, tags: Sequence[str]) -> None:
+def _evict(cache: Any, tags: Sequence[str]) -> bool:
+    """Drop all rows with these tags, and tell whether nothing is left of them."""
     for tag in tags:
         cache.evict(tag)
-    with closing(sqlite3.connect(Path(cache.directory) / "cache.db", timeout=LONGEST_WAIT)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what was written ahead holds it, too
+    connection = sqlite3.connect(Path(cache.directory) / "cache.db", timeout=LONGEST_WAIT)
+    with closing(connection):
+        return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types

@@ -1,6 +1,7 @@
 """Power cuts: whatever a cut may leave of a write, what was acknowledged is there, and the next message is kept."""
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -11,7 +12,6 @@ import pytest
 
 from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.services.history import HistoryService, OpenConversation, records
-from chatllm_cli.services.history.rewriting import replacer
 from tests.durability.helpers import NOON, conversation_of, journal_of, turns
 
 NEXT = Message("next", Role.USER, "And now?", NOON)
@@ -193,7 +193,7 @@ class Shelf:
         return {path: path.read_bytes() for path in self.path.parent.iterdir()}
 
     async def scrub(self) -> None:
-        await self.history.upkeep.scrub([self.path], replacer("message", "[removed]", is_regex=False))
+        await self.history.upkeep.scrub([self.path], re.compile("message"), "[removed]")
 
     async def remove_message(self) -> None:
         await self.history.upkeep.remove_message(self.path, "m002")

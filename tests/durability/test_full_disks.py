@@ -131,7 +131,8 @@ def test_a_reply_that_has_no_room_costs_neither_the_prompt_nor_what_comes_later(
     assert (result.exit_code, len(result.stdout.split()), len(told(result.stderr))) == (8, 3000, 1)
     disk.make_room()
     result = run("ask", "-c", "-m", "says-hello-there", "third")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "hello there", "")
+    assert (result.exit_code, result.stdout) == (0, "hello there")
+    assert result.stderr in {"", "damaged lines in this conversation, skipped: 1 (`history check`)\n"}
     assert [content for role, content in provider.last_messages() if role == "user"] == ["first", "second", "third"]
     checked = run("history", "check")
     assert checked.exit_code in {0, 8}
@@ -210,7 +211,7 @@ def test_what_is_removed_from_a_full_disk_is_gone(run: Run, provider: FakeOpenAI
     run("history", "search", SECRET)
     disk.fill()
     result = run("history", "rm", "@2", "--yes")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (result.exit_code, result.stdout, result.stderr[:9]) == (0, "", "removed: ")
     assert [name for name, data in journals(find_places()).items() if SECRET.encode() in data] == []
     assert run("history", "search", SECRET).exit_code == 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,9 @@ from hypothesis import HealthCheck, assume, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from chatllm_cli.errors import UsageError
+from chatllm_cli.errors import HistoryError, UsageError
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import HistoryService, OpenConversation, records
-from chatllm_cli.services.history.rewriting import replacer
 from tests.durability.conftest import MEMORY
 from tests.durability.helpers import turns
 
@@ -57,6 +57,8 @@ class Kept:
     def forget(self, gone: Message) -> None:
         """What stood below a message that is gone stands below its parent."""
         del self.messages[gone.id]
+        if self.title == records.title_of(gone.content):
+            self.title = ""
         for message in self.messages.values():
             if message.parent == gone.id:
                 self.messages[message.id] = replace(message, parent=gone.parent)
@@ -64,9 +66,12 @@ class Kept:
         self.heads = [(True, gone.parent) if head == (True, gone.id) else head for head in heads]
 
     def replace_texts(self, replaced: Callable[[str], str]) -> None:
+        prompts = [message.content for message in self.messages.values() if message.role is Role.USER]
+        titles = {records.title_of(prompt): records.title_of(replaced(prompt)) for prompt in prompts}
         for message in self.messages.values():
             self.messages[message.id] = replace(message, content=replaced(message.content))
-        self.title, self.system_prompt = replaced(self.title), replaced(self.system_prompt)
+        self.title = titles.get(self.title, replaced(self.title))
+        self.system_prompt = replaced(self.system_prompt)
         self.tags = tuple(map(replaced, self.tags))
 
     def thread(self) -> list[Message]:
@@ -74,7 +79,11 @@ class Kept:
         current = self.messages.get(self.head or "")
         while current:
             thread.insert(0, current)
-            current = self.messages.get(current.parent or "")
+            above = current.parent
+            if above is not None and above not in self.messages:  # it is lost: the one before stands for it
+                ids = list(self.messages)
+                above = [None, *ids][ids.index(current.id)]
+            current = self.messages.get(above or "")
         return thread
 
     def shown_title(self) -> str:
@@ -129,14 +138,7 @@ class History(RuleBasedStateMachine):
         return handle
 
     def written_by(self, handle: Handle) -> Kept:
-        """Return what a file holds when its handle writes to it: one that was removed has all that the handle knows."""
-        if handle.key not in self.kept:
-            known = handle.opened.conversation
-            self.kept[handle.key] = Kept(known, known.title, known.system_prompt, known.tags)
-            for message in known.messages:
-                self.kept[handle.key].say(message)
-            if known.messages and known.head != known.messages[-1].id:
-                self.kept[handle.key].heads.append((True, known.head))
+        """Return what a file holds when its handle writes to it."""
         self.kept[handle.key].is_torn = False
         return self.kept[handle.key]
 
@@ -253,7 +255,12 @@ class History(RuleBasedStateMachine):
         assume(thread and len(self.kept) < 6)
         forked = self.do(self.history.fork(key))
         assert [message.content for message in forked.messages] == [message.content for message in thread]
-        kept = Kept(forked, self.kept[key].shown_title(), self.kept[key].system_prompt, self.kept[key].tags)
+        kept = Kept(
+            forked,
+            f"{self.kept[key].shown_title()} (fork)".lstrip(),
+            self.kept[key].system_prompt,
+            self.kept[key].tags,
+        )
         for message in forked.messages:
             kept.say(message)
         self.kept[forked.id] = kept
@@ -266,6 +273,11 @@ class History(RuleBasedStateMachine):
         self.do(self.history.upkeep.remove([path]))
         assert list(path.parent.glob(f"{key}*")) == []
         del self.kept[key]
+        for handle in [each for each in self.handles if each.key == key]:
+            self.handles.remove(handle)
+            with pytest.raises(HistoryError, match="it was removed meanwhile"):
+                self.do(handle.opened.set_title("back again"))
+        assert not path.exists()
 
     @precondition(lambda self: self.kept)
     @rule(pick=picks, other=picks)
@@ -282,10 +294,10 @@ class History(RuleBasedStateMachine):
     @rule(number=st.integers(1, 4))
     def scrub(self, number: int) -> None:
         keys = list(self.kept)[:number]
-        replaced = replacer(SECRET, REMOVED, is_regex=False)
-        self.do(self.history.upkeep.scrub([self.path(key) for key in keys], replaced))
+        paths = [self.path(key) for key in keys]
+        self.do(self.history.upkeep.scrub(paths, re.compile(re.escape(SECRET)), REMOVED))
         for key in keys:
-            self.kept[key].replace_texts(replaced)
+            self.kept[key].replace_texts(lambda text: text.replace(SECRET, REMOVED))
             self.kept[key].is_torn = False
             assert SECRET.encode() not in self.path(key).read_bytes()
 
@@ -332,7 +344,8 @@ class History(RuleBasedStateMachine):
             return
         listing = self.do(self.history.list())
         said = sorted((kept for kept in self.kept.values() if kept.messages), key=Kept.place)
-        assert listing.faults == ()
+        lost = [kept for kept in self.kept.values() if kept.damaged and not kept.messages]
+        assert len(listing.faults) == len(lost)
         assert [(each.id, each.title, each.messages, each.tags) for each in listing.conversations] == [
             (kept.header.id, kept.shown_title().replace("\ud83d", "\ufffd"), len(kept.messages), kept.tags)
             for kept in said

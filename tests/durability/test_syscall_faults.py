@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,7 +16,6 @@ import pytest
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import HistoryService, records
-from chatllm_cli.services.history.rewriting import replacer
 from tests.durability.helpers import NOON, conversation_of, journal_of, turns
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EINTR)
@@ -201,7 +201,7 @@ class Scrub(Operation):
 
     async def attempt(self) -> None:
         paths = [self.path(each) for each in (self.whole, self.torn)]
-        await self.history.upkeep.scrub(paths, replacer("message", "[removed]", is_regex=False))
+        await self.history.upkeep.scrub(paths, re.compile("message"), "[removed]")
 
     def check_earlier(self) -> None:
         for conversation in (self.whole, self.torn):

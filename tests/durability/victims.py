@@ -6,6 +6,7 @@ A fork takes milliseconds where a start takes a fifth of a second, so that a tho
 import asyncio
 import itertools
 import os
+import re
 import signal
 import sys
 import time
@@ -17,7 +18,6 @@ from random import Random
 
 from chatllm_cli.models import Message, Role
 from chatllm_cli.services.history import HistoryService, OpenConversation, records
-from chatllm_cli.services.history.rewriting import replacer
 
 LONGEST_LIFE = 0.06  # seconds
 SIZES = (1, 1, 10, 10, 100, 1_000, 20_000)  # a write of the last is in the kernel for long enough to be hit
@@ -59,7 +59,7 @@ async def _scrub(root: Path) -> None:
     paths = list((root / "data").glob("*/*/*.jsonl"))
     while True:
         for old, new in ("ab", "ba"):
-            await history.upkeep.scrub(paths, replacer(old * 50, new * 50, is_regex=False))
+            await history.upkeep.scrub(paths, re.compile(old * 50), new * 50)
 
 
 def _kill(work: Coroutine[object, object, None], seconds: float) -> None:

@@ -80,13 +80,16 @@ class ChatService:
     async def title(self, log: Log, endpoint: Endpoint) -> str:
         """Ask for a title for what was said; empty if none comes that could be one. Raises nothing."""
         messages = (*context(log.conversation), (Role.USER, ASK_FOR_TITLE))
-        title = ""
+        title, is_whole = "", False
         with suppress(ChatllmError, TimeoutError):
             async with watchdog(self._timeouts, patient=False), aclosing(
                 self._llm.stream(ChatRequest(endpoint, messages, ChatOptions(max_tokens=TITLE_TOKENS)))
             ) as chunks:  # fmt: skip
                 async for chunk in chunks:
                     title += chunk.text
+                    is_whole = is_whole or chunk.finish_reason == "stop"
+        if not is_whole or "<think>" in title:
+            return ""
         return " ".join(title.split()).strip("\"'.*#` ")[:LONGEST_TITLE]
 
     async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:

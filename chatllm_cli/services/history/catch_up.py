@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import Conversation, Message
+from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.services.history import files, records
 from chatllm_cli.surrogates import without_halves
 
 if TYPE_CHECKING:
     from os import DirEntry
 
+NOTHING_READABLE = "nothing in it can be read"
+TITLE = "title"  # who says a title, to the index
 BATCH = 500  # files between two commits: others may have their turn
 UNSETTLED = 2_000_000_000  # nanoseconds: the clocks of file systems are coarse, and a time just now may come again
 Progress = Callable[[int, int], None]  # files done, files in all
@@ -61,15 +63,15 @@ class CatchUp:
         changed = self._changed_folders()
         if not changed:
             return
-        found: list[File] = []
-        gone: list[Path] = []
-        for folder in changed:
-            folder_files, folder_gone = self._changed_files(folder)
-            found += folder_files
-            gone += folder_gone
-        self._apply(found, gone)
+        found = [file for folder in changed for file in self._changed_files(folder)[0]]
+        # Those used last get the highest numbers: a search looks at these first.
+        self._read_all(sorted(found, key=lambda file: file[1].stat().st_mtime_ns))
         with _transaction(self._db):
             for folder, mtime_ns in changed.items():
+                # Looked for now: another process may have read a file a moment before it was removed.
+                for path in self._changed_files(folder)[1]:
+                    if not path.exists():
+                        self._forget(path.stem)
                 self._remember_folder(folder, mtime_ns)
 
     def _changed_folders(self) -> dict[str, int | None]:
@@ -103,11 +105,7 @@ class CatchUp:
         else:
             self._db.execute("REPLACE INTO folders VALUES (?, ?)", [folder, _settled(mtime_ns)])
 
-    def _apply(self, changed: Sequence[File], gone: Sequence[Path]) -> None:
-        with _transaction(self._db):
-            for path in gone:
-                if not path.exists():  # still: another process may have been here
-                    self._forget(path.stem)
+    def _read_all(self, changed: Sequence[File]) -> None:
         for begin in range(0, len(changed), BATCH):
             with _transaction(self._db):
                 for done, (folder, entry) in enumerate(changed[begin : begin + BATCH], start=begin + 1):
@@ -127,10 +125,10 @@ class CatchUp:
             conversation = replace(conversation, created_at=datetime.fromtimestamp(status.st_mtime, UTC))
         number = self._store(conversation, (folder, status.st_size, _settled(status.st_mtime_ns)), fault)
         known = self._known_messages(number)
-        for message in conversation.messages:
+        for role, message in _texts(conversation):
             content = without_halves(message.content)  # SQLite cannot hold those
             if content and known.pop((message.id, content), None) is None:
-                self._add_message(number, replace(message, content=content))
+                self._add_message(number, role, replace(message, content=content))
         for stale in known.values():
             self._remove_message(stale)
 
@@ -156,10 +154,10 @@ class CatchUp:
         rows = self._db.execute("SELECT id, content, number FROM messages WHERE conversation = ?", [number])
         return {(row[0], row[1]): row[2] for row in rows}
 
-    def _add_message(self, conversation: int, message: Message) -> None:
+    def _add_message(self, conversation: int, role: str, message: Message) -> None:
         usage = message.usage
         tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
-        described = (message.id, message.role, without_halves(message.model or ""), message.at.timestamp())
+        described = (message.id, role, without_halves(message.model or ""), message.at.timestamp())
         values = (conversation, *described, *tokens, message.content)
         number = self._db.execute(NEW_MESSAGE, values).lastrowid
         folded = fold(message.content)
@@ -183,17 +181,30 @@ class CatchUp:
         self._db.execute("DELETE FROM conversations WHERE number = ?", [number])
 
 
+def _texts(conversation: Conversation) -> Iterator[tuple[str, Message]]:
+    """Yield all that is searched, with who said it: messages, the instruction, and a title that is nobody's words."""
+    for message in conversation.messages:
+        yield message.role, message
+    prompts = (message.content for message in conversation.messages if message.role is Role.USER)
+    begin = Message("", Role.SYSTEM, conversation.system_prompt, conversation.created_at)
+    yield Role.SYSTEM, replace(begin, id=Role.SYSTEM)
+    if conversation.title != records.title_of(next(prompts, "")):
+        yield TITLE, replace(begin, id=TITLE, content=conversation.title)
+
+
 def _decode(path: Path) -> tuple[Conversation, str | None]:
     """Return the conversation in a file, or an empty one and what is wrong with it."""
     empty = Conversation(path.stem, "", datetime.fromtimestamp(0, UTC))
     try:
-        return records.decode(path.read_bytes(), path.stem), None
+        conversation = records.decode(path.read_bytes(), path.stem)
     except FileNotFoundError:
         raise
     except OSError as error:
         return empty, f"it cannot be read: {error.strerror}"
     except HistoryError as error:
         return empty, error.message
+    is_lost = conversation.damaged_lines and not conversation.messages
+    return conversation, NOTHING_READABLE if is_lost else None
 
 
 def _settled(mtime_ns: int) -> int:

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from chatllm_cli.private_files import open_private, write_all
+
 ENDING = ".jsonl"
 ASIDE = ".corrupt-"
+REMOVED = "removed"  # the ids of conversations that were removed, a line each
 
 
 def month_folders(root: Path) -> "Iterator[tuple[str, os.DirEntry[str]]]":
@@ -37,6 +40,37 @@ def id_of(path: Path) -> str:
     return path.name.partition(ENDING)[0]
 
 
+def copies(root: Path, conversation_id: str) -> list[Path]:
+    """Return every file of one conversation: a sync tool may have left it in two months. Raises OSError."""
+    found = (Path(month.path) / f"{conversation_id}{ENDING}" for _, month in month_folders(root))
+    return [path for path in found if path.exists()]
+
+
+def asides_of(journal: Path) -> list[Path]:
+    """Return the files of damaged lines that were taken out of a journal. Raises OSError."""
+    names = [entry.name for entry in _entries(journal.parent)]
+    return [journal.with_name(name) for name in sorted(names) if name.startswith(f"{journal.name}{ASIDE}")]
+
+
+def note_removal(root: Path, conversation_id: str) -> None:
+    """Keep in mind that a conversation was removed on purpose, if there is room for that."""
+    with suppress(OSError):  # on a full disk removing is what helps
+        descriptor = open_private(root / REMOVED, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            write_all(descriptor, f"{conversation_id}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def was_removed(journal: Path) -> bool:
+    """Tell whether a conversation was removed on purpose. Raises OSError."""
+    try:
+        return journal.stem in (journal.parents[2] / REMOVED).read_text("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return False
+
+
 def remove_asides(journal: Path) -> None:
     """Remove the damaged lines that were taken out of a journal. Raises OSError."""
     _remove(journal.parent, f"{journal.name}{ASIDE}")
@@ -58,10 +92,10 @@ def _folders_in(folder: Path) -> "list[os.DirEntry[str]]":
 
 
 def _entries(folder: Path) -> "list[os.DirEntry[str]]":
-    """Return what is in a folder, but for names that are not UTF-8: none of ours, and nobody could type them."""
+    """Return what is in a folder, but for names that are none of ours, and that nobody could type."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if _is_utf8(entry.name)]
+            return [entry for entry in entries if entry.name.isprintable() and _is_utf8(entry.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

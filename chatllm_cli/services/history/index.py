@@ -16,7 +16,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import make_private_folder, open_private
 from chatllm_cli.services.history.catch_up import CatchUp, Progress, fold
 
-VERSION = 1  # change it when the tables below change: an index of another version is built anew
+VERSION = 2  # change it when the tables below change: an index of another version is built anew
 LONGEST_WAIT = 10.0  # seconds for another process's changes
 Answer = TypeVar("Answer")
 
@@ -72,8 +72,13 @@ class Index:
 
     def ask(self, work: Callable[[sqlite3.Connection], Answer], progress: Progress | None = None) -> Answer:
         """Return what `work` finds in the index, brought up to date. Raises `HistoryError` as `up_to_date` does."""
-        with closing(self.up_to_date(progress)) as connection:
-            return work(connection)
+        try:
+            with closing(self.up_to_date(progress)) as connection:
+                return work(connection)
+        except sqlite3.DatabaseError:  # damage that shows only where it is looked at
+            self.remove()
+            with closing(self.up_to_date(progress)) as connection:
+                return work(connection)
 
     def purge(self) -> None:
         """Let nothing of removed text be left in it: deleted rows, merged words, and what SQLite wrote ahead.
@@ -157,4 +162,5 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 def _purge(connection: sqlite3.Connection) -> None:
     for table in ("words", "trigrams"):
         connection.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")  # noqa: S608
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise sqlite3.OperationalError("somebody reads what was written ahead")

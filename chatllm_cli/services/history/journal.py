@@ -5,6 +5,7 @@ thread hop per call, so one append is one function in one hop: lock, seal, write
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
@@ -100,6 +101,7 @@ def _append(
         except OSError:
             if not size:  # nothing was there: half a beginning would pass for a whole one
                 os.ftruncate(descriptor, 0)
+                path.unlink(missing_ok=True)
             raise
         if durable:
             os.fsync(descriptor)
@@ -149,7 +151,7 @@ def _lock(descriptor: int, given_up: threading.Event) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up or given_up.is_set():
-                raise
+                raise BlockingIOError(errno.EWOULDBLOCK, "another process is at it") from None
             time.sleep(LOCK_POLL)
         else:
             return

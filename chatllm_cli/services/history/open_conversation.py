@@ -1,5 +1,6 @@
 """A conversation that goes on: its state now, and the journal that follows it."""
 
+import errno
 import secrets
 import threading
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from chatllm_cli.errors import HistoryError, UsageError
 from chatllm_cli.models import Conversation, Message, Role
-from chatllm_cli.services.history import journal, records
+from chatllm_cli.services.history import files, journal, records
 
 # Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
 # four tell one conversation from another.
@@ -122,6 +123,8 @@ class OpenConversation:
 
     def _beginning(self) -> bytes:
         """Return what a file needs that is not there: yet, or any more since somebody removed it."""
+        if self._path and files.was_removed(self._path):
+            raise FileNotFoundError(errno.ENOENT, "it was removed meanwhile", str(self._path))
         now, conversation = datetime.now(UTC), self.conversation
         unsaved = {record["id"] for record in self._unsaved}
         saved = [message for message in conversation.messages if message.id not in unsaved]

@@ -1,13 +1,14 @@
 """What a journal becomes when something is taken out of it: pure functions, bytes in and bytes out."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from chatllm_cli.services.history import records
 
 TEXT_FIELDS = ("content", "text", "title", "system_prompt", "error", "tags")
 Replace = Callable[[str], str]
+SURROUNDINGS = 20  # characters shown before and after what is found
 Item = bytes | dict[str, Any]  # a line that cannot be read, or a record
 
 
@@ -21,37 +22,59 @@ def split_damaged(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def without_message(data: bytes, message_id: str) -> bytes:
-    """Return a journal without one message; what stood below it then stands below its parent."""
+    """Return a journal without one message; what stood below it then stands below its parent.
+
+    A title that was made of it goes, too; the next prompt's takes its place.
+    """
     parent: str | None = None
+    titles: set[str] = set()
     kept: list[Item] = []
     for item in _read(data):
         if isinstance(item, dict) and item["type"] in {"message", "partial"} and item["id"] == message_id:
             parent = item.get("parent")
-        else:
+            titles.add(records.title_of(item.get("content", "")))
+        elif isinstance(item, dict) or message_id.encode() not in item:
             kept.append(item)
     for record in (item for item in kept if isinstance(item, dict)):
         record.update({field: parent for field in ("parent", "head") if record.get(field) == message_id})
         if record.get("continues") == message_id:
             del record["continues"]
+        if record.get("title") in titles:
+            record["title"] = ""
     return _write(kept)
 
 
-def scrubbed(data: bytes, replace: Replace) -> bytes:
-    """Return a journal with `replace` done to every text in it; damaged lines are treated as the text they are."""
-    return _write([_scrubbed(item, replace) for item in _with_whole_replies(data)])
+def scrubbed(data: bytes, pattern: re.Pattern[str], replacement: str) -> bytes:
+    """Return a journal with what `pattern` matches replaced; damaged lines are treated as the text they are."""
+
+    def replace(text: str) -> str:
+        return pattern.sub(lambda found: replacement if found[0] else "", text)
+
+    items = _with_whole_replies(data)
+    prompts = [item["content"] for item in items if isinstance(item, dict) and item.get("role") == "user"]
+    titles = {records.title_of(prompt): records.title_of(replace(prompt)) for prompt in prompts}
+    return _write([_scrubbed(item, replace, titles) for item in items])
 
 
-def count_changes(data: bytes, replace: Replace) -> int:
-    """Return how many records, or damaged lines, `scrubbed` would change."""
-    return sum(_scrubbed(item, replace) != item for item in _with_whole_replies(data))
+def without_lines_of(data: bytes, message_id: str) -> bytes:
+    """Return lines that were taken out of a journal without those that name a message."""
+    return b"".join(line + b"\n" for line in records.lines(data) if message_id.encode() not in line)
 
 
-def replacer(pattern: str, replacement: str, *, is_regex: bool) -> Replace:
-    """Return what replaces a string, or whatever a regular expression matches. Raises `re.error`."""
-    if not is_regex:
-        return lambda text: text.replace(pattern, replacement)
-    compiled = re.compile(pattern)
-    return lambda text: compiled.sub(lambda _: replacement, text)
+def places(data: bytes, pattern: re.Pattern[str]) -> list[str]:
+    """Return what `pattern` matches in a journal, each with the text around it."""
+    found: list[str] = []
+
+    def look(text: str) -> str:
+        for match in pattern.finditer(text):
+            if match[0]:
+                begin, end = max(match.start() - SURROUNDINGS, 0), match.end() + SURROUNDINGS
+                found.append(f"{text[begin : match.start()]}[{match[0]}]{text[match.end() : end]}")
+        return text
+
+    for item in _with_whole_replies(data):
+        _scrubbed(item, look, {})
+    return found
 
 
 def _with_whole_replies(data: bytes) -> list[Item]:
@@ -77,10 +100,12 @@ def _with_whole_replies(data: bytes) -> list[Item]:
     return kept
 
 
-def _scrubbed(item: Item, replace: Replace) -> Item:
+def _scrubbed(item: Item, replace: Replace, titles: Mapping[str, str]) -> Item:
+    """Return a line with `replace` done to its texts; a title that was made of a prompt is made of it anew."""
     if isinstance(item, bytes):
         return replace(item.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    return item | {field: _replaced(item[field], replace) for field in TEXT_FIELDS if field in item}
+    changed = item | {field: _replaced(item[field], replace) for field in TEXT_FIELDS if field in item}
+    return changed | {"title": titles[item["title"]]} if item.get("title") in titles else changed
 
 
 def _replaced(value: Any, replace: Replace) -> Any:

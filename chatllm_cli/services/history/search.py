@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from chatllm_cli.errors import UsageError
@@ -61,6 +62,17 @@ def list_conversations(
     ]
 
 
+def summary(db: sqlite3.Connection, conversation_id: str) -> Summary:
+    """Return what lists show of a conversation that is known."""
+    row = db.execute(f"SELECT {COLUMNS} FROM conversations WHERE id = ?", [conversation_id]).fetchone()  # noqa: S608
+    return _summary(db, row, None)
+
+
+def count_conversations(db: sqlite3.Connection) -> int:
+    """Return how many there are in a list of all."""
+    return int(db.execute("SELECT count(*) FROM conversations WHERE messages > 0").fetchone()[0])
+
+
 def faulty(db: sqlite3.Connection) -> list[str]:
     """Return the ids of the conversations that cannot be read, last used first."""
     rows = db.execute("SELECT id FROM conversations WHERE fault IS NOT NULL ORDER BY updated_at DESC, id")
@@ -78,7 +90,7 @@ def newest(db: sqlite3.Connection) -> str | None:
 def ids_beginning(db: sqlite3.Connection, prefix: str) -> list[str]:
     """Return the ids that begin with `prefix`, the last used first."""
     sql = "SELECT id FROM conversations WHERE id >= ? AND id < ? ORDER BY updated_at DESC"
-    return [row[0] for row in db.execute(sql, [prefix, f"{prefix}\x7f"])]
+    return [row[0] for row in db.execute(sql, [prefix, f"{prefix}\U0010ffff"])]
 
 
 def ids_titled(db: sqlite3.Connection, title: str) -> list[str]:
@@ -98,16 +110,23 @@ def shortest_address(db: sqlite3.Connection, conversation_id: str) -> str:
 def search(db: sqlite3.Connection, query: Query, wanted: Filter, limit: int) -> list[Hit]:
     """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
     text = without_halves(query.text).replace("\0", " ")  # which SQLite cannot be asked for
-    terms = [] if query.is_raw or query.is_regex else fold(text).split()
+    terms = [] if query.is_raw or query.is_regex else _terms(fold(text))
+    most = max(CANDIDATES, limit)
     pattern: re.Pattern[str] | None
     if query.is_regex:
-        rows, pattern = _search_by_regex(db, query.text, wanted)
+        rows, pattern = _search_by_regex(db, query.text, wanted, most)
     elif query.is_raw:
-        rows, pattern = _search_raw(db, text, wanted), _pattern(re.findall(r"\w+", text))
+        rows, pattern = _search_raw(db, text, wanted, most), _pattern(re.findall(r"\w+", text))
     else:
-        rows, pattern = _search_terms(db, terms, wanted), _pattern(terms)
+        rows, pattern = _search_terms(db, terms, wanted, most), _pattern(terms)
     ranked = sorted(rows, key=lambda row: (-_score(fold(row[5]), terms), -row[4]))
     return [_hit(db, row, pattern) for row in ranked[:limit]]
+
+
+def _terms(text: str) -> list[str]:
+    """Return the words of a query; what stands in double quotes is one, blanks and all."""
+    found = re.findall(r'"([^"]*\w[^"]*)"(?!\S)|(\S+)', text)
+    return [" ".join(phrase.split()) or word for phrase, word in found]
 
 
 def tallies(db: sqlite3.Connection, by: str, wanted: Filter) -> list[Tally]:
@@ -122,7 +141,7 @@ def tallies(db: sqlite3.Connection, by: str, wanted: Filter) -> list[Tally]:
     return [Tally(*row) for row in db.execute(sql, values)]
 
 
-def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter) -> list[Any]:
+def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter, most: int) -> list[Any]:
     """Return messages that hold all terms: as words first, else anywhere inside of words."""
     where, values = _message_conditions(wanted)
     found: dict[int, Any] = {}
@@ -131,12 +150,15 @@ def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter) 
         sql = f"""
             SELECT {MESSAGE_COLUMNS} FROM words JOIN messages m ON m.number = words.rowid
             JOIN conversations c ON c.number = m.conversation
-            WHERE words MATCH ? AND {where} ORDER BY words.rowid DESC LIMIT {CANDIDATES}
+            WHERE words MATCH ? AND {where} ORDER BY words.rowid DESC LIMIT {most}
         """  # noqa: S608
         rows = db.execute(sql, [_all_of(asked), *values])
-        found = {row[0]: row for row in rows if len(asked) == len(terms) or _holds_all(row, terms)}
-    if terms and len(found) < CANDIDATES:
-        found |= {row[0]: row for row in _search_inside(db, terms, where, values) if row[0] not in found}
+        # FTS5 passes over punctuation, and was not asked for all: what is found that way is looked at once more.
+        to_check = [term for term in terms if not term.isalnum() or term not in asked]
+        found = {row[0]: row for row in rows if _holds_all(row, to_check)}
+    if terms and len(found) < most:
+        inside = islice(_search_inside(db, terms, where, values), most)
+        found |= {row[0]: row for row in inside if row[0] not in found}
     return list(found.values())
 
 
@@ -154,13 +176,9 @@ def _search_inside(db: sqlite3.Connection, terms: Sequence[str], where: str, val
         SELECT {MESSAGE_COLUMNS} FROM {source} JOIN conversations c ON c.number = m.conversation
         WHERE {condition} AND {where} ORDER BY m.number DESC
     """  # noqa: S608
-    count = 0
     for row in db.execute(sql, [value, *values]):
         if _holds_all(row, terms):
             yield row
-            count += 1
-        if count == CANDIDATES:
-            return
 
 
 def _all_of(terms: Sequence[str]) -> str:
@@ -169,16 +187,16 @@ def _all_of(terms: Sequence[str]) -> str:
 
 
 def _holds_all(row: Any, terms: Sequence[str]) -> bool:
-    content = fold(row[5])
+    content = " ".join(fold(row[5]).split())
     return all(term in content for term in terms)
 
 
-def _search_raw(db: sqlite3.Connection, match: str, wanted: Filter) -> list[Any]:
+def _search_raw(db: sqlite3.Connection, match: str, wanted: Filter, most: int) -> list[Any]:
     where, values = _message_conditions(wanted)
     sql = f"""
         SELECT {MESSAGE_COLUMNS} FROM words JOIN messages m ON m.number = words.rowid
         JOIN conversations c ON c.number = m.conversation
-        WHERE words MATCH ? AND {where} ORDER BY rank LIMIT {CANDIDATES}
+        WHERE words MATCH ? AND {where} ORDER BY rank LIMIT {most}
     """  # noqa: S608
     try:
         return db.execute(sql, [match, *values]).fetchall()
@@ -188,16 +206,18 @@ def _search_raw(db: sqlite3.Connection, match: str, wanted: Filter) -> list[Any]
         ) from None
 
 
-def _search_by_regex(db: sqlite3.Connection, regex: str, wanted: Filter) -> tuple[list[Any], re.Pattern[str]]:
+def _search_by_regex(
+    db: sqlite3.Connection, regex: str, wanted: Filter, most: int
+) -> tuple[list[Any], re.Pattern[str]]:
     try:
-        pattern = re.compile(regex, re.MULTILINE)
+        pattern = re.compile(regex, re.MULTILINE | re.IGNORECASE)
     except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"'{regex}' is not a regular expression: {error}") from None
     db.create_function("matches", 1, lambda text: pattern.search(text) is not None, deterministic=True)
     where, values = _message_conditions(wanted)
     sql = f"""
         SELECT {MESSAGE_COLUMNS} FROM messages m JOIN conversations c ON c.number = m.conversation
-        WHERE {where} AND matches(m.content) ORDER BY m.number DESC LIMIT {CANDIDATES}
+        WHERE {where} AND matches(m.content) ORDER BY m.number DESC LIMIT {most}
     """  # noqa: S608
     return db.execute(sql, values).fetchall(), pattern
 
@@ -269,14 +289,17 @@ def _hit(db: sqlite3.Connection, row: Any, pattern: "re.Pattern[str] | None") ->
 
 def _pattern(terms: Sequence[str]) -> "re.Pattern[str] | None":
     longest_first = sorted({term for term in terms if term}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if longest_first else None
+    patterns = [re.escape(term).replace("\\ ", r"\s+") for term in longest_first]
+    return re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
 
 def _snippet(content: str, pattern: "re.Pattern[str] | None") -> tuple[tuple[str, bool], ...]:
     """Return the piece of `content` around the first find, in parts that are finds or not, on one line."""
-    # The search sees ﬁ as fi and é as e + accent as é; so does whoever looks for the find in the text.
-    text = unicodedata.normalize("NFKC", content)
+    text = content
     first = pattern.search(text) if pattern else None
+    if pattern and not first:  # the search sees ﬁ as fi and é as e + accent as é; so does whoever looks for the find
+        text = unicodedata.normalize("NFKC", content)
+        first = pattern.search(text)
     begin = max(first.start() - SNIPPET_BEFORE, 0) if first else 0
     piece = " ".join(text[begin : begin + SNIPPET_LENGTH].split())
     parts: list[tuple[str, bool]] = [("…", False)] if begin else []

@@ -1,6 +1,7 @@
 """HistoryService: every conversation, kept as one append-only file, and found again."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
-from chatllm_cli.errors import ConversationNotFoundError, HistoryError
+from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
 from chatllm_cli.models import Conversation, Filter, Hit, Message, Summary, Tally
 from chatllm_cli.services.history import journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
@@ -101,14 +102,24 @@ class HistoryService:
         """Take up the conversation at `address`. Raises as `load` does."""
         return await self.resume(await self.load(address))
 
-    async def fork(self, address: str, message_id: str = "") -> Conversation:
+    async def fork(self, address: str, message_id: str | None = None) -> Conversation:
         """Copy a conversation, down to its head or to one message, into one of its own. Raises as `load` does."""
         origin = await self.load(address)
-        end = origin.head if not message_id else getattr(origin.find(message_id), "id", None)
-        if message_id and end is None:
+        end = origin.head if message_id is None else getattr(origin.find(message_id), "id", None)
+        if message_id is not None and end is None:
             raise ConversationNotFoundError(f"there is no message '{message_id}' in conversation {origin.id}")
+        if end is None:
+            raise UsageError("there is nothing to copy: the conversation stands at its beginning")
         forked = OpenConversation(
-            replace(origin, id=new_id(), created_at=datetime.now(UTC), messages=(), head=None), None
+            replace(
+                origin,
+                id=new_id(),
+                title=f"{origin.title} (fork)".lstrip(),
+                created_at=datetime.now(UTC),
+                messages=(),
+                head=None,
+            ),
+            None,
         )
         forked = OpenConversation(forked.conversation, self._new_path(forked.conversation))
         for message in _copied(replace(origin, head=end).thread()):
@@ -124,10 +135,11 @@ class HistoryService:
 
     def _find(self, db: sqlite3.Connection, address: str) -> Path:
         address = without_halves(address)  # as an argument that is not UTF-8 has them
-        if address.startswith("@"):
+        if re.fullmatch(r"@[0-9]+", address):
             return self._nth(db, address)
-        prefix = address.lower()
-        found = search.ids_beginning(db, prefix) if len(prefix) >= search.SHORTEST_ADDRESS else []
+        found = [address] if self._path(db, address) else []
+        if not found and len(address) >= search.SHORTEST_ADDRESS:
+            found = search.ids_beginning(db, address) or search.ids_beginning(db, address.lower())
         found = found or search.ids_titled(db, address)
         if len(found) == 1:
             return self._known_path(db, found[0])
@@ -135,21 +147,24 @@ class HistoryService:
             raise ConversationNotFoundError(
                 f"{len(found)} conversations answer to '{address}'", hint=f"one of: {_described(db, found)}"
             )
+        if not search.count_conversations(db):
+            raise _none_yet()
         near = _near(db, address)
         raise ConversationNotFoundError(
             f"there is no conversation '{address}'",
-            hint=f"near it are: {_described(db, near)}" if near else LIST_HINT,
+            hint=f"near it are: {_described(db, near)}" if near else _advice(address),
         )
 
     def _nth(self, db: sqlite3.Connection, address: str) -> Path:
-        number = address.removeprefix("@")
-        wanted = int(number) if number.isascii() and number.isdecimal() and len(number) < MOST_DIGITS else 0
-        found = search.list_conversations(db, Filter(), limit=1, offset=wanted - 1) if wanted else []
+        number = int(address.removeprefix("@")[:MOST_DIGITS])
+        found = search.list_conversations(db, Filter(), limit=1, offset=number - 1) if number else []
         if found:
             return self._known_path(db, found[0].id)
-        if search.list_conversations(db, Filter(), limit=1):
-            raise ConversationNotFoundError(f"there is no conversation '{address}'", hint=LIST_HINT)
-        raise ConversationNotFoundError("there is no conversation yet", hint='`chatllm ask "…"` begins one')
+        if count := search.count_conversations(db):
+            raise ConversationNotFoundError(
+                f"there is no conversation '{address}'", hint=f"the last used is @1, the oldest @{count}"
+            )
+        raise _none_yet()
 
     def _path(self, db: sqlite3.Connection, conversation_id: str) -> Path | None:
         row = db.execute("SELECT folder FROM conversations WHERE id = ?", [conversation_id]).fetchone()
@@ -172,11 +187,18 @@ class HistoryService:
             await self._load(await self._ask(lambda db: self._known_path(db, conversation_id)))
         except HistoryError as fault:
             return fault
-        return HistoryError(f"conversation {conversation_id} could not be read a moment ago")
+        return HistoryError(
+            f"nothing in conversation {conversation_id} can be read",
+            hint="`chatllm history check` says where it lies",
+        )
 
     def _new_path(self, conversation: Conversation) -> Path:
         month = conversation.created_at.astimezone(UTC)
         return self._folder / f"{month:%Y}" / f"{month:%m}" / f"{conversation.id}.jsonl"
+
+
+def _none_yet() -> ConversationNotFoundError:
+    return ConversationNotFoundError("there is no conversation yet", hint='`chatllm ask "…"` begins one')
 
 
 def _copied(thread: Sequence[Message]) -> Sequence[Message]:
@@ -203,6 +225,17 @@ def _near(db: sqlite3.Connection, address: str) -> list[str]:
     return [recent[title] for title in get_close_matches(address, recent, n=MOST_NEAR)]
 
 
+def _advice(address: str) -> str:
+    if address.isdecimal():
+        return f"perhaps @{address}; {LIST_HINT}"
+    if 0 < len(address) < search.SHORTEST_ADDRESS and address.isalnum():
+        return f"of an id at least {search.SHORTEST_ADDRESS} characters are needed; {LIST_HINT}"
+    return LIST_HINT
+
+
 def _described(db: sqlite3.Connection, ids: Sequence[str]) -> str:
-    sql = "SELECT title FROM conversations WHERE id = ?"
-    return ", ".join(f"{each} ({db.execute(sql, [each]).fetchone()[0]})" for each in ids[:MOST_NEAR])
+    found = [search.summary(db, each) for each in ids[:MOST_NEAR]]
+    return "; ".join(
+        f"{each.address} ({each.title}, {each.updated_at.astimezone():%Y-%m-%d %H:%M}, messages: {each.messages})"
+        for each in found
+    )

@@ -1,14 +1,16 @@
 """Looking after the history: what is damaged, what is to go, and what is to be taken out of it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import replace_private_file
-from chatllm_cli.services.history import files, journal, rewriting
+from chatllm_cli.services.history import files, journal, records, rewriting
 from chatllm_cli.services.history.index import Index
 
 
@@ -19,6 +21,7 @@ class Damage:
     path: Path
     lines: int
     fault: str = ""
+    aside: Path | None = None  # where the damaged lines were moved
 
 
 class Upkeep:
@@ -36,42 +39,69 @@ class Upkeep:
         """Move damaged lines into a file beside each journal, as they are, and return what was damaged.
 
         What cannot be read at all is left as it is.
+
         Raises `HistoryError`.
         """
-        damaged = await self.check()
-        for damage in (each for each in damaged if each.lines):
-            aside = damage.path.with_name(f"{damage.path.name}{files.ASIDE}{time.time_ns()}")
-            await self._rewrite(damage.path, lambda data, aside=aside: _put_aside(data, aside))  # type: ignore[misc]
-        return damaged
+        return [await self._repaired(damage) if damage.lines else damage for damage in await self.check()]
 
-    async def remove(self, paths: Sequence[Path]) -> None:
-        """Remove conversations, and what was moved aside of them. Raises `HistoryError`."""
+    async def _repaired(self, damage: Damage) -> Damage:
+        aside = damage.path.with_name(f"{damage.path.name}{files.ASIDE}{time.time_ns()}")
+        await self._rewrite(damage.path, lambda data: _put_aside(data, aside))
+        return replace(damage, aside=aside)
+
+    async def remove(self, paths: Sequence[Path], *, unused_since: datetime | None = None) -> None:
+        """Remove conversations, every copy of them, and what was moved aside; not one that was used since.
+
+        Raises `HistoryError`.
+        """
+
+        def change(path: Path, data: bytes) -> bytes | None:
+            if unused_since and records.decode(data, path.stem).updated_at >= unused_since:
+                return data
+            files.remove_asides(path)
+            files.note_removal(self._folder, path.stem)  # whoever has it open must not write it anew
+            return None
+
         for path in paths:
-            await self._rewrite(path, lambda _, path=path: files.remove_asides(path))  # type: ignore[misc]
+            for copy in await self._found(lambda root, path=path: files.copies(root, path.stem)):  # type: ignore[misc]
+                await self._rewrite(copy, lambda data, copy=copy: change(copy, data))  # type: ignore[misc]
         await self._purge()
 
     async def remove_message(self, path: Path, message_id: str) -> None:
         """Remove one message; what was said below it stays. Raises `HistoryError`."""
         await self._rewrite(path, lambda data: rewriting.without_message(data, message_id))
+        for aside in await self._found(lambda _: files.asides_of(path)):
+            await self._rewrite(aside, lambda data: rewriting.without_lines_of(data, message_id) or None)
         await self._purge()
 
-    async def scrub(self, paths: Sequence[Path], replace: rewriting.Replace) -> None:
-        """Do `replace` to every text in these files. Raises `HistoryError`."""
+    async def scrub(self, paths: Sequence[Path], pattern: re.Pattern[str], replacement: str) -> None:
+        """Replace what `pattern` matches in every text in these files. Raises `HistoryError`."""
         for path in paths:
-            await self._rewrite(path, lambda data: rewriting.scrubbed(data, replace))
+            await self._rewrite(path, lambda data: rewriting.scrubbed(data, pattern, replacement))
         await self._purge()
 
-    async def count(self, replace: rewriting.Replace) -> dict[Path, int]:
-        """Return the files that `replace` would change, asides too, and in how many places. Raises `HistoryError`."""
-        paths = await self._found(files.all_journals) + await self._found(files.all_asides)
-        counts = {path: rewriting.count_changes(await self._read(path), replace) for path in paths}
-        return {path: count for path, count in counts.items() if count}
+    async def places(self, pattern: re.Pattern[str]) -> tuple[dict[Path, list[str]], list[HistoryError]]:
+        """Return what `pattern` matches, with the text around it, by file, asides too; and what cannot be read.
+
+        Raises `HistoryError`.
+        """
+        found: dict[Path, list[str]] = {}
+        faults: list[HistoryError] = []
+        for path in await self._found(files.all_journals) + await self._found(files.all_asides):
+            try:
+                if places := rewriting.places(await self._read(path), pattern):
+                    found[path] = places
+            except HistoryError as error:
+                faults.append(HistoryError(f"{path}: {error.message}", hint=error.hint))
+        return found, faults
 
     async def _damage(self, path: Path) -> Damage | None:
         try:
-            _, bad = rewriting.split_damaged(await self._read(path))
+            good, bad = rewriting.split_damaged(await self._read(path))
         except HistoryError as error:
             return Damage(path, 0, error.message)
+        if not good and not bad:
+            return Damage(path, 0, f"nothing is left in it; `chatllm history rm {files.id_of(path)}` removes it")
         return Damage(path, len(bad)) if bad else None
 
     async def _found(self, look: Callable[[Path], list[Path]]) -> list[Path]:
