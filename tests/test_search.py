@@ -1,5 +1,6 @@
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,8 @@ def test_punctuation_and_the_order_of_a_quoted_phrase_count(index: Index, text: 
 
 def test_titles_that_are_nobody_s_words_are_found(index: Index) -> None:
     assert [(hit.message, hit.role) for hit in find(index, "percent")] == [
-        ("percent-a", "assistant"),
         ("title", "title"),
+        ("percent-a", "assistant"),
     ]
 
 
@@ -148,7 +149,7 @@ def test_the_newest_of_very_many_are_found_and_as_many_as_are_asked_for(tmp_path
     newest = index.ask(lambda db: search(db, Query("commonword"), Filter(), 3))
     assert [hit.conversation for hit in newest] == ["0699", "0698", "0697"]
     for query in (Query("commonword"), Query("commonword", is_raw=True), Query("common", is_regex=True)):
-        assert len(index.ask(lambda db, query=query: search(db, query, Filter(), 2000))) == 700
+        assert len(index.ask(partial(search, query=query, wanted=Filter(), limit=2000))) == 700
 
 
 def test_a_find_says_where_it_is_and_what_stands_around_it(index: Index) -> None:
