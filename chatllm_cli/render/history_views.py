@@ -4,13 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from rich.padding import Padding
-from rich.text import Text
-
 from chatllm_cli.models import Conversation, Hit, Message, Role, Status, Summary, Tally
-from chatllm_cli.render.clean import clean, clean_line
-from chatllm_cli.render.markdown.document import rendered
 from chatllm_cli.render.renderer import Renderer, age
+from chatllm_cli.render.terminal import fitting
 
 THOUSAND = 1000
 BAR_WIDTH = 20
@@ -19,7 +15,6 @@ TITLE = "title"
 LIST_HEADER = ("", "id", "used", TITLE, "messages", "tokens", "model")
 DROPPED_FIRST = ("model", "tokens", "messages", "used")
 TITLE_ROOM = 28  # columns
-INDENT = 4
 
 
 def show_list(renderer: Renderer, summaries: Sequence[Summary]) -> None:
@@ -33,7 +28,7 @@ def show_list(renderer: Renderer, summaries: Sequence[Summary]) -> None:
     ]
     for name in DROPPED_FIRST:  # a title that nobody can read is worth less
         others = sum(max(map(len, column)) + 1 for column in columns if column[0] != TITLE)
-        if renderer.console.width - others < TITLE_ROOM:
+        if renderer.out.width - others < TITLE_ROOM:
             columns = [column for column in columns if column[0] != name]
     header, *rows = zip(*columns, strict=True)
     renderer.rows(header, rows)
@@ -70,24 +65,18 @@ def show_hits(renderer: Renderer, hits: Sequence[Hit]) -> None:
         renderer.rows((), [(hit.conversation, hit.message, hit.at.isoformat(timespec="seconds"), hit.role, hit.title,
                             "".join(text for text, _ in hit.snippet)) for hit in hits])  # fmt: skip
         return
-    now = datetime.now(UTC)
-    for hit in hits:
-        who = "you" if hit.role == Role.USER else hit.model or hit.role
-        place = Text.assemble((clean_line(hit.address), "bold"), "  ", clean_line(hit.title))
-        place.append(f"  {clean_line(who)}, {age(hit.at, now)}, {hit.message[:8]}", style="dim")
-        renderer.console.print(place)
-        snippet = Text()
-        for text, is_find in hit.snippet:
-            snippet.append(clean(text), style="bold yellow" if is_find else "")
-        renderer.console.print(Padding(snippet, (0, 0, 0, INDENT)))
+    from chatllm_cli.render import history_screens  # noqa: PLC0415  (rich)
+
+    history_screens.show_hits(renderer.console, hits)
 
 
 def show_conversation(renderer: Renderer, conversation: Conversation, *, is_raw: bool = False) -> None:
     """Show the messages of a conversation, from the first to its head; raw is as they were written."""
     plain = renderer.is_plain or is_raw
     if renderer.is_terminal:
-        tags = "".join(f" #{tag}" for tag in conversation.tags)
-        renderer.console.print(Text(f"{clean_line(conversation.title + tags)}  {conversation.id}\n", style="dim"))
+        from chatllm_cli.render import history_screens  # noqa: PLC0415
+
+        history_screens.show_title(renderer.console, conversation)
     if conversation.system_prompt:
         _show_message(renderer, "system", "", conversation.system_prompt, is_markdown=False)
     for message in conversation.thread():
@@ -105,10 +94,9 @@ def _show_message(renderer: Renderer, name: str, details: str, content: str, *, 
     if not renderer.is_terminal:
         renderer.text(f"## {name}{' · ' if details else ''}{details}\n\n{content}\n")
         return
-    renderer.console.print(Text.assemble((clean_line(name), "bold"), (f"  {clean_line(details)}", "dim")))
-    body = clean(content).strip("\n")
-    renderer.console.print(rendered(body) if is_markdown else Text(body))
-    renderer.console.print()
+    from chatllm_cli.render import history_screens  # noqa: PLC0415
+
+    history_screens.show_message(renderer.console, name, details, content, is_markdown=is_markdown)
 
 
 def show_tree(renderer: Renderer, conversation: Conversation) -> None:
@@ -119,8 +107,9 @@ def show_tree(renderer: Renderer, conversation: Conversation) -> None:
         children.setdefault(message.parent if message.parent in known else None, []).append(message)
     in_use = {message.id for message in conversation.thread()}
     lines = _branches(children, in_use)
-    most = renderer.console.width - 1 if renderer.is_terminal else None
-    renderer.text("\n".join(line if most is None or len(line) <= most else f"{line[: most - 1]}…" for line in lines))
+    if renderer.is_terminal:
+        lines = [fitting(line, renderer.out.width - 1) for line in lines]
+    renderer.text("\n".join(lines))
 
 
 def _branches(children: Mapping[str | None, Sequence[Message]], in_use: set[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -43,9 +42,7 @@ class JsonRenderer(Renderer):
         """Say nothing: the object has the status."""
 
     def _emit(self, what: dict[str, Any]) -> None:
-        with suppress(OSError):  # a stderr that is full or closed must not cost the answer
-            self._err.file.write(json.dumps(what) + "\n")
-            self._err.file.flush()
+        self.err.write(json.dumps(what) + "\n")
 
 
 def open_renderer(stdout: TextIO, stderr: TextIO, *, plain: bool = False, as_json: bool = False) -> Renderer:

@@ -18,15 +18,15 @@ LESS_OPTIONS = {"LESS": "-FRX"}
 def paged(renderer: Renderer) -> Iterator[None]:
     """Show what the block prints on stdout through $PAGER if that is a terminal and too small for it."""
     stdout = renderer.stdout
-    if not renderer.is_terminal or renderer.console.is_dumb_terminal:
+    if not renderer.out.can_paint:
         yield
         return
     buffer = _Buffer()
-    renderer.stdout = renderer.console.file = buffer
+    renderer.out.file = renderer.console.file = buffer
     try:
         yield
     finally:
-        renderer.stdout = renderer.console.file = stdout
+        renderer.out.file = renderer.console.file = stdout
         text = buffer.getvalue()
         if text.count("\n") < renderer.console.height or not _show(text):
             stdout.write(text)

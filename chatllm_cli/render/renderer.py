@@ -1,22 +1,20 @@
 """Everything a person sees. stdout carries the answer and nothing else; all the rest goes to stderr."""
 
-import io
 import select
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TextIO
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from functools import cached_property
+from typing import TYPE_CHECKING, TextIO
 
 from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import Conversation, Message, Status
 from chatllm_cli.render.clean import clean, clean_line
+from chatllm_cli.render.terminal import Stream, columns_of, fitting
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LONGEST_ERROR = 2000
-SHORT_CELL = 9
 
 ENDINGS = {
     Status.INTERRUPTED: "the answer was interrupted",
@@ -34,27 +32,42 @@ class Renderer:
     """Shows turns, tables and messages on the two streams it is given."""
 
     def __init__(self, stdout: TextIO, stderr: TextIO, *, plain: bool = False) -> None:
-        self.stdout = stdout
+        self.out, self.err = Stream(stdout), Stream(stderr)
         self.is_plain = plain
-        # No markup, emoji codes or highlighting: the strings come from outside.
-        self.console = _console(stdout)
-        self._err = _console(stderr)
+
+    @property
+    def stdout(self) -> TextIO:
+        """Where the answer goes."""
+        return self.out.file
+
+    @cached_property
+    def console(self) -> "Console":
+        """Rich's console on stdout, for what is laid out."""
+        from rich.console import Console  # noqa: PLC0415  (20 ms, which a pipe does without)
+
+        # A stream is what it is, whatever the environment says. No markup, emoji codes or highlighting: the
+        # strings come from outside.
+        return Console(
+            file=self.stdout, force_terminal=self.out.is_terminal, no_color=not self.out.has_colour,
+            markup=False, emoji=False, highlight=False,
+        )  # fmt: skip
 
     @property
     def is_terminal(self) -> bool:
         """Tell whether a person reads stdout."""
-        return self.console.is_terminal
+        return self.out.is_terminal
 
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
-        self._say(Text(clean(text), style="dim"), soft_wrap=not self._err.is_terminal)
+        self.err.write(self.err.styled(self.err.wrapped(clean(text)), "dim") + "\n")
 
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
         message, hint = clean_line(error.message)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]
-        self._say(Text.assemble(("chatllm: ", "bold red"), message), soft_wrap=True)
+        lines = [self.err.styled("chatllm: ", "bold", "red") + message]
         if hint:
-            self._say(Text(f"  hint: {hint}", style="dim"), soft_wrap=True)
+            lines.append(self.err.styled(f"  hint: {hint}", "dim"))
+        self.err.write("\n".join(lines) + "\n")
 
     def text(self, text: str, *, end: str = "\n") -> None:
         """Put text on stdout: exact on a pipe, clean on a terminal."""
@@ -63,22 +76,17 @@ class Renderer:
 
     def question(self, text: str) -> None:
         """Ask something on stderr that is answered in the same line."""
-        self._write_err(clean_line(text) + " ")
+        self.err.write(clean_line(text) + " ")
 
     def rows(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table: aligned on a terminal, tab-separated and without a header on a pipe."""
-        if not self.is_terminal:
-            for row in rows:
-                self.text("\t".join(" ".join(cell.split()) for cell in row))
+        if self.is_terminal:
+            from chatllm_cli.render.tables import show_table  # noqa: PLC0415
+
+            show_table(self.console, header, rows)
             return
-        table = Table(box=None, header_style="dim", pad_edge=False)
-        for name, *cells in zip(header, *rows, strict=True):
-            widest = max(map(len, [name, *cells]))
-            # Short cells, those with addresses among them, stay whole on a narrow terminal.
-            table.add_column(name, min_width=widest if widest <= SHORT_CELL else None)
         for row in rows:
-            table.add_row(*(Text(clean_line(cell), overflow="ellipsis", no_wrap=True) for cell in row))
-        self.console.print(table)
+            self.text("\t".join(" ".join(cell.split()) for cell in row))
 
     def cached(self, at: datetime) -> None:
         """Say that an answer is from the cache."""
@@ -116,7 +124,7 @@ class Renderer:
     @property
     def can_paint(self) -> bool:
         """Tell whether a line on stderr can be shown and taken away again."""
-        return self._err.is_terminal and not self._err.is_dumb_terminal
+        return self.err.can_paint
 
     def waiting(self, text: str, short: str = "") -> None:
         """Show on a terminal what is waited for, in place of what was shown before, until `waited`.
@@ -124,29 +132,16 @@ class Renderer:
         `short` is for where `text` finds no room.
         """
         if self.can_paint:
-            room = max(self._err.width - 3, 1)  # a line that wraps, with ^C behind it, could not be taken away
-            line = Text(clean_line(text))
-            if line.cell_len > room and short:
-                line = Text(clean_line(short))
-            line.truncate(room, overflow="ellipsis")
-            self._write_err(f"\r\x1b[K{line.plain}")
+            room = max(self.err.width - 3, 1)  # a line that wraps, with ^C behind it, could not be taken away
+            line = clean_line(text)
+            if columns_of(line) > room and short:
+                line = clean_line(short)
+            self.err.write(f"\r\x1b[K{fitting(line, room)}")
 
     def waited(self) -> None:
         """Take away what `waiting` showed."""
         if self.can_paint:
-            self._write_err("\r\x1b[K")
-
-    def _say(self, line: Text, *, soft_wrap: bool) -> None:
-        # Rich writes into a string only: at a closed stderr it would end the program, and stdout along with it.
-        stderr, self._err.file = self._err.file, io.StringIO()
-        self._err.print(line, soft_wrap=soft_wrap)
-        text, self._err.file = self._err.file.getvalue(), stderr
-        self._write_err(text)
-
-    def _write_err(self, text: str) -> None:
-        with suppress(OSError):  # a stderr that is full or closed must not cost the answer
-            self._err.file.write(text)
-            self._err.file.flush()
+            self.err.write("\r\x1b[K")
 
 
 def _has_reader(stream: TextIO) -> bool:
@@ -164,11 +159,6 @@ def _ending(reply: Message) -> str | None:
     if reply.status is Status.TRUNCATED and not reply.content:
         return NOTHING_CAME
     return REFUSED if reply.finish_reason == "refusal" else ENDINGS.get(reply.status)
-
-
-def _console(stream: TextIO) -> Console:
-    """Return a console that takes the stream for what it is, whatever FORCE_COLOR and its like say."""
-    return Console(file=stream, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False)
 
 
 def age(at: datetime, now: datetime) -> str:

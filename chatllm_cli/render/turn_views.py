@@ -184,6 +184,6 @@ def open_turn_view(renderer: Renderer, waiting_for: str, begun: str = "") -> Tur
         return JsonView(renderer, waiting_for)
     if not renderer.is_terminal:
         return PipeView(renderer, waiting_for)
-    if renderer.is_plain or renderer.console.is_dumb_terminal:
+    if renderer.is_plain or renderer.out.is_dumb:
         return PlainView(renderer, waiting_for)
     return MarkdownView(renderer, waiting_for, begun)

@@ -1,0 +1,79 @@
+"""What an output stream can show. No rich here: it takes 20 ms to import, and most of what is said needs none."""
+
+import os
+import textwrap
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TextIO
+
+CODES = {"bold": "1", "dim": "2", "red": "31"}
+COLOURS = {"red"}
+DUMB = {"dumb", "unknown"}  # terminals that cannot take anything back
+
+
+class Stream:
+    """An output stream, and what it can show."""
+
+    def __init__(self, file: TextIO, environment: Mapping[str, str] = os.environ) -> None:
+        self.file = file
+        self.is_terminal = file.isatty()
+        self.is_dumb = environment.get("TERM", "").lower() in DUMB
+        self.is_forced = environment.get("FORCE_COLOR", "") not in {"", "0"}
+        self.has_colour = not environment.get("NO_COLOR")
+
+    @property
+    def can_paint(self) -> bool:
+        """Tell whether a line can be shown and taken away again."""
+        return self.is_terminal and not self.is_dumb
+
+    @property
+    def can_style(self) -> bool:
+        """Tell whether letters can be bold, or dim."""
+        return self.is_forced or self.can_paint
+
+    @property
+    def width(self) -> int:
+        """How many columns it has; 80 for what has none."""
+        if (columns := os.environ.get("COLUMNS", "")).isdecimal():
+            return int(columns)
+        with suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(self.file.fileno()).columns
+        return 80
+
+    def styled(self, text: str, *styles: str) -> str:
+        """Return `text` with styles of `CODES`, as far as they can be shown."""
+        codes = [CODES[style] for style in styles if self.has_colour or style not in COLOURS]
+        return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if codes and text and self.can_style else text
+
+    def wrapped(self, text: str) -> str:
+        """Return `text` broken between words on a terminal, and as it is elsewhere."""
+        if not self.is_terminal:
+            return text
+        return "\n".join(
+            textwrap.fill(line, max(self.width, 1), break_on_hyphens=False, break_long_words=False)
+            for line in text.split("\n")
+        )
+
+    def write(self, text: str) -> None:
+        """Write and flush. A stream that is full or closed must not cost the answer."""
+        with suppress(OSError):
+            self.file.write(text)
+            self.file.flush()
+
+
+def fitting(text: str, width: int) -> str:
+    """Return as much of `text`, which is one line, as fits into so many columns."""
+    if text.isascii():
+        return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+
+    return text if cell_len(text) <= width else f"{set_cell_size(text, max(width - 1, 0))}…"
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns a line takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)
