@@ -16,7 +16,6 @@ from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.services.history.files import id_of
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
@@ -184,6 +183,8 @@ def scrub(
     yes: Yes = False,
 ) -> None:
     """Replace a text in everything that is stored."""
+    from chatllm_cli.services.history.files import id_of  # noqa: PLC0415  (10 ms that other commands save)
+
     wanted = _secret() if text == "-" else text
     pattern = _pattern(wanted, is_regex=regex, ignore_case=ignore_case)
 

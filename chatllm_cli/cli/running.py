@@ -1,6 +1,7 @@
 """How a command runs: on one event loop that signals stop, with services that get closed."""
 
 import asyncio
+import gc
 import os
 import select
 import signal
@@ -41,6 +42,8 @@ def run(
     INT, TERM and HUP cancel it, so that it can save what it has; the exit code then is 128 and the signal.
     What has nothing to save may rather die by them at once.
     """
+    gc.freeze()  # what was imported stays
+    gc.enable()
     loop = asyncio.new_event_loop()
     services = Services(settings, find_places(), progress=_Indexing())
     try:

@@ -164,7 +164,8 @@ async def look_around(history: HistoryService) -> int:
 def has_messages(seed: int) -> bool:
     """Whether there are any in such a file, or it cannot be read."""
     try:
-        return bool(records.decode(journal(seed), "c1").messages)
+        conversation = records.decode(journal(seed), "c1")
+        return bool(conversation.messages or conversation.damaged_lines)
     except HistoryError:
         return True
 

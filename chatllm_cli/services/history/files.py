@@ -20,8 +20,10 @@ def month_folders(root: Path) -> "Iterator[tuple[str, os.DirEntry[str]]]":
 
 
 def journals_in(folder: Path) -> "list[os.DirEntry[str]]":
-    """Return the journals in a folder; a pipe that only looks like one would block its reader. Raises OSError."""
-    return [entry for entry in _entries(folder) if entry.name.endswith(ENDING) and _is_file(entry)]
+    """Return the journals in a folder: files, as they are never written through a link. Raises OSError."""
+    return [
+        entry for entry in _entries(folder) if entry.name.endswith(ENDING) and entry.is_file(follow_symlinks=False)
+    ]
 
 
 def all_journals(root: Path) -> list[Path]:
@@ -104,10 +106,3 @@ def _is_utf8(name: str) -> bool:
     with suppress(UnicodeEncodeError):
         return bool(name.encode())
     return False
-
-
-def _is_file(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself
-        return False
