@@ -14,6 +14,7 @@
     │   ├── ProviderUnavailableError 5   cannot be reached, or answers with a server error
     │   └── InvalidReplyError        5   what it sent is not a chat completion
     ├── IncompleteAnswerError        6   some text came, then it broke off
+    ├── AnswerFormatError            6   the answer is whole, but not of the shape that was asked for
     └── HistoryError                 8   the history cannot be read or written
 
 A class stands here if it is a kind of its own to whoever catches it, looks for its exit code, or reads its name
@@ -136,6 +137,12 @@ class InvalidReplyError(ProviderError):
 
 class IncompleteAnswerError(ChatllmError):
     """The answer broke off after some of its text had come; `__cause__` is what broke it."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class AnswerFormatError(ChatllmError):
+    """The answer is not JSON, or does not fit the schema."""
 
     exit_code = ExitCode.INCOMPLETE
 

@@ -189,6 +189,7 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     max_tokens_field: str = "max_tokens"  # what this provider calls the limit on the reply
     marks_end: bool = False  # whether this provider always says why a reply ended
+    takes_schema: bool = False  # whether it can hold the model to a JSON Schema
     weights: str = ""  # embedded model only: what tells these weights from others
 
     @property
@@ -208,6 +209,7 @@ class ChatOptions:
 
     temperature: float | None = None
     max_tokens: int | None = None
+    schema: str = ""  # a JSON Schema that the reply has to fit, as JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ class FakeOpenAI:
     """Answers by model name.
 
     `says-…` streams the words that follow · `tokens-N` streams N words, `tokens-N-MS` MS milliseconds apart ·
-    `markdown` streams a document · `length`, `filter` end so · `reason` ends for a reason that is no text ·
+    `markdown` streams a document, `code` one with two blocks of code · `json-…` answers with what follows,
+    `mended-…` at the second time · `length`, `filter` end so · `reason` ends for a reason that is no text ·
     `silent` answers with no text · `escape` sends what a terminal must not get · `halves` sends a smiley in two
     halves · `lone` sends half of one. Whatever can go wrong is in `tests/fault_modes.py`.
     """
@@ -66,6 +67,8 @@ class FakeOpenAI:
 
 ESCAPES = "a\x1b]0;title\x07b\x1b[31mc\x9bd\u202ee"
 MARKDOWN = "# Title\n\nSome *text* here.\n\n- one\n- two\n\n```python\nprint(1)\n```\n\nThe end.\n"
+CODE = "One:\n\n```python\nprint(1)\n```\n\n- two:\n\n  ```sh\n  ls\n  ```\n"
+TEXTS = {"markdown": MARKDOWN, "escape": ESCAPES, "code": CODE}
 HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -154,9 +157,13 @@ class Handler(BaseHTTPRequestHandler):
             for number in range(int(match[1])):
                 yield f"word{number} "
                 self.pause(int(match[2] or 0) / 1000)
-        elif model in {"markdown", "escape"}:
-            text = MARKDOWN if model == "markdown" else ESCAPES
+        elif model in TEXTS:
+            text = TEXTS[model]
             yield from (text[at : at + 3] for at in range(0, len(text), 3))
+        elif model.startswith("json-"):
+            yield model.removeprefix("json-")
+        elif model.startswith("mended-"):
+            yield "no JSON" if self.times_asked() == 1 else model.removeprefix("mended-")
         elif model in HALVES:
             yield from HALVES[model]
         elif model != "silent":

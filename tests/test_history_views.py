@@ -7,6 +7,7 @@ import pytest
 from chatllm_cli.models import Conversation, Hit, Message, Role, Status, Summary, Tally
 from chatllm_cli.render.history_views import count, show_conversation, show_hits, show_list, show_tallies, show_tree
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.themes import Looks
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 TITLE = "\x1b]0;owned\x07"  # what would rename the window
@@ -230,7 +231,7 @@ cut"""
 def test_a_conversation_on_a_plain_terminal_is_clean_and_not_rendered(out: FakeTerminal, err: FakeTerminal) -> None:
     answer = replace(CONVERSATION.messages[2], parent=None)
     show_conversation(
-        Renderer(out, err, plain=True), Conversation("c1", "A title", AT, messages=(answer,), head="a2")
+        Renderer(out, err, Looks(plain=True)), Conversation("c1", "A title", AT, messages=(answer,), head="a2")
     )
     assert out.screen.title == ""
     assert out.text == f"A title  c1\n\nhub/{SPELLED}  2026-01-02 03:04 · cached\n# Hi\n\n*you* {SPELLED}"

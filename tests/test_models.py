@@ -79,7 +79,7 @@ def test_an_endpoint_does_not_show_its_key() -> None:
     endpoint = Endpoint("openai", "gpt", "https://api.openai.com/v1", "sk-canary")
     assert repr(endpoint) == (
         "Endpoint(provider='openai', model='gpt', base_url='https://api.openai.com/v1', "
-        "max_tokens_field='max_tokens', marks_end=False, weights='')"
+        "max_tokens_field='max_tokens', marks_end=False, takes_schema=False, weights='')"
     )
     assert str(endpoint) == repr(endpoint)
 

@@ -16,6 +16,7 @@ from chatllm_cli import __version__
 from chatllm_cli.errors import ChatllmError, ExitCode
 from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.render.json_renderer import JsonRenderer, kind_of
+from chatllm_cli.render.wishes import Wish
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "chatllm_cli").rglob("*.py"))
@@ -130,7 +131,7 @@ def test_the_documented_fields_and_kinds_of_json_are_those_of_the_code() -> None
     reply = Message("m1", Role.ASSISTANT, "text", datetime.now(UTC))
     stdout = io.StringIO()
     conversation = Conversation("c1", "t", datetime.now(UTC), messages=(reply,), head="m1")
-    JsonRenderer(stdout, io.StringIO()).answer(conversation)
+    JsonRenderer(stdout, io.StringIO()).answer(conversation, Wish(), {})
     assert sorted(fields) == sorted(json.loads(stdout.getvalue()))
     kinds = re.findall(r"`([a-z_]+)`", document.partition("`kind` is one of")[2].partition("the codes are")[0])
     assert sorted(kinds) == sorted(kind_of(kind("x")) for kind in every_kind_of(ChatllmError))

@@ -10,7 +10,9 @@ from chatllm_cli.services.local_model import BUNDLED_SHA256
 from chatllm_cli.services.providers import Providers
 
 OPENAI_URL = "https://api.openai.com/v1"
-SMOLLM2 = Endpoint("local", "smollm2", base_url="", weights=f"sha256:{BUNDLED_SHA256}", marks_end=True)
+SMOLLM2 = Endpoint(
+    "local", "smollm2", base_url="", weights=f"sha256:{BUNDLED_SHA256}", marks_end=True, takes_schema=True
+)
 
 NOTHING: dict[str, Any] = {}
 KEY = {"api_key": "of-default"}
@@ -27,7 +29,10 @@ def providers(settings: dict[str, Any]) -> Providers:
 
 
 def openai(model: str, key: str | None = "of-openai", base_url: str = OPENAI_URL) -> Endpoint:
-    return Endpoint("openai", model, base_url, key, "max_completion_tokens", marks_end=base_url == OPENAI_URL)
+    is_theirs = base_url == OPENAI_URL
+    return Endpoint(
+        "openai", model, base_url, key, "max_completion_tokens", marks_end=is_theirs, takes_schema=is_theirs
+    )
 
 
 def default(model: str, key: str | None = None) -> Endpoint:
@@ -281,7 +286,9 @@ def test_a_model_file_of_ones_own_is_the_embedded_model(tmp_path: Path) -> None:
     endpoint = known.endpoint()
     status = path.stat()
     fingerprint = f"file:{path}:4:{status.st_mtime_ns}"
-    assert endpoint == Endpoint("local", "my-model.q4", base_url="", weights=fingerprint, marks_end=True)
+    assert endpoint == Endpoint(
+        "local", "my-model.q4", base_url="", weights=fingerprint, marks_end=True, takes_schema=True
+    )
     assert known.endpoint("my-model.q4") == known.endpoint("local/my-model.q4") == endpoint
     with pytest.raises(UsageError, match=r"^there is no embedded model 'smollm2'$"):
         known.endpoint("local/smollm2")

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from chatllm_cli.errors import HistoryError, RateLimitError
 from chatllm_cli.models import Endpoint, RetryWait
 from chatllm_cli.render.clean import clean
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.themes import Looks
 from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
@@ -34,7 +36,7 @@ def view(request: pytest.FixtureRequest, both: FakeTerminal, monkeypatch: pytest
     """A view of each kind that terminals have."""
     if request.param == "dumb":
         monkeypatch.setenv("TERM", "dumb")
-    return open_turn_view(Renderer(both, both, plain=request.param == "plain"), "hub/model")
+    return open_turn_view(Renderer(both, both, Looks(plain=request.param == "plain")), "hub/model")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_the_view_fits_where_stdout_goes(
     monkeypatch: pytest.MonkeyPatch, stdout: io.StringIO, plain: bool, term: str, kind: type[TurnView]
 ) -> None:
     monkeypatch.setenv("TERM", term)
-    assert type(open_turn_view(Renderer(stdout, FakeTerminal(), plain=plain), "hub/model")) is kind
+    assert type(open_turn_view(Renderer(stdout, FakeTerminal(), Looks(plain=plain)), "hub/model")) is kind
 
 
 def test_a_pipe_gets_each_piece_at_once_and_exactly_as_it_came_and_the_wait_leaves_no_trace() -> None:
@@ -70,7 +72,7 @@ def test_a_plain_terminal_gets_the_clean_text(monkeypatch: pytest.MonkeyPatch, p
     if not plain:
         monkeypatch.setenv("TERM", "dumb")
     out, err = FakeTerminal(), io.StringIO()
-    view = open_turn_view(Renderer(out, err, plain=plain), "hub/model")
+    view = open_turn_view(Renderer(out, err, Looks(plain=plain)), "hub/model")
     for piece in PIECES:
         view.on_chunk(piece)
     view.close()
@@ -103,7 +105,7 @@ def test_a_wait_counts_down_in_place_and_then_the_model_is_waited_for_again(
         (7.0, "rate limited by hub, retry 1/4 in 7 s (Ctrl-C stops)"),
         (6.2, "rate limited by hub, retry 1/4 in 7 s (Ctrl-C stops)"),
         (0.4, "rate limited by hub, retry 1/4 in 1 s (Ctrl-C stops)"),
-        (0.0, "waiting for hub/model…"),
+        (0.0, "⠋ waiting for hub/model…"),
     ):
         view.on_wait(wait(seconds))
         assert both.text == shown
@@ -141,16 +143,30 @@ def test_who_is_asked_instead_is_told_and_waited_for(view: TurnView, both: FakeT
 
 
 def test_a_plain_terminal_shows_each_piece_at_once(both: FakeTerminal) -> None:
-    view = open_turn_view(Renderer(both, io.StringIO(), plain=True), "hub/model")
+    view = open_turn_view(Renderer(both, io.StringIO(), Looks(plain=True)), "hub/model")
     for piece, shown in (("one", "one"), (" two\n", "one two\n"), ("\ud83d", "one two\n"), ("x", "one two\n\ufffdx")):
         view.on_chunk(piece)
         assert both.getvalue() == shown
 
 
+async def test_a_wait_is_seen_to_go_on_and_leaves_no_trace(both: FakeTerminal) -> None:
+    view = open_turn_view(Renderer(both, both), "hub/model")
+    seen = set()
+    for _ in range(24):
+        seen.add(both.text)
+        await asyncio.sleep(0.05)
+    view.on_chunk("hello")
+    await asyncio.sleep(0.2)
+    view.close()
+    assert len(seen) >= 8
+    assert any(text.endswith("waiting for hub/model… 1 s") for text in seen)
+    assert both.text == "hello"
+
+
 @pytest.mark.parametrize("plain", [True, False])
 def test_waiting_ends_with_the_first_piece(both: FakeTerminal, plain: bool) -> None:
-    view = open_turn_view(Renderer(both, both, plain=plain), "hub/model")
-    assert both.text == "waiting for hub/model…"
+    view = open_turn_view(Renderer(both, both, Looks(plain=plain)), "hub/model")
+    assert both.text == "⠋ waiting for hub/model…"
     view.on_chunk("hello")
     assert both.text == "hello"
     view.on_chunk(" there")
@@ -224,7 +240,7 @@ TEXT = "- one\n- two\n- three"
 def test_a_history_that_fails_in_mid_answer_is_told_without_getting_in_its_way(
     both: FakeTerminal, plain: bool, screen: str
 ) -> None:
-    view = open_turn_view(Renderer(both, both, plain=plain), "hub/model")
+    view = open_turn_view(Renderer(both, both, Looks(plain=plain)), "hub/model")
     view.on_chunk(TEXT)
     view.on_history_error(HistoryError("the disk is full", hint="make room"))
     view.close()

@@ -85,7 +85,7 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(ask.ask)
+app.command(cls=ask.AskCommand)(ask.ask)
 app.command()(chat.chat)
 app.add_typer(history.app, name="history")
 app.add_typer(models.app, name="models")

@@ -1,62 +1,99 @@
 """`chatllm ask`: one turn, for people and for scripts."""
 
 import asyncio
+import json
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.options import (
+    EXTRACT,
+    ContinueOrFinish,
+    Extract,
+    ExtractAll,
     Fallback,
+    FromCache,
     Json,
+    JsonStream,
+    MarkdownOnPipe,
     MaxTokens,
     MaxWait,
     Model,
     NoHistory,
+    Output,
     Plain,
+    Prompt,
     Resume,
+    SchemaSpec,
     System,
     Temperature,
     load_with_options,
+    looks_of,
 )
 from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import ExitCode, IncompleteAnswerError, UsageError
-from chatllm_cli.models import ChatOptions, Conversation, Message, Status
+from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Status
 from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.wishes import Wish
 from chatllm_cli.repl.quiet_terminal import quiet_terminal
+
+if TYPE_CHECKING:
+    from chatllm_cli.render.turn_views import TurnView
+    from chatllm_cli.services.chat import ChatService
+    from chatllm_cli.services.history import OpenConversation
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
 GO_ON = "`chatllm ask -c`"
 
 
+class AskCommand(TyperCommand):
+    """`ask`, whose -x may stand with a number or without."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give -x the number that it stands for."""
+        return super().parse_args(ctx, _with_number(args))
+
+
+def _with_number(args: Sequence[str]) -> list[str]:
+    end = args.index("--") if "--" in args else len(args)
+    given: list[str] = []
+    for place, argument in enumerate(args):
+        given.append(argument)
+        if place < end and argument in EXTRACT and not "".join(args[place + 1 : place + 2]).isdecimal():
+            given.append("1")
+    return given
+
+
 def ask(
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT", help="The prompt; joined with stdin.")
-    ] = None,
+    words: Prompt = None,
     model: Model = None,
     system: System = None,
-    continue_: Annotated[
-        bool,
-        typer.Option(
-            "-c", "--continue", help="Go on with the last conversation; without a prompt, with its incomplete answer."
-        ),
-    ] = False,
+    continue_: ContinueOrFinish = False,
     conversation: Resume = None,
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
     fallback: Fallback = None,
     max_wait: MaxWait = None,
     no_history: NoHistory = False,
-    cache: Annotated[
-        bool | None,
-        typer.Option("--cache/--no-cache", help="Use the response cache; by default at temperature 0."),
-    ] = None,
+    cache: FromCache = None,
     plain: Plain = False,
+    markdown: MarkdownOnPipe = False,
+    output: Output = None,
+    extract: Extract = None,
+    extract_all: ExtractAll = False,
+    schema: SchemaSpec = None,
     as_json: Json = False,
+    json_stream: JsonStream = False,
 ) -> None:
     """Ask one question and print the answer."""
+    wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
     prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
     settings = load_with_options(
         temperature=temperature,
@@ -67,13 +104,25 @@ def ask(
         plain=plain,
         cache=cache,
     )
-    renderer = open_renderer(sys.stdout, sys.stderr, plain=settings.output.plain, as_json=as_json)
+    looks = looks_of(settings, markdown=markdown)
+    renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
 
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
-        return await _ask(services, renderer, prompt, model, system, last)
+        return await _ask(services, renderer, prompt, model, system, last, wish, schema)
 
     raise typer.Exit(run(work, settings))
+
+
+def _wish(output: Path | None, extract: int | None, schema: str | None, *, extract_all: bool, as_json: bool) -> Wish:
+    if (extract or extract_all) and (as_json or schema):
+        raise UsageError(
+            "code blocks and JSON are not to be had together", hint="leave out -x, or --json and --schema"
+        )
+    file = None if output is None or str(output) == "-" else output
+    if file is not None and not file.parent.is_dir():
+        raise UsageError(f"{file} cannot be written: there is no folder {file.parent}")
+    return Wish(extract, extract_all, file, wants_value=schema is not None)
 
 
 async def _ask(
@@ -83,35 +132,66 @@ async def _ask(
     model: str | None,
     system: str | None,
     last: Conversation | None,
+    wish: Wish,
+    spec: str | None,
 ) -> ExitCode:
-    from chatllm_cli.render.turn_views import open_turn_view  # noqa: PLC0415  (markdown takes 20 ms)
+    from chatllm_cli.render.turn_views import open_turn_view  # noqa: PLC0415
 
     settings = services.settings
+    schema = _read_schema(spec) if spec is not None else None
     endpoints = await choose(services, renderer, model, last)
     log = await services.open_conversation(prompt, endpoints[0], system_prompt=system, last=last)
-    options = ChatOptions(settings.temperature, settings.max_tokens)
+    options = ChatOptions(settings.temperature, settings.max_tokens, json.dumps(schema) if schema else "")
     chat = services.build_chat(cached=settings.history.enabled)
-    view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text)
+    view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text, wish)
     try:
         with quiet_terminal():
-            if prompt:
+            if schema:
+                reply, wish = await _ask_structured(chat, log, prompt, endpoints, options, view, wish, schema)
+            elif prompt:
                 reply = await chat.send(log, prompt, endpoints, options, view)
             else:
                 reply = await chat.go_on(log, endpoints, options, view)
     except asyncio.CancelledError:
         view.close()
-        renderer.answer(log.conversation)
+        renderer.answer_cut(log.conversation, view.timings)
         renderer.stopped(log.conversation.thread()[-1] if log.is_kept else None, command=GO_ON)
         raise
     except IncompleteAnswerError as error:
-        renderer.answer(log.conversation)
+        view.close()
+        renderer.answer_cut(log.conversation, view.timings)
         error.hint = f"what came is in the history; {GO_ON} goes on" if log.is_kept else None
         raise
     finally:
         view.close()
-    renderer.answer(log.conversation)
+    renderer.answer(log.conversation, wish, view.timings)
     renderer.ending(reply, command=GO_ON if log.is_kept else "")
     return exit_code(reply, is_lost=settings.history.enabled and not log.is_kept)
+
+
+def _read_schema(spec: str) -> dict[str, Any]:
+    from chatllm_cli.services.structured_output import read_schema  # noqa: PLC0415  (jsonschema, only here)
+
+    return read_schema(spec)
+
+
+async def _ask_structured(
+    chat: "ChatService",
+    log: "OpenConversation",
+    prompt: str,
+    endpoints: Sequence[Endpoint],
+    options: ChatOptions,
+    view: "TurnView",
+    wish: Wish,
+    schema: dict[str, Any],
+) -> tuple[Message, Wish]:
+    from chatllm_cli.services.chat.structured import send_structured  # noqa: PLC0415
+    from chatllm_cli.services.structured_output import fitted  # noqa: PLC0415
+
+    reply, value = await send_structured(
+        chat, log, prompt, endpoints, options, view, lambda text: fitted(text, schema)
+    )
+    return reply, replace(wish, value=value)
 
 
 def exit_code(reply: Message, *, is_lost: bool) -> ExitCode:

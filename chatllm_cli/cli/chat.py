@@ -18,6 +18,7 @@ from chatllm_cli.cli.options import (
     System,
     Temperature,
     load_with_options,
+    looks_of,
 )
 from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import UsageError
@@ -49,7 +50,7 @@ def chat(
         no_history=no_history,
         plain=plain,
     )
-    renderer = Renderer(sys.stdout, sys.stderr, plain=settings.output.plain)
+    renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
     async def work(services: Services) -> None:
         from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)

@@ -14,8 +14,7 @@ from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ExitCode, UsageError
 from chatllm_cli.models import Conversation, Filter
-from chatllm_cli.private_files import replace_private_file
-from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.renderer import Renderer, write_output
 
 app = typer.Typer(help="Find, show, change and export the stored conversations.", no_args_is_help=True)
 
@@ -173,11 +172,8 @@ def export(
     document = _dump(_load(address), format_)
     if output is None or str(output) == "-":
         Renderer(sys.stdout, sys.stderr).text(document, end="")
-        return
-    try:
-        replace_private_file(output, document.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+    else:
+        write_output(output, document)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
+    from chatllm_cli.render.themes import Looks
 
 UNITS = {"min": 1 / 60, "h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}  # hours
 DAYS = {"today": 0, "yesterday": 1}
@@ -19,7 +21,7 @@ JSON_WANTED = "chatllm.json"  # where the error boundary finds out that errors a
 
 
 def _remember_json(ctx: typer.Context, value: bool) -> bool:
-    ctx.meta[JSON_WANTED] = value
+    ctx.meta[JSON_WANTED] = value or ctx.meta.get(JSON_WANTED, False)
     return value
 
 
@@ -134,6 +136,44 @@ Json = Annotated[
         "--json", help="Print one JSON object, and errors as JSON on stderr.", callback=_remember_json, is_eager=True
     ),
 ]
+JsonStream = Annotated[
+    bool,
+    typer.Option(
+        "--json-stream",
+        help="Print a JSON object for each piece of the answer, then the one of --json.",
+        callback=_remember_json,
+        is_eager=True,
+    ),
+]
+Prompt = Annotated[list[str] | None, typer.Argument(metavar="PROMPT", help="The prompt; joined with stdin.")]
+ContinueOrFinish = Annotated[
+    bool,
+    typer.Option(
+        "-c", "--continue", help="Go on with the last conversation; without a prompt, with its incomplete answer."
+    ),
+]
+FromCache = Annotated[
+    bool | None,
+    typer.Option("--cache/--no-cache", help="Use the response cache; by default at temperature 0."),
+]
+MarkdownOnPipe = Annotated[bool, typer.Option("--markdown", help="Render markdown on a pipe, too.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Write the answer to this file, once it is whole.")
+]
+EXTRACT = ("-x", "--extract")
+Extract = Annotated[
+    int | None, typer.Option(*EXTRACT, metavar="[N]", min=1, help="Print only the first code block, or the N-th.")
+]
+ExtractAll = Annotated[bool, typer.Option("--extract-all", help="Print only the code blocks, all of them.")]
+SchemaSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="SPEC",
+        help='Ask for JSON that fits: a JSON Schema, its file, or "name, age int, tags list".',
+        callback=check_is_text,
+    ),
+]
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")]
 
 
@@ -162,3 +202,11 @@ def load_with_options(
             "cache.mode": None if cache is None else ("always" if cache else "never"),
         }
     )
+
+
+def looks_of(settings: "Settings", *, markdown: bool = False) -> "Looks":
+    """Return how answers are to look."""
+    from chatllm_cli.render.themes import Looks  # noqa: PLC0415
+
+    wished = settings.output
+    return Looks(wished.plain and not markdown, markdown, wished.clean, wished.theme, wished.code_theme)

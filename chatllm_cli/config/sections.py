@@ -139,6 +139,12 @@ class OutputSettings(_Section):
 
     plain: bool = False
     """Show answers as plain text instead of rendered markdown; the same as --plain."""
+    clean: Literal["auto", "always", "never"] = "auto"
+    """What makes control characters visible: auto (a terminal), always (pipes, too), or never (--plain is exact)."""
+    theme: Literal["auto", "dark", "light", "none"] = "auto"
+    """Colours for a dark or a light background; auto asks COLORFGBG, none does without."""
+    code_theme: str = ""
+    """A Pygments style for code, such as monokai; empty takes the terminal's own colours."""
 
 
 class PrivacySettings(_Section):

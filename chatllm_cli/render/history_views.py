@@ -72,7 +72,7 @@ def show_hits(renderer: Renderer, hits: Sequence[Hit]) -> None:
 
 def show_conversation(renderer: Renderer, conversation: Conversation, *, is_raw: bool = False) -> None:
     """Show the messages of a conversation, from the first to its head; raw is as they were written."""
-    plain = renderer.is_plain or is_raw
+    plain = renderer.looks.plain or is_raw
     if renderer.is_terminal:
         from chatllm_cli.render import history_screens  # noqa: PLC0415
 

@@ -2,16 +2,21 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
 from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.themes import Looks
+from chatllm_cli.render.wishes import Wish
 
 
 class JsonRenderer(Renderer):
     """Shows a turn as JSON, escaped throughout: nothing in it can reach a terminal raw."""
+
+    streams = False  # whether the text comes in pieces, an object each, before the object with all of it
 
     @property
     def can_paint(self) -> bool:
@@ -32,11 +37,19 @@ class JsonRenderer(Renderer):
         }
         self._emit({"error": described})
 
-    def answer(self, conversation: Conversation) -> None:
-        """Put the last reply of a conversation on stdout, if there is one."""
+    def answer(self, conversation: Conversation, wish: Wish, _timings: Mapping[str, float | None]) -> None:
+        """Put out the last reply of a conversation as an object, if there is one."""
         if not conversation.thread() or conversation.thread()[-1].role is not Role.ASSISTANT:
             return
-        self.text(json.dumps(_described(conversation.thread()[-1], conversation.id)))
+        reply = conversation.thread()[-1]
+        described = _described(reply, conversation.id) | {"timings": dict(_timings)}
+        if wish.wants_value:
+            described["value"] = wish.value
+        self.deliver(json.dumps(described) + "\n", wish, reply)
+
+    def answer_cut(self, conversation: Conversation, timings: Mapping[str, float | None]) -> None:
+        """Put out what came, as an object."""
+        self.answer(conversation, Wish(), timings)
 
     def ending(self, reply: Message, *, command: str = "") -> None:
         """Say nothing: the object has the status."""
@@ -45,9 +58,15 @@ class JsonRenderer(Renderer):
         self.err.write(json.dumps(what) + "\n")
 
 
-def open_renderer(stdout: TextIO, stderr: TextIO, *, plain: bool = False, as_json: bool = False) -> Renderer:
+def open_renderer(
+    stdout: TextIO, stderr: TextIO, looks: Looks | None = None, *, as_json: bool = False, as_json_stream: bool = False
+) -> Renderer:
     """Return the renderer for people, or for scripts."""
-    return (JsonRenderer if as_json else Renderer)(stdout, stderr, plain=plain)
+    if as_json or as_json_stream:
+        renderer = JsonRenderer(stdout, stderr, looks)
+        renderer.streams = as_json_stream
+        return renderer
+    return Renderer(stdout, stderr, looks)
 
 
 def kind_of(error: ChatllmError) -> str:
@@ -66,6 +85,7 @@ def _described(reply: Message, conversation_id: str) -> dict[str, Any]:
         "model": model,
         "instead_of": reply.instead_of,
         "usage": asdict(reply.usage) if reply.usage else None,
+        "cost": None,  # no prices are known yet
         "cached": reply.cached,
         "error": reply.error,
         "conversation": conversation_id,

@@ -1,15 +1,21 @@
 """Everything a person sees. stdout carries the answer and nothing else; all the rest goes to stderr."""
 
+import json
+import os
 import select
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
-from chatllm_cli.errors import ChatllmError
+from chatllm_cli.errors import ChatllmError, UsageError
 from chatllm_cli.models import Conversation, Message, Status
+from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.render.clean import clean, clean_line
 from chatllm_cli.render.terminal import Stream, columns_of, fitting
+from chatllm_cli.render.themes import BY_BACKGROUND, Looks, background
+from chatllm_cli.render.wishes import Wish, wanted_blocks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,9 +37,9 @@ UNMARKED = "the answer is cut off: the connection ended before it did"
 class Renderer:
     """Shows turns, tables and messages on the two streams it is given."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, *, plain: bool = False) -> None:
+    def __init__(self, stdout: TextIO, stderr: TextIO, looks: Looks | None = None) -> None:
         self.out, self.err = Stream(stdout), Stream(stderr)
-        self.is_plain = plain
+        self.looks = looks or Looks()
 
     @property
     def stdout(self) -> TextIO:
@@ -43,19 +49,24 @@ class Renderer:
     @cached_property
     def console(self) -> "Console":
         """Rich's console on stdout, for what is laid out."""
-        from rich.console import Console  # noqa: PLC0415  (20 ms, which a pipe does without)
+        from chatllm_cli.render.consoles import open_console  # noqa: PLC0415  (20 ms, which a pipe does without)
 
-        # A stream is what it is, whatever the environment says. No markup, emoji codes or highlighting: the
-        # strings come from outside.
-        return Console(
-            file=self.stdout, force_terminal=self.out.is_terminal, no_color=not self.out.has_colour,
-            markup=False, emoji=False, highlight=False,
-        )  # fmt: skip
+        return open_console(self.out, self.looks)
+
+    @property
+    def code_theme(self) -> str:
+        """The colours of code."""
+        return self.looks.code_theme or BY_BACKGROUND.get(background(self.looks.theme, os.environ), "bw")
 
     @property
     def is_terminal(self) -> bool:
         """Tell whether a person reads stdout."""
         return self.out.is_terminal
+
+    @property
+    def cleans(self) -> bool:
+        """Tell whether what goes to stdout as it is has to be cleaned first."""
+        return self.looks.clean == "always" or (self.is_terminal and self.looks.clean != "never")
 
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
@@ -71,7 +82,7 @@ class Renderer:
 
     def text(self, text: str, *, end: str = "\n") -> None:
         """Put text on stdout: exact on a pipe, clean on a terminal."""
-        self.stdout.write((clean(text) if self.is_terminal else text) + end)
+        self.stdout.write((clean(text) if self.cleans else text) + end)
         self.stdout.flush()
 
     def question(self, text: str) -> None:
@@ -96,8 +107,27 @@ class Renderer:
         """Say that the embedded model answers because no provider is set up."""
         self.notice(f"no key and no base_url: {address} answers, the small model that comes along")
 
-    def answer(self, conversation: Conversation) -> None:
-        """Put the last answer on stdout where it was not streamed there; here it was."""
+    def answer(self, conversation: Conversation, wish: Wish, _timings: Mapping[str, float | None]) -> None:
+        """Put out what is wanted of the last answer where that was not shown as it came. Raises `ChatllmError`."""
+        reply = conversation.thread()[-1]
+        if wish.wants_value:
+            self.deliver(dumped(wish.value), wish, reply)
+        elif wish.block or wish.all_blocks:
+            self.deliver(wanted_blocks(reply.content, wish), wish, reply)
+        elif wish.file:
+            self.deliver(reply.content, wish, reply)
+
+    def answer_cut(self, conversation: Conversation, timings: Mapping[str, float | None]) -> None:
+        """Put out what came of an answer that broke off, if that was not shown as it came; of a part nobody knows."""
+
+    def deliver(self, text: str, wish: Wish, reply: Message) -> None:
+        """Put `text` into the file that is wished for, whole or not at all, else on stdout."""
+        if wish.file is None:
+            self.text(text, end="" if text.endswith("\n") else "\n")
+        elif reply.status in ENDINGS and reply.status is not Status.UNKNOWN_END:
+            self.notice(f"{wish.file} is not written: the answer is not whole")
+        else:
+            write_output(wish.file, text)
 
     def ending(self, reply: Message, *, command: str = "") -> None:
         """Say of a reply that it is not whole, or says nothing, if so, and which command goes on with it."""
@@ -142,6 +172,19 @@ class Renderer:
         """Take away what `waiting` showed."""
         if self.can_paint:
             self.err.write("\r\x1b[K")
+
+
+def dumped(value: Any) -> str:
+    """Return a value as JSON that a person can read."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def write_output(path: Path, text: str) -> None:
+    """Put `text` into a file, whole or not at all. Raises `UsageError`."""
+    try:
+        replace_private_file(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _has_reader(stream: TextIO) -> bool:

@@ -1,17 +1,23 @@
 """What a person sees of one turn, on a pipe, on a plain terminal and on one that renders markdown."""
 
+import asyncio
+import json
 import math
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from chatllm_cli.errors import HistoryError, ProviderError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, Endpoint, RetryWait
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
-from chatllm_cli.render.markdown.stream import MarkdownStream
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.wishes import Wish
 
-SHORTEST_SILENCE = 3  # seconds before a wait is counted
+SHORTEST_SILENCE = 3  # seconds before it is said how to stop
+SPINNER, SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", 0.1  # and the seconds between two looks of it
 
 
 class TurnView(ABC):
@@ -20,14 +26,26 @@ class TurnView(ABC):
     def __init__(self, renderer: Renderer, waiting_for: str) -> None:
         self._renderer = renderer
         self._waiting_for = waiting_for
+        self._begin = self._wait_begin = time.monotonic()
+        self._first_text: float | None = None
         self._is_waiting = False
+        self._spinning: asyncio.TimerHandle | None = None
         self._told_retry = 0
         self._history_failed = False
-        self._wait(f"waiting for {waiting_for}…")
+        self._await()
+
+    @property
+    def timings(self) -> Mapping[str, float | None]:
+        """Seconds to the first text, and in all."""
+        return {
+            "first_text": None if self._first_text is None else round(self._first_text - self._begin, 3),
+            "total": round(time.monotonic() - self._begin, 3),
+        }
 
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
         self._stop_waiting()
+        self._first_text = self._first_text or time.monotonic()
         self._take(text)
 
     def on_cached(self, at: datetime) -> None:
@@ -43,25 +61,26 @@ class TurnView(ABC):
             if wait.retry != self._told_retry:
                 self._renderer.notice(f"{wait.reason}, {retry}")
         elif wait.seconds_left > 0:
-            self._wait(f"{wait.reason}, {retry} (Ctrl-C stops)", f"{retry} (Ctrl-C stops)")
+            self._stop_waiting()
+            self._is_waiting = True
+            self._renderer.waiting(f"{wait.reason}, {retry} (Ctrl-C stops)", f"{retry} (Ctrl-C stops)")
         else:
-            self._wait(f"waiting for {self._waiting_for}…")
+            self._await()
         self._told_retry = wait.retry
 
     def on_silence(self, seconds: float) -> None:
         """Let a wait that takes long be seen to go on, and show all that has come."""
         if not self._is_waiting:
             self._catch_up()
-        elif seconds >= SHORTEST_SILENCE:
-            for_long = f"{seconds:.0f} s (Ctrl-C stops)"
-            self._wait(f"waiting for {self._waiting_for}… {for_long}", f"waiting… {for_long}")
+        elif self._spinning is None:  # nobody turns it: without an event loop of its own
+            self._spin(seconds)
 
     def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
         """Say who is asked instead."""
         self._stop_waiting()
         self._renderer.notice(f"{error.message}; {endpoint.address} is asked instead")
         self._told_retry, self._waiting_for = 0, endpoint.address
-        self._wait(f"waiting for {self._waiting_for}…")
+        self._await()
 
     def on_history_error(self, error: HistoryError) -> None:
         """Say, once, that the turn goes on but is not kept, without getting in the way of the reply."""
@@ -72,17 +91,36 @@ class TurnView(ABC):
             self._renderer.error(error)
         self._history_failed = True
         if was_waiting:
-            self._wait(f"waiting for {self._waiting_for}…")
+            self._await()
 
     def close(self) -> None:
         """Show what is left of the reply; closing again does nothing."""
         self._stop_waiting()
 
-    def _wait(self, text: str, short: str = "") -> None:
-        self._renderer.waiting(text, short)
+    def _await(self) -> None:
+        """Show what is waited for, and for how long, until `_stop_waiting`."""
+        self._stop_waiting()
         self._is_waiting = True
+        self._wait_begin = time.monotonic()
+        self._spin(0.0)
+
+    def _spin(self, seconds: float) -> None:
+        if not self._is_waiting or not self._renderer.can_paint:
+            return
+        spinner = SPINNER[int(seconds / SPIN) % len(SPINNER)]
+        for_long = f" {seconds:.0f} s" if seconds >= 1 else ""
+        how = " (Ctrl-C stops)" if seconds >= SHORTEST_SILENCE else ""
+        self._renderer.waiting(
+            f"{spinner} waiting for {self._waiting_for}…{for_long}{how}", f"{spinner} waiting…{for_long}{how}"
+        )
+        with suppress(RuntimeError):  # no loop runs
+            loop = asyncio.get_running_loop()
+            self._spinning = loop.call_later(SPIN, lambda: self._spin(time.monotonic() - self._wait_begin))
 
     def _stop_waiting(self) -> None:
+        if self._spinning:
+            self._spinning.cancel()
+            self._spinning = None
         if self._is_waiting:
             self._renderer.waited()
         self._is_waiting = False
@@ -99,18 +137,39 @@ class TurnView(ABC):
 
 
 class PipeView(TurnView):
-    """Passes the reply on exactly as it comes."""
+    """Passes the reply on exactly as it comes, or clean if that is wished."""
+
+    def __init__(self, renderer: Renderer, waiting_for: str) -> None:
+        super().__init__(renderer, waiting_for)
+        self._cleaner = StreamCleaner() if renderer.cleans else None
+
+    def close(self) -> None:
+        """Pass on what is left of the reply."""
+        super().close()
+        if self._cleaner:
+            self._pass_on(self._cleaner.flush())
 
     def _take(self, text: str) -> None:
+        self._pass_on(self._cleaner.feed(text) if self._cleaner else text)
+
+    def _pass_on(self, text: str) -> None:
         self._renderer.stdout.write(text)
         self._renderer.stdout.flush()
 
 
-class JsonView(TurnView):
-    """Shows nothing of the reply while it comes: the object at the end has all of it."""
+class SilentView(TurnView):
+    """Shows nothing of the reply while it comes: what is wanted of it is put out at the end."""
 
     def _take(self, text: str) -> None:
         pass
+
+
+class JsonStreamView(TurnView):
+    """Puts out each piece of the reply as an object of its own."""
+
+    def _take(self, text: str) -> None:
+        self._renderer.stdout.write(json.dumps({"text": text}) + "\n")
+        self._renderer.stdout.flush()
 
 
 class TerminalView(TurnView):
@@ -118,16 +177,17 @@ class TerminalView(TurnView):
 
     def __init__(self, renderer: Renderer, waiting_for: str) -> None:
         super().__init__(renderer, waiting_for)
-        self._cleaner = StreamCleaner()
+        self._cleaner = StreamCleaner() if renderer.looks.clean != "never" or not renderer.looks.plain else None
 
     def close(self) -> None:
         """Show what is left of the reply."""
         super().close()
-        self._show(self._cleaner.flush())
+        if self._cleaner:
+            self._show(self._cleaner.flush())
         self._finish()
 
     def _take(self, text: str) -> None:
-        self._show(self._cleaner.feed(text))
+        self._show(self._cleaner.feed(text) if self._cleaner else text)
 
     @abstractmethod
     def _show(self, text: str) -> None:
@@ -163,7 +223,10 @@ class MarkdownView(TerminalView):
 
     def __init__(self, renderer: Renderer, waiting_for: str, begun: str) -> None:
         super().__init__(renderer, waiting_for)
-        self._stream = MarkdownStream(renderer.console, clean(begun))
+        from chatllm_cli.render.markdown.stream import MarkdownStream  # noqa: PLC0415  (60 ms, while the model thinks)
+
+        paints = renderer.out.can_paint
+        self._stream = MarkdownStream(renderer.console, clean(begun), renderer.code_theme, paints=paints)
 
     def _show(self, text: str) -> None:
         self._stream.feed(text)
@@ -178,12 +241,14 @@ class MarkdownView(TerminalView):
         self._stream.finish()
 
 
-def open_turn_view(renderer: Renderer, waiting_for: str, begun: str = "") -> TurnView:
+def open_turn_view(renderer: Renderer, waiting_for: str, begun: str = "", wish: Wish | None = None) -> TurnView:
     """Return the view that fits where stdout goes; `begun` is the text of a reply that is taken up."""
-    if isinstance(renderer, JsonRenderer):
-        return JsonView(renderer, waiting_for)
-    if not renderer.is_terminal:
+    if isinstance(renderer, JsonRenderer) and renderer.streams:
+        return JsonStreamView(renderer, waiting_for)
+    if isinstance(renderer, JsonRenderer) or (wish and wish.is_for_the_end):
+        return SilentView(renderer, waiting_for)
+    if not renderer.looks.markdown and not renderer.is_terminal:
         return PipeView(renderer, waiting_for)
-    if renderer.is_plain or renderer.out.is_dumb:
+    if not renderer.looks.markdown and (renderer.looks.plain or renderer.out.is_dumb):
         return PlainView(renderer, waiting_for)
     return MarkdownView(renderer, waiting_for, begun)

@@ -214,6 +214,7 @@ def request_key(request: ChatRequest) -> str:
         "messages": [[role.value, content] for role, content in request.messages],
         "temperature": request.options.temperature,
         "max_tokens": request.options.max_tokens,
+        "schema": request.options.schema,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 

@@ -22,10 +22,13 @@ class KnownProvider:
     default_model: str
     max_tokens_field: str
     marks_end: bool = False  # whether it always says why an answer ended
+    takes_schema: bool = False  # whether it can hold the model to a JSON Schema
 
 
 KNOWN: Mapping[str, KnownProvider] = {
-    OPENAI: KnownProvider("https://api.openai.com/v1", "gpt-4o-mini", "max_completion_tokens", marks_end=True),
+    OPENAI: KnownProvider(
+        "https://api.openai.com/v1", "gpt-4o-mini", "max_completion_tokens", marks_end=True, takes_schema=True
+    ),
 }
 UNKNOWN = KnownProvider("", "", "max_tokens")  # the name that nearly every compatible server understands
 
@@ -96,7 +99,9 @@ class Providers:
                 f"there is no embedded model '{name}'",
                 hint=f"the embedded model is {LOCAL}/{weights.name}; local.model_path names another",
             )
-        return Endpoint(LOCAL, weights.name, base_url="", weights=weights.fingerprint, marks_end=True)
+        return Endpoint(
+            LOCAL, weights.name, base_url="", weights=weights.fingerprint, marks_end=True, takes_schema=True
+        )
 
     def catalogue(self, provider: str) -> Endpoint:
         """Return the endpoint of `provider` without a model, to ask it which ones it has."""
@@ -143,7 +148,13 @@ class Providers:
             provider.end_marker == "required" if provider.end_marker else (known.marks_end and not provider.base_url)
         )
         return Endpoint(
-            name, model, base_url, key or None, max_tokens_field=known.max_tokens_field, marks_end=marks_end
+            name,
+            model,
+            base_url,
+            key or None,
+            max_tokens_field=known.max_tokens_field,
+            marks_end=marks_end,
+            takes_schema=known.takes_schema and not provider.base_url,
         )
 
     def _is_usable(self, name: str) -> bool:

@@ -30,9 +30,12 @@ class MarkdownStream:
     the middle of a list or of code could not be rendered alone.
     """
 
-    def __init__(self, console: Console, begun: str = "", code_theme: str = "ansi_dark") -> None:
+    def __init__(
+        self, console: Console, begun: str = "", code_theme: str = "ansi_dark", *, paints: bool = True
+    ) -> None:
         self._console = console
         self._code_theme = code_theme
+        self._paints = paints  # what is open, too; else it is printed once it is finished
         self._live = LiveArea(lambda: console.size)
         self._tail = ""  # of the reply: what is not printed
         self._unseen = 0  # characters of the tail that were not parsed
@@ -172,6 +175,8 @@ class MarkdownStream:
 
     def _open_rows(self) -> list[Row]:
         """Return the end of what is open, as rows that fit the screen."""
+        if not self._paints:
+            return []
         width, height = max(self._console.width - 1, 1), self._console.height
         most = max(min(height - LEFT_FREE, MOST_ROWS), 1)
         rows = wrapped(self._tail.strip("\n"), width, most) if self._tail.strip("\n") else []

@@ -1,5 +1,7 @@
 """What a request carries of the conversation, and what a reply was worth."""
 
+from collections.abc import Sequence
+
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation, Endpoint, Message, Role, Status
 
@@ -40,6 +42,14 @@ def context_to_go_on(conversation: Conversation, endpoint: Endpoint) -> tuple[tu
     """
     sent = context(conversation)
     return sent if endpoint.is_embedded else (*sent, (Role.USER, GO_ON))
+
+
+def with_schema(messages: Sequence[tuple[Role, str]], schema: str) -> tuple[tuple[Role, str], ...]:
+    """Return what to send with the schema in its standing instruction: not every provider takes it otherwise."""
+    wanted = f"Answer with JSON alone, without a word before or after it. It has to fit this JSON Schema: {schema}"
+    if messages and messages[0][0] is Role.SYSTEM:
+        return ((Role.SYSTEM, f"{messages[0][1]}\n\n{wanted}"), *messages[1:])
+    return ((Role.SYSTEM, wanted), *messages)
 
 
 def unfinished_reply(conversation: Conversation) -> Message | None:

@@ -18,7 +18,7 @@ from chatllm_cli.errors import (
     UsageError,
 )
 from chatllm_cli.models import ChatOptions, ChatRequest, Completion, Endpoint, Message, Role, Status
-from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply
+from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
 from chatllm_cli.services.chat.draft import Draft, marks
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, TurnListener
 from chatllm_cli.services.chat.retries import Patience
@@ -202,6 +202,8 @@ class _Turn:
     def request(self, endpoint: Endpoint) -> ChatRequest:
         conversation = self.log.conversation
         messages = context_to_go_on(conversation, endpoint) if self.goes_on else context(conversation)
+        if self.options.schema:
+            messages = with_schema(messages, self.options.schema)
         return ChatRequest(endpoint, messages, self.options)
 
 

@@ -63,15 +63,14 @@ class CatchUp:
         changed = self._changed_folders()
         if not changed:
             return
-        found = [file for folder in changed for file in self._changed_files(folder)[0]]
+        found = [file for folder in changed for file in self._changed_files(folder)]
         # Those used last get the highest numbers: a search looks at these first.
         self._read_all(sorted(found, key=lambda file: file[1].stat().st_mtime_ns))
         with _transaction(self._db):
             for folder, mtime_ns in changed.items():
                 # Looked for now: another process may have read a file a moment before it was removed.
-                for path in self._changed_files(folder)[1]:
-                    if not path.exists():
-                        self._forget(path.stem)
+                for conversation_id in self._gone(folder):
+                    self._forget(conversation_id)
                 self._remember_folder(folder, mtime_ns)
 
     def _changed_folders(self) -> dict[str, int | None]:
@@ -86,7 +85,7 @@ class CatchUp:
             with suppress(FileNotFoundError):
                 yield place, month.stat().st_mtime_ns
 
-    def _changed_files(self, folder: str) -> tuple[list[File], list[Path]]:
+    def _changed_files(self, folder: str) -> list[File]:
         rows = self._db.execute("SELECT id, size, mtime_ns FROM conversations WHERE folder = ?", [folder])
         known = {f"{id_}.jsonl": (size, mtime_ns) for id_, size, mtime_ns in rows}
         changed = []
@@ -95,9 +94,14 @@ class CatchUp:
                 status = entry.stat()
             except FileNotFoundError:  # taken away since its folder was looked at
                 continue
-            if known.pop(entry.name, None) != (status.st_size, status.st_mtime_ns):
+            if known.get(entry.name) != (status.st_size, status.st_mtime_ns):
                 changed.append((folder, entry))
-        return changed, [self._journals / folder / name for name in known]
+        return changed
+
+    def _gone(self, folder: str) -> list[str]:
+        """Return the conversations that are known to lie there, and do not."""
+        known = {row[0] for row in self._db.execute("SELECT id FROM conversations WHERE folder = ?", [folder])}
+        return sorted(known - {Path(entry.name).stem for entry in files.journals_in(self._journals / folder)})
 
     def _remember_folder(self, folder: str, mtime_ns: int | None) -> None:
         if mtime_ns is None:

@@ -1,5 +1,6 @@
 """LLMService: messages in, chunks out."""
 
+import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -146,6 +147,9 @@ def _parameters(request: ChatRequest) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     if options.temperature is not None:
         parameters["temperature"] = options.temperature
+    if options.schema and request.endpoint.takes_schema:
+        wanted = {"name": "answer", "schema": json.loads(options.schema)}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": wanted}
     if options.max_tokens is not None:
         parameters["extra_body"] = {request.endpoint.max_tokens_field: options.max_tokens}
     return parameters

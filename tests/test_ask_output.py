@@ -1,0 +1,171 @@
+"""What `ask` puts out besides the answer as it streams: parts of it, files, JSON."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from chatllm_cli.config.places import Places
+from tests.conftest import Run
+from tests.fake_openai import MARKDOWN, FakeOpenAI
+
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "stdout"),
+    [
+        ("markdown", ["-x"], "print(1)\n"),
+        ("markdown", ["-x", "1"], "print(1)\n"),
+        ("markdown", ["--extract"], "print(1)\n"),
+        ("markdown", ["--extract-all"], "print(1)\n"),
+        ("code", ["-x"], "print(1)\n"),
+        ("code", ["-x", "2"], "ls\n"),
+        ("code", ["-x2"], "ls\n"),
+        ("code", ["--extract-all"], "print(1)\n\nls\n"),
+    ],
+)
+def test_code_blocks_are_put_out_alone(
+    run: Run, provider: FakeOpenAI, model: str, flags: list[str], stdout: str
+) -> None:
+    for arguments in (["ask", "-m", model, *flags, "hi"], ["ask", "-m", model, "hi", *flags]):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, stdout, "")
+
+
+def test_a_prompt_behind_x_is_the_prompt(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-m", "markdown", "-x", "two", "plus", "2")
+    assert provider.last_messages() == [("user", "two plus 2")]
+    run("ask", "-m", "markdown", "--", "-x", "is an option")
+    assert provider.last_messages() == [("user", "-x is an option")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["-m", "says-hello", "-x"], "there is no code block in the answer\n  hint: `chatllm history show` shows"),
+        (["-m", "code", "-x", "3"], "there is no code block 3 in the answer: it has 2\n"),
+    ],
+)
+def test_a_code_block_that_is_not_there_is_told_and_the_answer_kept(
+    run: Run, provider: FakeOpenAI, flags: list[str], told: str
+) -> None:
+    result = run("ask", *flags, "hi")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"chatllm: {told}")
+    assert run("history", "show").stdout
+
+
+def test_an_answer_goes_into_a_file_whole(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:
+    target = tmp_path / "answer.md"
+    target.write_text("old")
+    result = run("ask", "-m", "markdown", "-o", str(target), "hi")
+    assert (result.exit_code, result.output, target.read_text()) == (0, "", MARKDOWN)
+    assert run("ask", "-m", "markdown", "-x", "-o", str(target), "hi").exit_code == 0
+    assert target.read_text() == "print(1)\n"
+    assert run("ask", "-m", "markdown", "--json", "-o", str(target), "hi").stdout == ""
+    assert json.loads(target.read_text())["text"] == MARKDOWN
+    assert run("ask", "-m", "markdown", "-o", "-", "hi").stdout == MARKDOWN
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("model", ["length", "filter", "cut-2"])
+def test_an_answer_that_is_not_whole_replaces_no_file(
+    run: Run, provider: FakeOpenAI, tmp_path: Path, model: str
+) -> None:
+    target = tmp_path / "answer.md"
+    target.write_text("old")
+    result = run("ask", "-m", model, "-o", str(target), "hi")
+    assert (result.exit_code in {5, 6}, result.stdout, target.read_text()) == (True, "", "old")
+
+
+@pytest.mark.parametrize("target", ["/proc/no/such/folder/x", "{tmp}/missing/x"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(
+    run: Run, provider: FakeOpenAI, tmp_path: Path, target: str
+) -> None:
+    result = run("ask", "-o", target.format(tmp=tmp_path), "hi")
+    assert (result.exit_code, provider.chats) == (2, [])
+    assert "cannot be written" in result.stderr
+
+
+def test_pieces_are_objects_a_line_each_and_the_whole_comes_last(run: Run, provider: FakeOpenAI) -> None:
+    result = run("ask", "--json-stream", "-m", "says-hello-there", "hi")
+    *pieces, whole = map(json.loads, result.stdout.splitlines())
+    assert len(pieces) >= 2
+    assert "".join(piece["text"] for piece in pieces) == whole["text"] == "hello there"
+    assert (whole["status"], result.stderr) == ("complete", "")
+    error = run("ask", "--json-stream", "-m", "fault-401", "hi")
+    assert (error.exit_code, json.loads(error.stderr)["error"]["kind"]) == (3, "authentication")
+
+
+@pytest.mark.parametrize("flags", [["-x", "--json"], ["--extract-all", "--json-stream"], ["-x", "--schema", "a"]])
+def test_what_does_not_go_together_is_a_usage_error(run: Run, provider: FakeOpenAI, flags: list[str]) -> None:
+    assert (run("ask", "hi", *flags).exit_code, provider.chats) == (2, [])
+
+
+def test_a_schema_makes_the_answer_json_that_fits(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(SCHEMA))
+    for spec in (json.dumps(SCHEMA), str(file), "name, age int"):
+        result = run("ask", "-m", 'json-{"name": "Ann", "age": 3}', "--schema", spec, "hi")
+        assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, {"name": "Ann", "age": 3}, "")
+        (role, instruction), prompt = provider.last_messages()
+        assert (role, prompt, '"age"' in instruction) == ("system", ("user", "hi"), True)
+    described = json.loads(run("ask", "-m", 'json-{"name": "Ann"}', "--schema", "name", "--json", "hi").stdout)
+    assert described["value"] == {"name": "Ann"}
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_once_more(run: Run, provider: FakeOpenAI, places: Places) -> None:
+    result = run("ask", "-m", 'mended-{"age": 3}', "--schema", "age int", "hi")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"age": 3})
+    assert [role for role, _ in provider.last_messages()] == ["system", "user", "assistant", "user"]
+    assert provider.last_messages()[-1][1].startswith("That cannot be used: the answer is not JSON. ")
+    asked = len(provider.chats)
+    result = run("ask", "-m", 'json-{"age": "three"}', "--schema", "age int", "hi")
+    assert (result.exit_code, result.stdout, len(provider.chats)) == (6, "", asked + 2)
+    assert result.stderr == (
+        "chatllm: the answer does not fit the schema: at $.age: 'three' is not of type 'integer'\n"
+    )
+
+
+@pytest.mark.parametrize("spec", ["", "a b c", "name, age years", "{", '{"type": 3}', "missing.json", "no/such"])
+def test_a_schema_that_is_none_is_told_before_anything_is_asked(run: Run, provider: FakeOpenAI, spec: str) -> None:
+    result = run("ask", "--schema", spec, "hi")
+    assert (result.exit_code, result.stdout, provider.chats) == (2, "", [])
+
+
+def test_markdown_is_rendered_on_a_pipe_if_that_is_wished(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    shown = run("ask", "--markdown", "-m", "markdown", "hi").stdout
+    assert shown == "       Title\n\nSome text here.\n\n • one\n • two\n\n\n print(1)\n\n\nThe end.\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[1" in run("ask", "--markdown", "-m", "markdown", "hi").stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in run("ask", "--markdown", "-m", "markdown", "hi").stdout.replace("\x1b[3m", "")
+    assert run("ask", "-m", "markdown", "hi").stdout == MARKDOWN
+
+
+@pytest.mark.parametrize(
+    ("clean", "stdout"),
+    [("auto", "a\x1b]0;title\x07b"), ("always", "a^[]0;title^Gb"), ("never", "a\x1b]0;title\x07b")],
+)
+def test_pipes_are_cleaned_if_that_is_wished(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, clean: str, stdout: str
+) -> None:
+    monkeypatch.setenv("CHATLLM_OUTPUT__CLEAN", clean)
+    assert run("ask", "-m", "escape", "hi").stdout.startswith(stdout)
+
+
+def test_a_code_theme_that_there_is_not_is_told(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_OUTPUT__CODE_THEME", "nosuch")
+    result = run("ask", "--markdown", "-m", "markdown", "hi")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "chatllm: output.code_theme: there is no Pygments style 'nosuch'\n",
+    )
+    assert os.environ["CHATLLM_OUTPUT__CODE_THEME"] == "nosuch"
