@@ -29,6 +29,18 @@ def seen(terminal: FakeTerminal) -> Seen:
     return terminal.text, terminal.screen.cursor.x, terminal.screen.cursor.y
 
 
+def styled(terminal: FakeTerminal) -> list[list[tuple[object, ...]]]:
+    """Each line's characters with how they look, without blanks at its end."""
+    lines = [*terminal.screen.history.top, *(terminal.screen.buffer[row] for row in range(terminal.screen.lines))]
+    shown = []
+    for line in lines:
+        cells = [tuple(line[column]) for column in range(terminal.screen.columns)]
+        while cells and cells[-1][0] == " " and cells[-1][2] == "default":
+            cells.pop()
+        shown.append([cell if cell[0] != " " else (" ", cell[2]) for cell in cells])
+    return shown
+
+
 def printed(document: str, width: int, render: Callable[[str], RenderableType] = rendered) -> FakeTerminal:
     terminal = FakeTerminal(width, ROWS)
     console_on(terminal, width).print(render(document))

@@ -9,7 +9,7 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from chatllm_cli.render.markdown.highlighting import CodeLines
-from chatllm_cli.render.markdown.live import Row
+from chatllm_cli.render.markdown.live import Row, widest, wrapped
 from chatllm_cli.render.markdown.parsing import closing_line
 
 
@@ -42,7 +42,7 @@ class OpenFence:
 
     def close(self) -> RenderableType:
         """Return what is left."""
-        rest = self._printed(self._lines.rest())
+        rest = self._printed(self._lines.close())
         return Group(rest, *([self.edge()] if self._is_empty else []), self.edge())
 
     def held_rows(self, console: Console, width: int) -> list[Row]:
@@ -52,9 +52,14 @@ class OpenFence:
             self._held_rows = []
             for line in [*self._blank, *self._lines.rest()]:
                 key = (line.plain, width, *line.spans)
-                self._rows[key] = known.get(key) or _rows(console, self._in_block(line), width)
+                self._rows[key] = known.get(key) or self._row_of(console, line, width)
                 self._held_rows += self._rows[key]
         return self._held_rows
+
+    def _row_of(self, console: Console, line: Text, width: int) -> list[Row]:
+        if widest(line.plain) != line.cell_len:  # what rich wraps may be wider on the screen
+            return wrapped(line.plain, width, len(line.plain) + 1)
+        return _rows(console, self._in_block(line), width)
 
     def _printed(self, lines: Sequence[Text]) -> RenderableType:
         found: list[Text] = []

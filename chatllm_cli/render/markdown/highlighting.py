@@ -16,6 +16,7 @@ from rich.text import Text
 
 HELD_BACK = 10  # lines; of what goes on for longer (a comment in C), only the colours may differ
 BATCH = 5  # lines that become final together
+KNOWN = 40  # lines that a lexer is given once more, if it does not tell its state
 TAB = 4  # columns, as rich has it
 
 Stack = tuple[str, ...]
@@ -37,34 +38,47 @@ class CodeLines:
     def __init__(self, language: str, theme: str) -> None:
         syntax = Syntax("", language or "text", theme=theme, tab_size=TAB)
         self._lexer = syntax.lexer or syntax.default_lexer
-        self._takes_stack = "stack" in signature(self._lexer.get_tokens_unprocessed).parameters
+        takes_stack = "stack" in signature(self._lexer.get_tokens_unprocessed).parameters
+        self._tells_state = isinstance(self._lexer, RegexLexer) and takes_stack
         self._theme = Syntax.get_theme(theme)
         self.style = self._theme.get_background_style()
-        self._held = ""  # whole lines that are not final
+        self._held = ""  # whole lines, of which the first `_known` characters are final
+        self._known = 0
         self._tokens: list[Token] = []  # of what is held
         self._stack = ROOT  # the lexer's state where that begins
 
     def feed(self, lines: str) -> list[Text]:
         """Take whole lines, and return those that nothing to come can change."""
         self._held += "".join(line.expandtabs(TAB) for line in lines.splitlines(keepends=True))
-        count = self._held.count("\n")
+        count = self._held.count("\n", self._known)
         if count < HELD_BACK + BATCH:
             self._lex_on()
             return []
         self._tokens = list(self._lexed(0, self._stack))
-        end, stack = self._last_beginning(count - HELD_BACK)
-        final = self._lines(token for token in self._tokens if token.begin < end) if end else []
-        self._held, self._stack = self._held[end:], stack
-        self._tokens = [token._replace(begin=token.begin - end) for token in self._tokens if token.begin >= end]
+        end, stack = self._last_beginning(self._held.count("\n") - HELD_BACK)
+        final = self._lines(token for token in self._tokens if self._known <= token.begin < end)
+        self._known = max(end, self._known)
+        self._forget(self._known if self._tells_state else _nth_last_line(self._held[: self._known], KNOWN), stack)
         return final
 
     def rest(self) -> list[Text]:
         """Return the lines that are held back, as they look now."""
-        return self._lines(self._tokens) if self._held else []
+        return self._lines(token for token in self._tokens if token.begin >= self._known)
+
+    def close(self) -> list[Text]:
+        """Return the lines that are left, now that nothing more comes."""
+        self._tokens = list(self._lexed(0, self._stack))
+        return self.rest()
+
+    def _forget(self, end: int, stack: Stack) -> None:
+        """Forget what is before `end`, where the lexer is in that state."""
+        self._stack = stack if self._tells_state else ROOT
+        self._held, self._known = self._held[end:], self._known - end
+        self._tokens = [token._replace(begin=token.begin - end) for token in self._tokens if token.begin >= end]
 
     def _lex_on(self) -> None:
         """Lex what is new with the line before it, for how it looks now."""
-        while self._tokens and not self._tokens[-1].stack:
+        while self._tokens and not (self._tokens[-1].stack and self._tells_state):
             self._tokens.pop()
         begin, stack = (0, self._stack)
         if self._tokens:
@@ -86,7 +100,7 @@ class CodeLines:
         """Yield the tokens as the lexer's own loop finds them, with the states of the one that it is built upon."""
         states = {found.end(): ROOT for found in re.finditer("\n", text)}  # it has none, or hides it
         arguments = {}
-        if isinstance(self._lexer, RegexLexer) and self._takes_stack:
+        if isinstance(self._lexer, RegexLexer) and self._tells_state:
             states = {token.begin: token.stack for token in _with_states(self._lexer, text, stack) if token.stack}
             arguments = {"stack": stack}
         for begin, kind, piece in self._lexer.get_tokens_unprocessed(text, **arguments):
@@ -107,7 +121,17 @@ class CodeLines:
         whole = Text(style=self.style, justify="left", tab_size=TAB)
         style_of = self._theme.get_style_for_token
         whole.append_tokens((token.text, style_of(token.kind)) for token in tokens)
-        return list(whole.split("\n"))
+        return list(whole.split("\n")) if whole.plain else []
+
+
+def _nth_last_line(text: str, number: int) -> int:
+    """Return where the last `number` lines of a text of whole lines begin."""
+    place = len(text)
+    for _ in range(number + 1):
+        place = text.rfind("\n", 0, place)
+        if place < 0:
+            return 0
+    return place + 1
 
 
 def _has_own_loop(lexer: RegexLexer) -> bool:

@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import get_character_cell_size
 
 MOST_ROWS = 16  # more could not be taken away when the window becomes lower
 LEFT_FREE = 2  # rows: what is as tall as the screen cannot be taken away either
+VARIATION_16 = "\N{VARIATION SELECTOR-16}"
+REGIONAL = {chr(code) for code in range(0x1F1E6, 0x1F200)}  # letters, two of which are a flag
 KEEP_ROWS_APART = {"linux", "dumb"}  # terminals that cut long lines when the window becomes narrower
 
 
@@ -75,15 +77,30 @@ def wrapped(text: str, width: int, most: int) -> list[Row]:
     return rows[-most:]
 
 
+def widest(text: str) -> int:
+    """Return how many columns a line takes at most.
+
+    Terminals do not agree on characters that belong together (families, flags, hearts in red), and a row that was
+    wider than was thought could not be taken away.
+    """
+    return len(text) if text.isascii() else sum(map(_widest_character, text))
+
+
+def _widest_character(character: str) -> int:
+    if character == VARIATION_16:  # makes a narrow character wide, in some terminals
+        return 1
+    return 2 if character in REGIONAL else get_character_cell_size(character)
+
+
 def _wrapped_line(line: str, width: int) -> list[Row]:
     rows = []
-    while (cells := cell_len(line)) > width:
+    while (cells := widest(line)) > width:
         fitting = width
-        while cell_len(line[:fitting]) > width:
+        while widest(line[:fitting]) > width:
             fitting -= 1
         blank = line.rfind(" ", 0, fitting + 1)
         cut = blank if blank > 0 else max(fitting, 1)
-        rows.append(Row(line[:cut], cell_len(line[:cut])))
+        rows.append(Row(line[:cut], widest(line[:cut])))
         line = line[cut:].removeprefix(" ") if blank > 0 else line[cut:]
     return [*rows, Row(line, cells)]
 

@@ -30,6 +30,7 @@ async def send_structured(
         return reply, fitted(reply.content)
     except AnswerFormatError as error:
         if reply.status is not Status.COMPLETE:  # another answer of the same length would be cut, too
+            error.hint = f"it is not whole ({reply.status})"
             raise
         reply = await chat.send(log, mend(error), endpoints, options, listener)
     return reply, fitted(reply.content)

@@ -63,7 +63,7 @@ class LLMService:
             async with aclosing(_generator(model.astream(messages, **parameters))) as pieces:
                 async for piece in pieces:
                     chunk = _chunk(piece)
-                    refused = refused or REFUSAL in piece.additional_kwargs
+                    refused = refused or bool(piece.additional_kwargs.get(REFUSAL))
                     if refused and chunk.finish_reason:  # which is "stop" then, as of any answer
                         chunk = replace(chunk, finish_reason=REFUSAL)
                     finished = finished or chunk.finish_reason is not None
@@ -144,14 +144,15 @@ def _generator(stream: Any) -> AsyncGenerator[BaseMessageChunk]:
 
 def _parameters(request: ChatRequest) -> dict[str, Any]:
     options = request.options
-    parameters: dict[str, Any] = {}
-    if options.temperature is not None:
-        parameters["temperature"] = options.temperature
+    beyond: dict[str, Any] = {}  # what LangChain would name otherwise, or treat in another way
     if options.schema and request.endpoint.takes_schema:
         wanted = {"name": "answer", "schema": json.loads(options.schema)}
-        parameters["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        beyond["response_format"] = {"type": "json_schema", "json_schema": wanted}
     if options.max_tokens is not None:
-        parameters["extra_body"] = {request.endpoint.max_tokens_field: options.max_tokens}
+        beyond[request.endpoint.max_tokens_field] = options.max_tokens
+    parameters: dict[str, Any] = {"extra_body": beyond} if beyond else {}
+    if options.temperature is not None:
+        parameters["temperature"] = options.temperature
     return parameters
 
 
@@ -159,8 +160,8 @@ def _chunk(piece: BaseMessageChunk) -> Chunk:
     usage, reason = getattr(piece, "usage_metadata", None), piece.response_metadata.get("finish_reason")
     beside = piece.additional_kwargs
     return Chunk(
-        text=str(piece.text) or beside.get(REFUSAL, ""),
-        reasoning="".join(beside.get(name, "") for name in REASONING_FIELDS),
+        text=str(piece.text) or beside.get(REFUSAL) or "",
+        reasoning="".join(beside.get(name) or "" for name in REASONING_FIELDS),
         finish_reason=None if reason is None else str(reason),
         usage=TokenUsage(int(usage["input_tokens"]), int(usage["output_tokens"])) if usage else None,
     )
