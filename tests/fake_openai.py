@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any, NoReturn, Self
 
+from tests import payloads
 from tests.fault_modes import find_fault
 
 Reply = dict[str, Any]
@@ -68,7 +69,13 @@ class FakeOpenAI:
 ESCAPES = "a\x1b]0;title\x07b\x1b[31mc\x9bd\u202ee"
 MARKDOWN = "# Title\n\nSome *text* here.\n\n- one\n- two\n\n```python\nprint(1)\n```\n\nThe end.\n"
 CODE = "One:\n\n```python\nprint(1)\n```\n\n- two:\n\n  ```sh\n  ls\n  ```\n"
-TEXTS = {"markdown": MARKDOWN, "escape": ESCAPES, "code": CODE}
+TEXTS = {
+    "markdown": MARKDOWN,
+    "escape": ESCAPES,
+    "code": CODE,
+    "payloads": payloads.ALL,
+    "payloads-in-code": f"```python\n{payloads.ALL}\n```\n",
+}
 HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from tests import payloads
+
 if TYPE_CHECKING:  # it imports this module
     from tests.fake_openai import Handler
 
@@ -154,6 +156,7 @@ FAULT_MODES: dict[str, Fault] = {
     "leak": leak,  # the complaint repeats the key
     "too-long": refuse(400, "This model's maximum context length is 8 tokens", "context_length_exceeded"),
     "long-error": refuse(400, "x" * 5_000_000),
+    "payloads-error": refuse(400, payloads.ON_A_LINE),
     "escape-error": refuse(400, "bad \x1b]0;title\x07 \u202e name"),
     "html-502": whole(502, b"<html><h1>502 Bad Gateway</h1></html>", "text/html"),
     "redirect": redirect,

@@ -161,6 +161,21 @@ def test_no_escape_sequence_slips_through_a_split(text: str) -> None:
     assert {streamed(text[:at], text[at:]) for at in range(len(text) + 1)} == {clean(text)}
 
 
+def test_no_sequence_that_a_terminal_knows_slips_through_any_split() -> None:
+    introducers = ("\x1b[", "\x1b[?", "\x1b[>", "\x9b", "\x1b]", "\x9d", "\x1bP", "\x90", "\x1b_", "\x1b^", "\x1b")
+    bodies = ("", "0", "1;31", "52;c;aGk=", "0;x", "38;5;1")
+    ends = [*map(chr, range(0x40, 0x7F)), "\x07", "\x1b\\", "\x9c", "\x00", "\x18", "\x7f", "\x80", "\x9f", "\u202e"]
+    sequences = [first + body + end for first in introducers for body in bodies for end in ends]
+    cases = 0
+    for sequence in sequences:
+        expected = clean(sequence)
+        assert FORBIDDEN.isdisjoint(map(ord, expected))
+        for at in range(len(sequence) + 1):
+            assert streamed(sequence[:at], sequence[at:]) == expected
+            cases += 1
+    assert (len(sequences) >= 4_000, cases >= 25_000) == (True, True)
+
+
 def test_escape_sequences_in_a_row_do_not_slip_through_any_chunk_size() -> None:
     text = "".join(ESCAPES + list(WRITTEN_BY_PEOPLE.values()))
     for size in range(1, 40):
@@ -224,7 +239,9 @@ ANYTHING = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@settings(max_examples=5_000, deadline=None, derandomize=True, database=None)
 @given(text=ANYTHING, at=st.integers(min_value=0, max_value=60))
 def test_a_terminal_finds_nothing_to_obey_in_clean_text(text: str, at: int) -> None:
     untouched, screen = pyte.Screen(80, 24), pyte.Screen(80, 24)

@@ -207,14 +207,6 @@ def _open_files(pid: int | None) -> list[Path]:
     return paths
 
 
-@pytest.fixture(autouse=True)
-def bytecode(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the program keep its bytecode: it starts so often here that compiling would take most of the time."""
-    if sys.dont_write_bytecode and pytestconfig.cache:
-        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(pytestconfig.cache.mkdir("bytecode")))
-
-
 @pytest.fixture
 def cue(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """What the fake server waits for in some phases; each phase is a model that brings it about."""
