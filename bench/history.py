@@ -9,10 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.figures import Figure
 from chatllm_cli.models import Conversation, Filter, Message, Role, TokenUsage
 from chatllm_cli.services.history import journal, records, search
 from chatllm_cli.services.history.index import Index
@@ -26,29 +26,13 @@ RARE = "xylographical"
 VOCABULARY = 30_000
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One thing that was measured."""
-
-    name: str
-    ratio: float
-    goal: float | None
-    detail: str = ""
-
-    def line(self) -> str:
-        """Return the figure as a line of a table."""
-        goal = "" if self.goal is None else f"goal {self.goal:g} {'ok' if self.ratio <= self.goal else 'MISSED'}"
-        return f"{self.name:<58} {self.ratio:8.2f}  {goal:<16} {self.detail}"
-
-
-def run(conversations: int, runs: int) -> int:
-    """Measure, print, and return 1 if a goal is missed."""
+def run(conversations: int, runs: int) -> list[Figure]:
+    """Measure, and return the figures."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="chatllm-bench-") as root:
         for size in sorted({max(conversations // 100, 10), max(conversations // 10, 10), conversations}):
             figures += _measure(Path(root) / str(size), size, runs, is_largest=size == conversations)
-    print("\n".join(figure.line() for figure in figures))
-    return int(any(figure.goal is not None and figure.ratio > figure.goal for figure in figures))
+    return figures
 
 
 def _measure(home: Path, size: int, runs: int, *, is_largest: bool) -> list[Figure]:

@@ -15,11 +15,19 @@ from rich.console import Console, RenderableType
 from chatllm_cli.render.markdown.code import OpenFence
 from chatllm_cli.render.markdown.document import Document
 from chatllm_cli.render.markdown.live import LEFT_FREE, MOST_ROWS, LiveArea, Row, wrapped
-from chatllm_cli.render.markdown.parsing import CONTAINERS, Block, References, is_finished, parse, split_lines
+from chatllm_cli.render.markdown.parsing import (
+    CONTAINERS,
+    Block,
+    References,
+    is_finished,
+    parse,
+    split_lines,
+)
 
 FRAMES_PER_SECOND = 20
 PAUSE_PER_COST = 4
 LARGE = 6000  # characters of an open block: from there on it is parsed only when a line may end it
+GROWS_WITH_ANY_LINE = {"paragraph_open", "table_open"}  # but for one that may end it
 MAY_END_A_BLOCK = re.compile(r"[ \t]*$|#|```|~~~|[-*+] |\d{1,9}[.)] ")
 
 
@@ -39,6 +47,7 @@ class MarkdownStream:
         self._live = LiveArea(lambda: console.size)
         self._tail = ""  # of the reply: what is not printed
         self._unseen = 0  # characters of the tail that were not parsed
+        self._open_kind = ""  # of the block that the tail begins with, once that is known
         self._references: References = {}
         self._wants_blank_line = False  # before what is printed next
         self._printed_children: int | None = None  # of the list or quote that is open: the next one's number
@@ -95,7 +104,7 @@ class MarkdownStream:
 
     def _is_news(self, *, is_end: bool) -> bool:
         """Tell whether what came may have finished something."""
-        if is_end or len(self._tail) < LARGE:
+        if is_end or (len(self._tail) < LARGE and self._open_kind not in GROWS_WITH_ANY_LINE):
             return is_end or "\n" in self._tail[len(self._tail) - self._unseen :]
         begin = self._tail.rfind("\n", 0, len(self._tail) - self._unseen) + 1
         return any(map(MAY_END_A_BLOCK.match, self._tail[begin:].split("\n")[:-1]))
@@ -106,6 +115,7 @@ class MarkdownStream:
         lines, rest = split_lines(self._tail[:whole]), self._tail[whole:]
         self._unseen = len(rest)
         blocks, references = parse(self._tail[:whole], self._references)
+        self._open_kind = ""
         if not blocks:
             return ""
         if is_end:
@@ -122,6 +132,7 @@ class MarkdownStream:
         if last.kind in CONTAINERS and len(children := last.children()) > 1:
             self._cut([*lines, rest], children[-1].begin, references)
             return finished + self._part(last, children[:-1])
+        self._open_kind = last.kind
         self._cut([*lines, rest], last.begin, references)
         return finished
 

@@ -1,0 +1,173 @@
+"""What it costs to show a reply while it comes: processor time against its length, and against rich and others."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.markdown import Markdown
+
+from bench.figures import Figure
+from chatllm_cli.render.markdown import stream
+from chatllm_cli.render.markdown.document import rendered
+from chatllm_cli.render.markdown.stream import MarkdownStream
+
+PIECE = 4  # characters in a chunk
+PACE = 100  # chunks a second
+SIZES = (1_000, 5_000, 20_000, 50_000)  # chunks
+WIDTH, HEIGHT = 100, 30
+LIVE_ROWS = 6  # that aider repaints
+
+PARAGRAPH = (
+    "This is **prose** with some `code` and a [link](http://x.example/a) that goes on for a while, as answers do."
+)
+ITEM = "- an item with **bold** and text that is long enough to be an item of a list in an answer\n"
+CODE = "def function(argument, other=None):  # comment\n    return argument + other * 42\n"
+HEAD, ROW = "| name | value | note |\n|---|---|---|\n", "| some name | 42 | a note of some length |\n"
+MIXED = f"{PARAGRAPH}\n\n{PARAGRAPH}\n\n{ITEM * 6}\n```python\n{CODE * 6}```\n\n{HEAD}{ROW * 5}\n"
+KINDS: dict[str, tuple[str, str, str]] = {  # what it begins with, is made of, and ends with
+    "prose": ("", f"{PARAGRAPH}\n\n", ""),
+    "list": ("", ITEM, ""),
+    "code": ("```python\n", CODE, "\n```\n"),
+    "tables": ("", f"{HEAD}{ROW * 12}\n", ""),
+    "mixed": ("", MIXED, ""),
+    "one paragraph": ("", f"{PARAGRAPH} ", ""),
+    "one table": (HEAD, ROW, ""),
+}
+GIANTS = {"one paragraph", "one table"}
+
+
+def reply(kind: str, chunks: int) -> list[str]:
+    """Return a reply of so many chunks."""
+    begin, unit, end = KINDS[kind]
+    length = chunks * PIECE
+    text = (begin + unit * (length // len(unit) + 1))[:length] + end
+    return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
+
+
+class Clock:
+    """Time as the stream sees it: as long as its own work takes, and what passes between two chunks."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        """Return it, in seconds."""
+        return time.perf_counter() + self.passed
+
+
+@dataclass
+class Run:
+    """What showing one reply took."""
+
+    seconds: float  # of the processor
+    frames: list[float] = field(default_factory=list)  # each frame's length, the last one apart
+    last: float = 0.0
+
+
+def streamed(pieces: list[str], *, pace: float | None) -> Run:
+    """Show a reply that comes at that pace, or as fast as it can."""
+    clock, frames = Clock(), []
+    vars(stream)["time"] = clock
+    shown = MarkdownStream(_console())
+    paint = shown.paint
+
+    def timed_paint() -> None:
+        begin = time.perf_counter()
+        paint()
+        frames.append(time.perf_counter() - begin)
+
+    shown.paint = timed_paint  # type: ignore[method-assign]
+    begin = time.process_time()
+    for piece in pieces:
+        shown.feed(piece)
+        clock.passed += 1 / pace if pace else 0.0
+    last = time.perf_counter()
+    shown.finish()
+    vars(stream)["time"] = time
+    return Run(time.process_time() - begin, frames, time.perf_counter() - last)
+
+
+def at_once(pieces: list[str]) -> float:
+    """Return how long rich takes for the whole text."""
+    begin = time.process_time()
+    _console().print(rendered("".join(pieces)))
+    return time.process_time() - begin
+
+
+def with_live(pieces: list[str]) -> float:
+    """Show a reply as shell_gpt does: all of it anew for each piece."""
+    begin, text = time.process_time(), ""
+    with Live(console=_console(), auto_refresh=False, vertical_overflow="visible") as live:
+        for piece in pieces:
+            text += piece
+            live.update(Markdown(text), refresh=True)
+    return time.process_time() - begin
+
+
+def with_stable_lines(pieces: list[str]) -> float:
+    """Show a reply as aider does: as a whole twenty times a second, all but its last six lines printed once."""
+    begin, text, printed, console = time.process_time(), "", 0, _console()
+    every = PACE // stream.FRAMES_PER_SECOND
+    with Live(console=console, auto_refresh=False) as live:
+        for number, piece in enumerate(pieces):
+            text += piece
+            if number % every:
+                continue
+            lines = _lines(text)
+            stable = max(len(lines) - LIVE_ROWS, 0)
+            if stable > printed:
+                live.console.print("\n".join(lines[printed:stable]))
+                printed = stable
+            live.update("\n".join(lines[printed:]), refresh=True)
+    return time.process_time() - begin
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Measure, and return the figures."""
+    sizes = SIZES[:2] if quick else SIZES
+    figures = [figure for kind in KINDS for figure in _of_kind(kind, sizes)]
+    small = reply("mixed", SIZES[0])
+    ours = streamed(small, pace=PACE).seconds
+    return [
+        *figures,
+        Figure("1,000 chunks / rich.Live for each, as shell_gpt", ours / with_live(small), 0.1),
+        Figure("1,000 chunks / all but six lines stable, as aider", ours / with_stable_lines(small), 0.5),
+    ]
+
+
+def _of_kind(kind: str, sizes: tuple[int, ...]) -> Iterator[Figure]:
+    streamed(reply(kind, 100), pace=PACE)  # what is imported on the way is not measured
+    at_pace = {size: streamed(reply(kind, size), pace=PACE) for size in sizes}
+    largest = sizes[-1]
+    pieces = reply(kind, largest)
+    for size, measured in at_pace.items():
+        share = measured.seconds / (size / PACE)
+        yield Figure(f"{kind}, {size:,} chunks at 100/s: part of a core, in %", share * 100, 1.0)
+    if largest >= SIZES[-1]:
+        growth = at_pace[largest].seconds / at_pace[SIZES[1]].seconds
+        yield Figure(f"{kind}: 50,000 chunks / 5,000", growth, 11)
+    full = _median(lambda: streamed(pieces, pace=None).seconds / at_once(pieces))
+    yield Figure(f"{kind}, {largest:,} chunks at full speed / rich at once", full, 1.1)
+    longest = max(max(measured.frames) for measured in at_pace.values()) * 1000
+    detail = f"the last one {at_pace[largest].last * 1000:.0f} ms" if kind in GIANTS else ""
+    yield Figure(f"{kind}: longest frame, ms", longest, 30, detail)
+
+
+def _median(measure: Callable[[], float]) -> float:
+    return sorted(measure() for _ in range(3))[1]
+
+
+def _lines(text: str) -> list[str]:
+    console = _console()
+    with console.capture() as capture:
+        console.print(Markdown(text))
+    return capture.get().splitlines()
+
+
+def _console() -> Console:
+    return Console(
+        file=io.StringIO(), width=WIDTH, height=HEIGHT, force_terminal=True, color_system="256", highlight=False
+    )
