@@ -1,14 +1,13 @@
 import math
 from collections.abc import Callable, Iterator
-from random import Random
 
 import pytest
 from rich.console import Console
 
 from chatllm_cli.render.markdown import stream as markdown_stream
-from chatllm_cli.render.markdown.document import rendered
 from chatllm_cli.render.markdown.live import LEFT_FREE as LINES_LEFT_FREE
 from chatllm_cli.render.markdown.stream import MarkdownStream
+from tests.markdown_screens import console_on, in_random_pieces, printed, seen, streamed
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 WIDTHS = [20, 40, 80]
@@ -237,42 +236,12 @@ def in_pieces_of(size: int) -> Callable[[str], Iterator[str]]:
     return lambda text: (text[at : at + size] for at in range(0, len(text), size))
 
 
-def in_random_pieces(seed: int) -> Callable[[str], Iterator[str]]:
-    def split(text: str) -> Iterator[str]:
-        random, at = Random(seed), 0  # noqa: S311  (the sizes guard nothing)
-        while at < len(text):
-            size = random.randint(1, 30)
-            yield text[at : at + size]
-            at += size
-
-    return split
-
-
-SPLITS = {
+SPLITS: dict[str, Callable[[str], Iterator[str]]] = {
     "1 each": in_pieces_of(1),
     "3 each": in_pieces_of(3),
     "7 each": in_pieces_of(7),
-    "random": in_random_pieces(1),
+    "random": lambda text: in_random_pieces(text, 1, 30),
 }
-
-
-def console_on(terminal: FakeTerminal, width: int) -> Console:
-    return Console(file=terminal, width=width, height=ROWS, markup=False, emoji=False, highlight=False)
-
-
-def printed(document: str, width: int) -> FakeTerminal:
-    terminal = FakeTerminal(width, ROWS)
-    console_on(terminal, width).print(rendered(document))
-    return terminal
-
-
-def streamed(pieces: Iterator[str], width: int) -> FakeTerminal:
-    terminal = FakeTerminal(width, ROWS)
-    stream = MarkdownStream(console_on(terminal, width))
-    for piece in pieces:
-        stream.feed(piece)
-    stream.finish()
-    return terminal
 
 
 @pytest.fixture
@@ -284,10 +253,6 @@ def every_chunk_paints(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def only_the_first_chunk_paints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markdown_stream, "FRAMES_PER_SECOND", ONLY_THE_FIRST)
-
-
-def seen(terminal: FakeTerminal) -> tuple[str, int, int]:
-    return terminal.text, terminal.screen.cursor.x, terminal.screen.cursor.y
 
 
 @pytest.mark.parametrize("width", WIDTHS)
