@@ -5,12 +5,15 @@ A mode that is set after a file was made leaves a moment in which others can ope
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+LONGEST_NAME = 100  # characters, of which none may take more than two bytes on its way to 255
+DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 
 
 def make_private_folder(folder: Path) -> None:
@@ -48,19 +51,35 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def replace_private_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` at `path` as `replace_private_file` does, with the mode that it had, or that any new file gets."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    replace_private_file(path, data, mode=mode)
+
+
+def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     """Put `data` at `path` so that a reader, or a crash, meets the old file or the new one, whole.
 
     A symbolic link is followed, and what is no file (a device, a pipe) is written to, not replaced.
     """
+    if opened := DESCRIPTOR.fullmatch(str(path)):  # somebody's redirection: what is there before stays
+        write_all(int(opened[1]), data)
+        return
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
     path = path.resolve()
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by contract
+    prefix = f".{path.name[:LONGEST_NAME]}."
+    descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)  # 0600 by contract
     try:
         try:
             write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -1,7 +1,7 @@
 """What `ask` puts out besides the answer as it streams: parts of it, files, JSON."""
 
 import json
-import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,19 @@ def test_an_answer_goes_into_a_file_whole(run: Run, provider: FakeOpenAI, tmp_pa
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_file_keeps_its_mode_and_a_new_one_gets_that_of_any(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:
+    script, new, plain = tmp_path / "run.sh", tmp_path / "new", tmp_path / "plain"
+    script.touch(0o755)
+    script.chmod(0o755)
+    plain.touch()
+    for target in (script, new):
+        assert run("ask", "-o", str(target), "hi").exit_code == 0
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (script, new)] == [
+        0o755,
+        stat.S_IMODE(plain.stat().st_mode),
+    ]
+
+
 @pytest.mark.parametrize("model", ["length", "filter", "cut-2"])
 def test_an_answer_that_is_not_whole_replaces_no_file(
     run: Run, provider: FakeOpenAI, tmp_path: Path, model: str
@@ -99,7 +112,17 @@ def test_pieces_are_objects_a_line_each_and_the_whole_comes_last(run: Run, provi
     assert (error.exit_code, json.loads(error.stderr)["error"]["kind"]) == (3, "authentication")
 
 
-@pytest.mark.parametrize("flags", [["-x", "--json"], ["--extract-all", "--json-stream"], ["-x", "--schema", "a"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-x", "--json"],
+        ["--extract-all", "--json-stream"],
+        ["-x", "--schema", "a"],
+        ["-x", "--extract-all"],
+        ["--plain", "--markdown"],
+        ["--json-stream", "-o", "x"],
+    ],
+)
 def test_what_does_not_go_together_is_a_usage_error(run: Run, provider: FakeOpenAI, flags: list[str]) -> None:
     assert (run("ask", "hi", *flags).exit_code, provider.chats) == (2, [])
 
@@ -107,7 +130,7 @@ def test_what_does_not_go_together_is_a_usage_error(run: Run, provider: FakeOpen
 def test_a_schema_makes_the_answer_json_that_fits(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     file.write_text(json.dumps(SCHEMA))
-    for spec in (json.dumps(SCHEMA), str(file), "name, age int"):
+    for spec in (json.dumps(SCHEMA), str(file), "name, age int", "name: full name, age integer: in years"):
         result = run("ask", "-m", 'json-{"name": "Ann", "age": 3}', "--schema", spec, "hi")
         assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, {"name": "Ann", "age": 3}, "")
         (role, instruction), prompt = provider.last_messages()
@@ -119,14 +142,19 @@ def test_a_schema_makes_the_answer_json_that_fits(run: Run, provider: FakeOpenAI
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(run: Run, provider: FakeOpenAI, places: Places) -> None:
     result = run("ask", "-m", 'mended-{"age": 3}', "--schema", "age int", "hi")
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"age": 3})
+    assert result.stderr == "the answer is not JSON; it is asked for once more\n"
     assert [role for role, _ in provider.last_messages()] == ["system", "user", "assistant", "user"]
     assert provider.last_messages()[-1][1].startswith("That cannot be used: the answer is not JSON. ")
     asked = len(provider.chats)
     result = run("ask", "-m", 'json-{"age": "three"}', "--schema", "age int", "hi")
     assert (result.exit_code, result.stdout, len(provider.chats)) == (6, "", asked + 2)
     assert result.stderr == (
+        "the answer does not fit the schema: at $.age: 'three' is not of type 'integer'; it is asked for once more\n"
         "chatllm: the answer does not fit the schema: at $.age: 'three' is not of type 'integer'\n"
+        "  hint: `chatllm history show` shows the answer\n"
     )
+    described = run("ask", "--json", "-m", 'json-{"age": "three"}', "--schema", "age int", "hi")
+    assert (described.exit_code, json.loads(described.stdout)["text"]) == (6, '{"age": "three"}')
 
 
 @pytest.mark.parametrize("spec", ["", "a b c", "name, age years", "{", '{"type": 3}', "missing.json", "no/such"])
@@ -164,8 +192,44 @@ def test_a_code_theme_that_there_is_not_is_told(
 ) -> None:
     monkeypatch.setenv("CHATLLM_OUTPUT__CODE_THEME", "nosuch")
     result = run("ask", "--markdown", "-m", "markdown", "hi")
-    assert (result.exit_code, result.stderr) == (
-        2,
-        "chatllm: output.code_theme: there is no Pygments style 'nosuch'\n",
-    )
-    assert os.environ["CHATLLM_OUTPUT__CODE_THEME"] == "nosuch"
+    told, hint = result.stderr.split("\n  hint: ")
+    assert (result.exit_code, told) == (2, "chatllm: output.code_theme: there is no Pygments style 'nosuch'")
+    assert ("monokai" in hint, provider.chats) == (True, [])
+
+
+@pytest.mark.parametrize("model", ["length", "filter"])
+def test_code_blocks_of_an_answer_that_is_cut_end_as_that_does(run: Run, provider: FakeOpenAI, model: str) -> None:
+    result = run("ask", "-x", "-m", model, "hi")
+    assert (result.exit_code, "cut off" in result.stderr) == (6, True)
+
+
+def test_an_object_that_is_not_for_the_file_comes_on_stdout(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:
+    result = run("ask", "--json", "-o", str(tmp_path / "x"), "-m", "length", "hi")
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (6, "truncated")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("columns", ["0", "²", "-1", "x"])
+def test_a_size_that_is_none_costs_no_answer(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "The end." in run("ask", "--markdown", "-m", "markdown", "hi").stdout
+    assert run("history", "show").exit_code == 0
+
+
+@pytest.mark.parametrize("target", [".", "", "{tmp}"])
+def test_a_folder_is_no_file_to_write(run: Run, provider: FakeOpenAI, tmp_path: Path, target: str) -> None:
+    assert (run("ask", "-o", target.format(tmp=tmp_path), "hi").exit_code, provider.chats) == (2, [])
+
+
+def test_an_empty_answer_replaces_no_file(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:
+    target = tmp_path / "answer"
+    target.write_text("old")
+    run("ask", "-o", str(target), "-m", "silent", "hi")
+    assert target.read_text() == "old"
+
+
+def test_short_options_may_be_joined(run: Run, provider: FakeOpenAI) -> None:
+    run("ask", "-m", "code", "first")
+    assert run("ask", "-cx", "-m", "code", "again").stdout == "print(1)\n"

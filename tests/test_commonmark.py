@@ -34,9 +34,9 @@ DEFINED_AFTER_USE = {
     *range(582, 590),
     *(591, 593),
 }
-# What our rendering shows and rich's does not, or shows elsewhere: HTML, and pictures.
+# What our rendering shows and rich's does not, or otherwise: HTML, pictures, and (of 12) what looks like mathematics.
 SHOWN_BY_US = {
-    *(21, 31),
+    *(12, 21, 31),
     *range(148, 192),
     *(201, 308, 309, 344, 475, 476, 477, 491, 494, 517, 520, 524, 531, 536),
     *range(572, 590),

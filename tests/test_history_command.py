@@ -261,7 +261,7 @@ def test_a_file_that_exists_is_replaced_whole(run: Run, provider: FakeOpenAI, tm
         ("nowhere/chat.md", "No such file or directory"),
         ("folder", "Is a directory"),
         ("file/chat.md", "Not a directory"),
-        ("x" * 250, "File name too long"),
+        ("x" * 300, "File name too long"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_told(

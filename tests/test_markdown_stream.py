@@ -1,7 +1,10 @@
+import io
 import math
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from pygments.lexers import get_all_lexers
 from rich.console import Console
 
 from chatllm_cli.render.markdown import stream as markdown_stream
@@ -369,3 +372,66 @@ def test_a_reply_that_says_nothing_leaves_nothing(every_chunk_paints: None) -> N
 )
 def test_a_line_that_is_not_whole_yet_ends_no_block(every_chunk_paints: None, pieces: list[str]) -> None:
     assert seen(streamed(iter(pieces), 40)) == seen(printed("".join(pieces), 40))
+
+
+CODE = "a = <<~EOT\nit's \"x\" /* y\n'''\n(* z *)\n<script>\nfoo(1) # c\n]]\n\n\tq\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_line_of_code_is_lost_in_any_language(every_chunk_paints: None) -> None:
+    languages = [aliases[0] for _, aliases, _, _ in get_all_lexers() if aliases]
+    assert len(languages) > 500
+    for language in languages:
+        document = f"```{language}\n{CODE * 9}tail"
+        assert seen(streamed(iter(document.splitlines(keepends=True)), 80)) == seen(printed(document, 80)), language
+
+
+LONG_TOKENS = {
+    "php": "<?php\n/*\n" + "it's\n" * 60 + "*/\n" + '$x = "a";\n' * 60,
+    "ruby": "x = <<~EOT\n" + "don't\n" * 60 + "EOT\n" + 'y = "a"\n' * 60,
+    "terraform": "x = <<EOT\n" + "don't\n" * 60 + "EOT\n" + 'y = "a"\n' * 60,
+    "elixir": '@moduledoc """\n' + "it's\n" * 60 + '"""\ndef x do\nend\n',
+    "console": "$ ls\nfoo (* a *)\n" * 40 + "last line",
+    "c": "/*\n" + " * it's\n" * 500 + " */\nint x;\n",
+    "": "words\n" * 300,
+}
+
+
+@pytest.mark.parametrize("language", LONG_TOKENS)
+def test_code_streams_line_by_line_whatever_its_lexer_makes_of_it(every_chunk_paints: None, language: str) -> None:
+    document = f"```{language}\n{LONG_TOKENS[language]}"
+    terminal = FakeTerminal()
+    stream = MarkdownStream(console_on(terminal, COLUMNS))
+    lines = document.splitlines(keepends=True)
+    for count, line in enumerate(lines, 1):
+        stream.feed(line)
+        shown = terminal.text.count("\n")
+        assert count - shown <= 3, "what came is neither in the scrollback nor on the screen"
+    stream.finish()
+    assert seen(terminal) == seen(printed(document, COLUMNS))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "para\n" + "2. foo bar\n" * 3000,
+        "```python\n" + "x = 1; " * 6000 + "\ny = 2\n",
+        "```text\n" + "🇩🇪 x " * 3000 + "\n",
+        "```\n" + "\n" * 5000,
+        "| a |\n|---|\n" + "| b |\n" * 2000,
+        "> " + "quoted words " * 3000,
+    ],
+    ids=["numbers in a paragraph", "long line", "flags", "blank lines", "table", "quote"],
+)
+def test_time_grows_with_the_reply_and_no_faster(every_chunk_paints: None, document: str) -> None:
+    def seconds(text: str) -> float:
+        begin = time.process_time()
+        stream = MarkdownStream(Console(file=io.StringIO(), width=80, height=24, force_terminal=True))
+        for piece in in_pieces_of(100)(text):
+            stream.feed(piece)
+        stream.finish()
+        return time.process_time() - begin
+
+    seconds(document[:1000])
+    assert seconds(document) < 0.2 + 8 * seconds(document[: len(document) // 4])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,6 @@ from typer.core import TyperCommand
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.options import (
-    EXTRACT,
     ContinueOrFinish,
     Extract,
     ExtractAll,
@@ -37,10 +37,10 @@ from chatllm_cli.cli.options import (
     looks_of,
 )
 from chatllm_cli.cli.running import choose, resumed, run
-from chatllm_cli.errors import ExitCode, IncompleteAnswerError, UsageError
+from chatllm_cli.errors import AnswerFormatError, ExitCode, IncompleteAnswerError, UsageError
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Status
 from chatllm_cli.render.json_renderer import open_renderer
-from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.renderer import Renderer, check_output
 from chatllm_cli.render.wishes import Wish
 from chatllm_cli.repl.quiet_terminal import quiet_terminal
 
@@ -50,7 +50,10 @@ if TYPE_CHECKING:
     from chatllm_cli.services.history import OpenConversation
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
+IS_EXTRACT = re.compile("--extract|-[a-z]*x")
+STDOUT = {"-", "/dev/stdout", "/dev/fd/1"}
 GO_ON = "`chatllm ask -c`"
+SHOW = "`chatllm history show` shows the answer"
 
 
 class AskCommand(TyperCommand):
@@ -66,7 +69,7 @@ def _with_number(args: Sequence[str]) -> list[str]:
     given: list[str] = []
     for place, argument in enumerate(args):
         given.append(argument)
-        if place < end and argument in EXTRACT and not "".join(args[place + 1 : place + 2]).isdecimal():
+        if place < end and IS_EXTRACT.fullmatch(argument) and not "".join(args[place + 1 : place + 2]).isdecimal():
             given.append("1")
     return given
 
@@ -93,6 +96,10 @@ def ask(
     json_stream: JsonStream = False,
 ) -> None:
     """Ask one question and print the answer."""
+    if plain and markdown:
+        raise UsageError("--plain and --markdown are not to be had together")
+    if json_stream and output is not None:
+        raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
     prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
     settings = load_with_options(
@@ -115,13 +122,15 @@ def ask(
 
 
 def _wish(output: Path | None, extract: int | None, schema: str | None, *, extract_all: bool, as_json: bool) -> Wish:
-    if (extract or extract_all) and (as_json or schema):
+    if extract and extract_all:
+        raise UsageError("-x and --extract-all are not to be had together")
+    if (extract or extract_all) and (as_json or schema is not None):
         raise UsageError(
             "code blocks and JSON are not to be had together", hint="leave out -x, or --json and --schema"
         )
-    file = None if output is None or str(output) == "-" else output
-    if file is not None and not file.parent.is_dir():
-        raise UsageError(f"{file} cannot be written: there is no folder {file.parent}")
+    file = None if output is None or str(output) in STDOUT else output
+    if file is not None:
+        check_output(file)
     return Wish(extract, extract_all, file, wants_value=schema is not None)
 
 
@@ -141,12 +150,12 @@ async def _ask(
     schema = _read_schema(spec) if spec is not None else None
     endpoints = await choose(services, renderer, model, last)
     log = await services.open_conversation(prompt, endpoints[0], system_prompt=system, last=last)
-    options = ChatOptions(settings.temperature, settings.max_tokens, json.dumps(schema) if schema else "")
+    options = ChatOptions(settings.temperature, settings.max_tokens, "" if schema is None else json.dumps(schema))
     chat = services.build_chat(cached=settings.history.enabled)
     view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text, wish)
     try:
         with quiet_terminal():
-            if schema:
+            if schema is not None:
                 reply, wish = await _ask_structured(chat, log, prompt, endpoints, options, view, wish, schema)
             elif prompt:
                 reply = await chat.send(log, prompt, endpoints, options, view)
@@ -157,10 +166,12 @@ async def _ask(
         renderer.answer_cut(log.conversation, view.timings)
         renderer.stopped(log.conversation.thread()[-1] if log.is_kept else None, command=GO_ON)
         raise
-    except IncompleteAnswerError as error:
+    except (IncompleteAnswerError, AnswerFormatError) as error:
         view.close()
         renderer.answer_cut(log.conversation, view.timings)
-        error.hint = f"what came is in the history; {GO_ON} goes on" if log.is_kept else None
+        if log.is_kept:
+            is_cut = isinstance(error, IncompleteAnswerError)
+            error.hint = f"what came is in the history; {GO_ON} goes on" if is_cut else SHOW
         raise
     finally:
         view.close()
@@ -189,7 +200,7 @@ async def _ask_structured(
     from chatllm_cli.services.structured_output import fitted  # noqa: PLC0415
 
     reply, value = await send_structured(
-        chat, log, prompt, endpoints, options, view, lambda text: fitted(text, schema)
+        chat, log, prompt, endpoints, options, view, lambda text: fitted(text, schema), view.on_misfit
     )
     return reply, replace(wish, value=value)
 

@@ -9,7 +9,7 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli import history_changes
-from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text
+from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, looks_of
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ExitCode, UsageError
@@ -144,10 +144,11 @@ def show(
     ] = None,
 ) -> None:
     """Show a conversation."""
+    from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (for a terminal's colours)
     from chatllm_cli.render import history_views, pager  # noqa: PLC0415
 
     conversation = _load(address)
-    renderer = Renderer(sys.stdout, sys.stderr)
+    renderer = Renderer(sys.stdout, sys.stderr, looks_of(load_settings()) if sys.stdout.isatty() else None)
     if block is not None:
         renderer.text(_code_block(conversation, block), end="")
     elif as_json:
@@ -173,7 +174,7 @@ def export(
     if output is None or str(output) == "-":
         Renderer(sys.stdout, sys.stderr).text(document, end="")
     else:
-        write_output(output, document)
+        write_output(output, document, is_private=True)
 
 
 @app.command()

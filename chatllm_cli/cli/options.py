@@ -156,13 +156,15 @@ FromCache = Annotated[
     bool | None,
     typer.Option("--cache/--no-cache", help="Use the response cache; by default at temperature 0."),
 ]
-MarkdownOnPipe = Annotated[bool, typer.Option("--markdown", help="Render markdown on a pipe, too.")]
+MarkdownOnPipe = Annotated[
+    bool, typer.Option("--markdown", help="Render markdown on a pipe, too; FORCE_COLOR=1 colours it.")
+]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", help="Write the answer to this file, once it is whole.")
 ]
-EXTRACT = ("-x", "--extract")
 Extract = Annotated[
-    int | None, typer.Option(*EXTRACT, metavar="[N]", min=1, help="Print only the first code block, or the N-th.")
+    int | None,
+    typer.Option("-x", "--extract", metavar="[N]", min=1, help="Print only the first code block, or the N-th."),
 ]
 ExtractAll = Annotated[bool, typer.Option("--extract-all", help="Print only the code blocks, all of them.")]
 SchemaSpec = Annotated[
@@ -206,7 +208,9 @@ def load_with_options(
 
 def looks_of(settings: "Settings", *, markdown: bool = False) -> "Looks":
     """Return how answers are to look."""
-    from chatllm_cli.render.themes import Looks  # noqa: PLC0415
+    from chatllm_cli.render.themes import Looks, check_code_theme  # noqa: PLC0415
 
     wished = settings.output
+    if wished.code_theme:
+        check_code_theme(wished.code_theme)
     return Looks(wished.plain and not markdown, markdown, wished.clean, wished.theme, wished.code_theme)

@@ -2,23 +2,17 @@
 
 import os
 
-from pygments.styles import get_style_by_name
-from pygments.util import ClassNotFound
 from rich.console import Console
 from rich.theme import Theme
 
-from chatllm_cli.errors import ConfigError
-from chatllm_cli.render.terminal import Stream
+from chatllm_cli.render.terminal import Stream, is_size
 from chatllm_cli.render.themes import STYLES, Looks, background
+
+SIZES = {"COLUMNS", "LINES"}
 
 
 def open_console(stream: Stream, looks: Looks) -> Console:
-    """Return a console that takes the stream for what it is. Raises `ConfigError` for a style that there is not."""
-    if looks.code_theme:
-        try:
-            get_style_by_name(looks.code_theme)
-        except ClassNotFound:
-            raise ConfigError(f"output.code_theme: there is no Pygments style '{looks.code_theme}'") from None
+    """Return a console that takes the stream for what it is."""
     theme = background(looks.theme, os.environ)
     # No markup, emoji codes or highlighting: the strings come from outside.
     return Console(
@@ -26,6 +20,8 @@ def open_console(stream: Stream, looks: Looks) -> Console:
         force_terminal=stream.is_terminal or stream.is_forced,
         no_color=theme == "none" or not stream.has_colour,
         theme=Theme(STYLES[theme]),
+        # Rich takes whatever they say for a size, and shows nothing in no columns.
+        _environ={name: value for name, value in os.environ.items() if name not in SIZES or is_size(value)},
         markup=False,
         emoji=False,
         highlight=False,

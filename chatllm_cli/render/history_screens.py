@@ -35,9 +35,9 @@ def show_title(console: Console, conversation: Conversation) -> None:
     console.print(Text(f"{clean_line(conversation.title + tags)}  {clean_line(conversation.id)}\n", style="dim"))
 
 
-def show_message(console: Console, name: str, details: str, content: str, *, is_markdown: bool) -> None:
-    """Show one message."""
+def show_message(console: Console, name: str, details: str, content: str, code_theme: str | None) -> None:
+    """Show one message; with a theme for its code as markdown."""
     console.print(Text.assemble((clean_line(name), "bold"), (f"  {clean_line(details)}", "dim")))
     body = clean(content).strip("\n")
-    console.print(rendered(body) if is_markdown else Text(body))
+    console.print(rendered(body, code_theme) if code_theme else Text(body))
     console.print()

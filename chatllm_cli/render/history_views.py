@@ -96,7 +96,8 @@ def _show_message(renderer: Renderer, name: str, details: str, content: str, *, 
         return
     from chatllm_cli.render import history_screens  # noqa: PLC0415
 
-    history_screens.show_message(renderer.console, name, details, content, is_markdown=is_markdown)
+    code_theme = renderer.code_theme if is_markdown else None
+    history_screens.show_message(renderer.console, name, details, content, code_theme)
 
 
 def show_tree(renderer: Renderer, conversation: Conversation) -> None:

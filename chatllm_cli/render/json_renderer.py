@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TextIO
 
 from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import Conversation, Message, Role
-from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.renderer import Renderer, is_cut
 from chatllm_cli.render.themes import Looks
 from chatllm_cli.render.wishes import Wish
 
@@ -45,6 +45,9 @@ class JsonRenderer(Renderer):
         described = _described(reply, conversation.id) | {"timings": dict(_timings)}
         if wish.wants_value:
             described["value"] = wish.value
+        if wish.file and is_cut(reply):
+            self.notice(f"{wish.file} is not written: the answer is not whole")
+            wish = replace(wish, file=None)
         self.deliver(json.dumps(described) + "\n", wish, reply)
 
     def answer_cut(self, conversation: Conversation, timings: Mapping[str, float | None]) -> None:

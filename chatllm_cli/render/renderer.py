@@ -4,6 +4,7 @@ import json
 import os
 import select
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from chatllm_cli.errors import ChatllmError, UsageError
 from chatllm_cli.models import Conversation, Message, Status
-from chatllm_cli.private_files import replace_private_file
+from chatllm_cli.private_files import replace_file, replace_private_file
 from chatllm_cli.render.clean import clean, clean_line
 from chatllm_cli.render.terminal import Stream, columns_of, fitting
 from chatllm_cli.render.themes import BY_BACKGROUND, Looks, background
@@ -113,7 +114,8 @@ class Renderer:
         if wish.wants_value:
             self.deliver(dumped(wish.value), wish, reply)
         elif wish.block or wish.all_blocks:
-            self.deliver(wanted_blocks(reply.content, wish), wish, reply)
+            with suppress(ChatllmError) if is_cut(reply) else nullcontext():  # that it is cut is told then
+                self.deliver(wanted_blocks(reply.content, wish), wish, reply)
         elif wish.file:
             self.deliver(reply.content, wish, reply)
 
@@ -124,10 +126,12 @@ class Renderer:
         """Put `text` into the file that is wished for, whole or not at all, else on stdout."""
         if wish.file is None:
             self.text(text, end="" if text.endswith("\n") else "\n")
-        elif reply.status in ENDINGS and reply.status is not Status.UNKNOWN_END:
-            self.notice(f"{wish.file} is not written: the answer is not whole")
+        elif is_cut(reply) or not text.strip():
+            self.notice(f"{wish.file} is not written: the answer is {'not whole' if text.strip() else 'empty'}")
         else:
-            write_output(wish.file, text)
+            write_output(wish.file, text, hint="`chatllm history show` shows the answer")
+            if self.err.is_terminal:
+                self.notice(f"written to {wish.file}")
 
     def ending(self, reply: Message, *, command: str = "") -> None:
         """Say of a reply that it is not whole, or says nothing, if so, and which command goes on with it."""
@@ -179,12 +183,28 @@ def dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
 
-def write_output(path: Path, text: str) -> None:
+def is_cut(reply: Message) -> bool:
+    """Tell whether a reply is known not to be whole."""
+    return reply.status in ENDINGS and reply.status is not Status.UNKNOWN_END
+
+
+def write_output(path: Path, text: str, *, is_private: bool = False, hint: str | None = None) -> None:
     """Put `text` into a file, whole or not at all. Raises `UsageError`."""
+    put = replace_private_file if is_private else replace_file
     try:
-        replace_private_file(path, text.encode("utf-8", "backslashreplace"))
+        put(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def check_output(path: Path) -> None:
+    """Raise `UsageError` if it is known beforehand that a file cannot be written."""
+    if path.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written: nothing may be made in {path.parent}")
 
 
 def _has_reader(stream: TextIO) -> bool:

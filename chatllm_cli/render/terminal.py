@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
+UNKNOWN_WIDTH = 80
 CODES = {"bold": "1", "dim": "2", "red": "31"}
 COLOURS = {"red"}
 DUMB = {"dumb", "unknown"}  # terminals that cannot take anything back
@@ -34,11 +35,11 @@ class Stream:
     @property
     def width(self) -> int:
         """How many columns it has; 80 for what has none."""
-        if (columns := os.environ.get("COLUMNS", "")).isdecimal():
+        if is_size(columns := os.environ.get("COLUMNS", "")):
             return int(columns)
         with suppress(OSError, ValueError, AttributeError):
-            return os.get_terminal_size(self.file.fileno()).columns
-        return 80
+            return os.get_terminal_size(self.file.fileno()).columns or UNKNOWN_WIDTH
+        return UNKNOWN_WIDTH
 
     def styled(self, text: str, *styles: str) -> str:
         """Return `text` with styles of `CODES`, as far as they can be shown."""
@@ -59,6 +60,11 @@ class Stream:
         with suppress(OSError):
             self.file.write(text)
             self.file.flush()
+
+
+def is_size(text: str) -> bool:
+    """Tell whether a variable's value is a number of columns or rows."""
+    return text.isascii() and text.isdecimal() and int(text[:9]) > 0
 
 
 def fitting(text: str, width: int) -> str:

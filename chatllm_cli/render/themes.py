@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chatllm_cli.errors import ConfigError
+
 DARK_BACKGROUNDS = {"0", "1", "2", "3", "4", "5", "6", "8"}  # of the 16 colours, as COLORFGBG numbers them
 BY_BACKGROUND = {"dark": "ansi_dark", "light": "ansi_light"}
 # Rich paints code on black, and some of its colours cannot be read on white.
@@ -30,6 +32,20 @@ class Looks:
     clean: str = "auto"
     theme: str = "auto"
     code_theme: str = ""
+
+
+def check_code_theme(name: str) -> None:
+    """Raise `ConfigError` if there is no such style for code."""
+    from pygments.styles import get_all_styles, get_style_by_name  # noqa: PLC0415  (for those who set one)
+    from pygments.util import ClassNotFound  # noqa: PLC0415
+
+    try:
+        get_style_by_name(name)
+    except ClassNotFound:
+        raise ConfigError(
+            f"output.code_theme: there is no Pygments style '{name}'",
+            hint=f"one of {', '.join(sorted(get_all_styles()))}",
+        ) from None
 
 
 def background(theme: str, environment: Mapping[str, str]) -> str:

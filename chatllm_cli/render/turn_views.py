@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
-from chatllm_cli.errors import HistoryError, ProviderError
+from chatllm_cli.errors import AnswerFormatError, HistoryError, ProviderError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, Endpoint, RetryWait
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
@@ -80,6 +80,12 @@ class TurnView(ABC):
         self._stop_waiting()
         self._renderer.notice(f"{error.message}; {endpoint.address} is asked instead")
         self._told_retry, self._waiting_for = 0, endpoint.address
+        self._await()
+
+    def on_misfit(self, error: AnswerFormatError) -> None:
+        """Say that the answer cannot be used, and is asked for once more."""
+        self._stop_waiting()
+        self._renderer.notice(f"{error.message}; it is asked for once more")
         self._await()
 
     def on_history_error(self, error: HistoryError) -> None:
@@ -158,10 +164,18 @@ class PipeView(TurnView):
 
 
 class SilentView(TurnView):
-    """Shows nothing of the reply while it comes: what is wanted of it is put out at the end."""
+    """Shows only that the reply comes: what is wanted of it is put out at the end."""
+
+    def on_chunk(self, _: str) -> None:
+        """Take note of the next piece."""
+        if self._first_text is None:
+            self._first_text = time.monotonic()
+            self._waiting_for = f"the end of the answer of {self._waiting_for}"
+        if not self._is_waiting:
+            self._await()
 
     def _take(self, text: str) -> None:
-        pass
+        """Show nothing."""
 
 
 class JsonStreamView(TurnView):

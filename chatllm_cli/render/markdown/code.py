@@ -8,8 +8,9 @@ from rich.padding import Padding
 from rich.segment import Segment, Segments
 from rich.text import Text
 
+from chatllm_cli.render.markdown.document import Trimmed
 from chatllm_cli.render.markdown.highlighting import CodeLines
-from chatllm_cli.render.markdown.live import Row, widest, wrapped
+from chatllm_cli.render.markdown.live import MOST_ROWS, Row, widest, wrapped
 from chatllm_cli.render.markdown.parsing import closing_line
 
 
@@ -50,15 +51,16 @@ class OpenFence:
         if self._held_rows is None or width != self._width:
             known, self._rows, self._width = self._rows, {}, width
             self._held_rows = []
-            for line in [*self._blank, *self._lines.rest()]:
+            for line in [*self._blank[-MOST_ROWS:], *self._lines.rest()][-MOST_ROWS:]:
                 key = (line.plain, width, *line.spans)
                 self._rows[key] = known.get(key) or self._row_of(console, line, width)
                 self._held_rows += self._rows[key]
         return self._held_rows
 
     def _row_of(self, console: Console, line: Text, width: int) -> list[Row]:
-        if widest(line.plain) != line.cell_len:  # what rich wraps may be wider on the screen
-            return wrapped(line.plain, width, len(line.plain) + 1)
+        # What rich wraps may be wider on the screen, and of a very long line only the end is seen.
+        if len(line.plain) > width * MOST_ROWS or widest(line.plain) != line.cell_len:
+            return wrapped(line.plain, width, MOST_ROWS)
         return _rows(console, self._in_block(line), width)
 
     def _printed(self, lines: Sequence[Text]) -> RenderableType:
@@ -72,7 +74,7 @@ class OpenFence:
         return Group(*map(self._in_block, found))
 
     def _in_block(self, line: Text) -> RenderableType:
-        return Padding(line, (0, 1), style=self._lines.style)
+        return Trimmed(Padding(line, (0, 1), style=self._lines.style))
 
 
 def _rows(console: Console, line: RenderableType, width: int) -> list[Row]:

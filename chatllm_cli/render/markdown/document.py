@@ -1,11 +1,13 @@
 """Markdown as rich renders it, with a few elements of our own; docs/rendering.md lists what differs and why."""
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.markdown import ListItem, Markdown, TextElement
+from rich.markdown import ListItem, Markdown, MarkdownElement, TableElement, TextElement
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from chatllm_cli.render.markdown.parsing import parse
@@ -18,6 +20,19 @@ def rendered(source: str, code_theme: str = "ansi_dark") -> RenderableType:
     """Return markdown for rich to render; a link shows where it goes, whatever its text says."""
     blocks, _ = parse(source)
     return Document([token for block in blocks for token in block.tokens], code_theme)
+
+
+class Trimmed:
+    """Something without the blanks that rich fills lines with: a wide character miscounted would wrap them."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it."""
+        for line in console.render_lines(self._inner, options, pad=False):
+            yield from _without_blank_end(line)
+            yield Segment.line()
 
 
 class Document:
@@ -49,6 +64,18 @@ class HtmlBlock(TextElement):
         yield Text(self.text.plain.rstrip("\n"), style="dim")
 
 
+class FoldedTable(TableElement):
+    """A table that cuts off nothing: what is too wide for its column is broken."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it."""
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                for column in table.columns:
+                    column.overflow = "fold"
+            yield table
+
+
 class NumberedItem(ListItem):
     """An item whose number is as wide as itself: the list's last one, which rich goes by, is not known yet."""
 
@@ -58,7 +85,12 @@ class NumberedItem(ListItem):
 
 
 class _Markdown(Markdown):
-    elements = {**Markdown.elements, "html_block": HtmlBlock, "list_item_open": NumberedItem}  # noqa: RUF012
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "html_block": HtmlBlock,
+        "list_item_open": NumberedItem,
+        "table_open": FoldedTable,
+    }
 
 
 def _with_blank_lines(tokens: Sequence[Token], *, is_first: bool) -> Iterator[Token]:

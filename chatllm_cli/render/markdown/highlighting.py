@@ -1,22 +1,24 @@
 """Code that comes line by line, highlighted as if it had come at once.
 
-A lexer may look ahead, so that the last lines are held back. What is final is cut off where a token begins a line,
-and the lexer goes on there later, in the state it was in: no line is lexed often, however long the code is.
+A lexer may look ahead, so that the last lines are held back. What is printed is counted in characters, whatever the
+lexer says: of its tokens only the colours are taken. It goes on where a token began a line, in the state it was in
+there; one that does not tell its state is given the last lines once more.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from inspect import signature
 from typing import Any, NamedTuple
 
 from pygments.lexer import RegexLexer
+from pygments.token import Text as PlainToken
 from pygments.token import _TokenType
 from rich.syntax import Syntax
 from rich.text import Text
 
-HELD_BACK = 10  # lines; of what goes on for longer (a comment in C), only the colours may differ
+HELD_BACK = 10  # lines; where a lexer looks further ahead (a long comment in C), only the colours may differ
 BATCH = 5  # lines that become final together
-KNOWN = 40  # lines that a lexer is given once more, if it does not tell its state
+KNOWN = 40  # printed lines that a lexer is given once more
+MOST_KNOWN = 60  # lines that it may go back to where a token began a line
 TAB = 4  # columns, as rich has it
 
 Stack = tuple[str, ...]
@@ -42,39 +44,49 @@ class CodeLines:
         self._tells_state = isinstance(self._lexer, RegexLexer) and takes_stack
         self._theme = Syntax.get_theme(theme)
         self.style = self._theme.get_background_style()
-        self._held = ""  # whole lines, of which the first `_known` characters are final
+        self._source = ""  # of which the first `_known` characters are printed
         self._known = 0
-        self._tokens: list[Token] = []  # of what is held
-        self._stack = ROOT  # the lexer's state where that begins
+        self._stack = ROOT  # the lexer's state where the source begins
+        self._tokens: list[Token] = []  # of the source
 
     def feed(self, lines: str) -> list[Text]:
-        """Take whole lines, and return those that nothing to come can change."""
-        self._held += "".join(line.expandtabs(TAB) for line in lines.splitlines(keepends=True))
-        count = self._held.count("\n", self._known)
+        """Take whole lines, and return those that are final."""
+        self._source += "".join(line.expandtabs(TAB) for line in lines.splitlines(keepends=True))
+        count = self._source.count("\n", self._known)
         if count < HELD_BACK + BATCH:
             self._lex_on()
             return []
         self._tokens = list(self._lexed(0, self._stack))
-        end, stack = self._last_beginning(self._held.count("\n") - HELD_BACK)
-        final = self._lines(token for token in self._tokens if self._known <= token.begin < end)
-        self._known = max(end, self._known)
-        self._forget(self._known if self._tells_state else _nth_last_line(self._held[: self._known], KNOWN), stack)
+        end = _after_lines(self._source, self._known, count - HELD_BACK)
+        final = self._lines(self._known, end)
+        self._known = end
+        self._forget()
         return final
 
     def rest(self) -> list[Text]:
         """Return the lines that are held back, as they look now."""
-        return self._lines(token for token in self._tokens if token.begin >= self._known)
+        return self._lines(self._known, len(self._source))
 
     def close(self) -> list[Text]:
         """Return the lines that are left, now that nothing more comes."""
+        if self._source and not self._source.endswith("\n"):
+            self._source += "\n"  # which some lexers need to see a line at all
         self._tokens = list(self._lexed(0, self._stack))
         return self.rest()
 
-    def _forget(self, end: int, stack: Stack) -> None:
-        """Forget what is before `end`, where the lexer is in that state."""
-        self._stack = stack if self._tells_state else ROOT
-        self._held, self._known = self._held[end:], self._known - end
-        self._tokens = [token._replace(begin=token.begin - end) for token in self._tokens if token.begin >= end]
+    def _forget(self) -> None:
+        """Forget what is printed, but for what the lexer has to see again."""
+        begin, stack = 0, self._stack
+        for token in self._tokens if self._tells_state else ():
+            if token.begin > self._known:
+                break
+            if token.stack:
+                begin, stack = token.begin, token.stack
+        if not self._tells_state or self._source.count("\n", begin, self._known) > MOST_KNOWN:
+            begin, stack = _nth_last_line(self._source[: self._known], KNOWN), ROOT
+        self._stack = stack
+        self._source, self._known = self._source[begin:], self._known - begin
+        self._tokens = [_behind(token, begin) for token in self._tokens if token.begin + len(token.text) > begin]
 
     def _lex_on(self) -> None:
         """Lex what is new with the line before it, for how it looks now."""
@@ -86,42 +98,50 @@ class CodeLines:
             begin, stack = last.begin, last.stack or ROOT
         self._tokens += self._lexed(begin, stack)
 
-    def _lexed(self, begin: int, stack: Stack) -> Iterator[Token]:
-        """Yield the tokens of what is held from there on, where the lexer is in this state."""
-        text = self._held[begin:]
-        if isinstance(self._lexer, RegexLexer) and not _has_own_loop(self._lexer):
-            found = _with_states(self._lexer, text, stack)
-        else:
-            found = self._with_own_loop(text, stack)
-        for token in found:
-            yield token._replace(begin=begin + token.begin)
+    def _lexed(self, begin: int, stack: Stack) -> Iterable[Token]:
+        """Return the tokens of the source from there on; plain ones if they are not all of it."""
+        text = self._source[begin:]
+        tokens: list[Token] = []
+        at = 0
+        for token in self._raw_tokens(text, stack):
+            tokens.append(token._replace(begin=begin + at, stack=token.stack if token.begin == at else None))
+            at += len(token.text)
+        return tokens if "".join(token.text for token in tokens) == text else [Token(begin, PlainToken, text, None)]
 
-    def _with_own_loop(self, text: str, stack: Stack) -> Iterator[Token]:
-        """Yield the tokens as the lexer's own loop finds them, with the states of the one that it is built upon."""
-        states = {found.end(): ROOT for found in re.finditer("\n", text)}  # it has none, or hides it
+    def _raw_tokens(self, text: str, stack: Stack) -> Iterator[Token]:
+        if isinstance(self._lexer, RegexLexer) and not _has_own_loop(self._lexer):
+            yield from _with_states(self._lexer, text, stack)
+            return
+        states: dict[int, Stack] = {}
         arguments = {}
-        if isinstance(self._lexer, RegexLexer) and self._tells_state:
+        if isinstance(self._lexer, RegexLexer) and self._tells_state:  # by the loop that its own is built upon
             states = {token.begin: token.stack for token in _with_states(self._lexer, text, stack) if token.stack}
             arguments = {"stack": stack}
         for begin, kind, piece in self._lexer.get_tokens_unprocessed(text, **arguments):
             yield Token(begin, kind, piece, states.get(begin))
 
-    def _last_beginning(self, last_line: int) -> tuple[int, Stack]:
-        """Return the last place, at most so many lines down, where a token begins a line."""
-        found, line = (0, self._stack), 0
-        for token in self._tokens:
-            if line > last_line:
-                break
-            if token.stack:
-                found = (token.begin, token.stack)
-            line += token.text.count("\n")
-        return found
-
-    def _lines(self, tokens: Iterable[Token]) -> list[Text]:
+    def _lines(self, begin: int, end: int) -> list[Text]:
+        """Return the lines of the source between two places."""
         whole = Text(style=self.style, justify="left", tab_size=TAB)
-        style_of = self._theme.get_style_for_token
-        whole.append_tokens((token.text, style_of(token.kind)) for token in tokens)
+        for token in self._tokens:
+            piece = token.text[max(begin - token.begin, 0) : max(end - token.begin, 0)]
+            if piece:
+                whole.append(piece, self._theme.get_style_for_token(token.kind))
         return list(whole.split("\n")) if whole.plain else []
+
+
+def _behind(token: Token, begin: int) -> Token:
+    """Return what there is of a token from a place on, which then is the first."""
+    if token.begin >= begin:
+        return token._replace(begin=token.begin - begin)
+    return Token(0, token.kind, token.text[begin - token.begin :], None)
+
+
+def _after_lines(text: str, begin: int, number: int) -> int:
+    """Return where the line begins that comes after so many."""
+    for _ in range(number):
+        begin = text.index("\n", begin) + 1
+    return begin
 
 
 def _nth_last_line(text: str, number: int) -> int:
@@ -141,12 +161,13 @@ def _has_own_loop(lexer: RegexLexer) -> bool:
 def _with_states(lexer: RegexLexer, text: str, stack: Stack) -> Iterator[Token]:
     """Yield the tokens as `RegexLexer` finds them, with its state where a match begins a line.
 
-    Nothing but its frame tells the state. A version of Pygments that names it otherwise begins anew with each line.
+    Nothing but its frame tells the state. In a version of Pygments that names it otherwise there is none.
     """
     tokens: Any = RegexLexer.get_tokens_unprocessed(lexer, text, stack)
     for begin, kind, piece in tokens:
         state = None
         if begin == 0 or text[begin - 1] == "\n":
             inside = tokens.gi_frame.f_locals
-            state = tuple(inside.get("statestack", ROOT)) if inside.get("pos", begin) == begin else None
+            if inside.get("pos") == begin and "statestack" in inside:
+                state = tuple(inside["statestack"])
         yield Token(begin, kind, piece, state)

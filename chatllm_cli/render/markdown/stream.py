@@ -26,7 +26,8 @@ from chatllm_cli.render.markdown.parsing import (
 
 FRAMES_PER_SECOND = 20
 PAUSE_PER_COST = 4
-LARGE = 6000  # characters of an open block: from there on it is parsed only when a line may end it
+LARGE = 6000  # characters of an open block: from there on it is parsed only when a line may end it,
+GROWTH = 9 / 8  # and it has grown so much since
 GROWS_WITH_ANY_LINE = {"paragraph_open", "table_open"}  # but for one that may end it
 MAY_END_A_BLOCK = re.compile(r"[ \t]*$|#|```|~~~|[-*+] |\d{1,9}[.)] ")
 
@@ -47,6 +48,7 @@ class MarkdownStream:
         self._live = LiveArea(lambda: console.size)
         self._tail = ""  # of the reply: what is not printed
         self._unseen = 0  # characters of the tail that were not parsed
+        self._looked_at = 0  # characters of the tail when it was parsed
         self._open_kind = ""  # of the block that the tail begins with, once that is known
         self._references: References = {}
         self._wants_blank_line = False  # before what is printed next
@@ -106,6 +108,8 @@ class MarkdownStream:
         """Tell whether what came may have finished something."""
         if is_end or (len(self._tail) < LARGE and self._open_kind not in GROWS_WITH_ANY_LINE):
             return is_end or "\n" in self._tail[len(self._tail) - self._unseen :]
+        if len(self._tail) >= LARGE and len(self._tail) < self._looked_at * GROWTH:
+            return False
         begin = self._tail.rfind("\n", 0, len(self._tail) - self._unseen) + 1
         return any(map(MAY_END_A_BLOCK.match, self._tail[begin:].split("\n")[:-1]))
 
@@ -113,7 +117,7 @@ class MarkdownStream:
         # The last line is left out until it is whole: "2" may yet become "2. two".
         whole = len(self._tail) if is_end else self._tail.rfind("\n") + 1
         lines, rest = split_lines(self._tail[:whole]), self._tail[whole:]
-        self._unseen = len(rest)
+        self._unseen, self._looked_at = len(rest), len(self._tail)
         blocks, references = parse(self._tail[:whole], self._references)
         self._open_kind = ""
         if not blocks:
@@ -190,8 +194,9 @@ class MarkdownStream:
             return []
         width, height = max(self._console.width - 1, 1), self._console.height
         most = max(min(height - LEFT_FREE, MOST_ROWS), 1)
-        rows = wrapped(self._tail.strip("\n"), width, most) if self._tail.strip("\n") else []
-        if self._fence:
+        rows = wrapped(self._tail.strip("\n"), width - bool(self._fence), most) if self._tail.strip("\n") else []
+        if self._fence:  # its lines stand one column further in
+            rows = [Row(f" {row.text}", row.width + 1) for row in rows]
             rows = [*self._fence.held_rows(self._console, width), *rows]
         elif rows and self._wants_blank_line and self._printed_children is None:
             rows = [Row("", 0), *rows]

@@ -19,6 +19,7 @@ async def send_structured(
     options: ChatOptions,
     listener: TurnListener,
     fitted: Fitted,
+    on_misfit: Callable[[AnswerFormatError], None],
 ) -> tuple[Message, Any]:
     """Do a turn, and return the reply with the value that `fitted` makes of it.
 
@@ -32,6 +33,7 @@ async def send_structured(
         if reply.status is not Status.COMPLETE:  # another answer of the same length would be cut, too
             error.hint = f"it is not whole ({reply.status})"
             raise
+        on_misfit(error)
         reply = await chat.send(log, mend(error), endpoints, options, listener)
     return reply, fitted(reply.content)
 
