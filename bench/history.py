@@ -45,6 +45,7 @@ def _measure(home: Path, size: int, runs: int, *, is_largest: bool) -> list[Figu
     )
     listing = [CHATLLM, "history", "list"]
     figures = [_pair(f"list, {size} conversations / import typer", listing, BARE, home, runs, goal=2.5)]
+    figures.append(Figure(f"list, {size} conversations: peak memory, MB", _peak_memory(listing, home), None))
     if not is_largest:
         return figures
     for name, command, goal in (
@@ -131,6 +132,16 @@ def _timed(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def _peak_memory(command: Sequence[str], home: Path) -> float:
+    """Return what a command takes at most, in megabytes."""
+    environment = os.environ | {"CHATLLM_HOME": str(home)}
+    with Path(os.devnull).open("w") as nowhere:
+        process = subprocess.Popen(command, env=environment, stdout=nowhere)
+        _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return usage.ru_maxrss / 1024
 
 
 def _pair(name: str, a: Sequence[str], b: Sequence[str], home: Path, runs: int, *, goal: float | None) -> Figure:

@@ -19,7 +19,9 @@ from chatllm_cli.repl.slash_commands import COMMANDS, nearest, parse
         ("help", None),
         ("say /help", None),
         ("/ what", None),
-        ("/exit now", None),
+        ("/exit now", "exit"),
+        ("/modle gpt", "modle"),
+        ("/help me with /etc/hosts", "help"),
         ("/help\nand more", None),
         ("/Exit", None),
         ("/help2", None),
@@ -31,7 +33,7 @@ from chatllm_cli.repl.slash_commands import COMMANDS, nearest, parse
         ("/* a comment */", None),
     ],
 )
-def test_a_line_is_a_command_only_if_it_is_a_slash_and_one_word(line: str, name: str | None) -> None:
+def test_a_line_is_a_command_if_it_begins_with_a_slash_and_a_word(line: str, name: str | None) -> None:
     assert parse(line) == name
 
 

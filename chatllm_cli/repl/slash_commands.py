@@ -58,11 +58,14 @@ KEYS = (
     "Ctrl-C stops the answer or clears the line, Ctrl-D leaves.",
 )
 
-_COMMAND_LINE = re.compile(r"/([a-z]*)\s*\Z")
+_COMMAND_LINE = re.compile(r"/([a-z]*)(?:(?<=[a-z])[ \t]+[^\n]*)?\Z")
 
 
 def parse(line: str) -> str | None:
-    """Return the name of the command that `line` calls; None if it is a prompt, as is a path like /etc/hosts."""
+    """Return the name of the command that `line` calls; None if it is a prompt, as is a path like /etc/hosts.
+
+    A word behind a name that is mistyped must not make a prompt of it, which would be sent and kept.
+    """
     match = _COMMAND_LINE.match(line.strip())
     return match[1] if match else None
 
