@@ -52,16 +52,26 @@ class _Picker:
         return HSplit(
             [
                 Window(search, height=1),
-                Window(FormattedTextControl(self._list), height=LIST_HEIGHT),
-                Window(height=1, char="─"),
-                Window(FormattedTextControl(self._preview), height=PREVIEW_HEIGHT, wrap_lines=True),
+                Window(FormattedTextControl(self._list), height=lambda: self._heights()[0]),
+                Window(FormattedTextControl(self._divider), height=1, char="─"),
+                Window(FormattedTextControl(self._preview), height=lambda: self._heights()[1], wrap_lines=True),
             ]
         )
 
+    def _heights(self) -> tuple[int, int]:
+        """Return how many rows the list and the preview have, below the search and around the divider."""
+        room = self._app.output.get_size().rows - 2
+        rows = max(min(LIST_HEIGHT, room), 1)
+        return rows, max(min(PREVIEW_HEIGHT, room - rows), 0)
+
+    def _divider(self) -> str:
+        return f"── {len(self._found)} of {len(self._conversations)} · Enter takes one up, Esc leaves "
+
     def _list(self) -> StyleAndTextTuples:
-        first = max(self._chosen - LIST_HEIGHT + 1, 0)
+        height = self._heights()[0]
+        first = max(self._chosen - height + 1, 0)
         lines: StyleAndTextTuples = []
-        for place, each in enumerate(self._found[first : first + LIST_HEIGHT], start=first):
+        for place, each in enumerate(self._found[first : first + height], start=first):
             style = "reverse" if place == self._chosen else ""
             lines.append((style, f"{each.address}  {clean_line(each.title)}  ({each.messages})\n"))
         return lines

@@ -7,6 +7,7 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
+from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
 from tests.terminal import CTRL_C, CTRL_D, Terminal
 
@@ -73,3 +74,17 @@ def test_a_reply_that_was_suspended_stays_quiet(provider: FakeOpenAI, terminal: 
     screen.wait_for("word20")
     screen.type("typed ahead\r")
     screen.wait_for("word59\n> typed ahead\nword0")
+
+
+@pytest.mark.parametrize("rows", [5, 24])
+def test_a_conversation_is_picked_whatever_the_height_of_the_window(
+    provider: FakeOpenAI, run: Run, terminal: Callable[..., Terminal], rows: int
+) -> None:
+    for prompt in ("first", "second", "third"):
+        run("ask", prompt)
+    screen = terminal("chat", "-r", rows=rows)
+    screen.wait_for("3 of 3 · Enter takes one up")
+    screen.type("sec")
+    screen.wait_for("1 of 3")
+    screen.type("\r")
+    screen.wait_for("going on with 'second'")
