@@ -32,8 +32,8 @@ class FakeOpenAI:
     """Answers by model name.
 
     `says-…` streams the words that follow · `tokens-N` streams N words, `tokens-N-MS` MS milliseconds apart ·
-    `markdown` streams a document, `code` one with two blocks of code · `json-…` answers with what follows,
-    `mended-…` at the second time · `length`, `filter` end so · `reason` ends for a reason that is no text ·
+    `markdown` streams a document, `code` one with two blocks of code · `json:…` answers with what follows,
+    `mended:…` at the second time · `length`, `filter` end so · `reason` ends for a reason that is no text ·
     `silent` answers with no text · `escape` sends what a terminal must not get · `halves` sends a smiley in two
     halves · `lone` sends half of one. Whatever can go wrong is in `tests/fault_modes.py`.
     """
@@ -167,10 +167,10 @@ class Handler(BaseHTTPRequestHandler):
         elif model in TEXTS:
             text = TEXTS[model]
             yield from (text[at : at + 3] for at in range(0, len(text), 3))
-        elif model.startswith("json-"):
-            yield model.removeprefix("json-")
-        elif model.startswith("mended-"):
-            yield "no JSON" if self.times_asked() == 1 else model.removeprefix("mended-")
+        elif model.startswith("json:"):
+            yield model.removeprefix("json:")
+        elif model.startswith("mended:"):
+            yield "no JSON" if self.times_asked() == 1 else model.removeprefix("mended:")
         elif model in HALVES:
             yield from HALVES[model]
         elif model != "silent":

@@ -131,29 +131,29 @@ def test_a_schema_makes_the_answer_json_that_fits(run: Run, provider: FakeOpenAI
     file = tmp_path / "schema.json"
     file.write_text(json.dumps(SCHEMA))
     for spec in (json.dumps(SCHEMA), str(file), "name, age int", "name: full name, age integer: in years"):
-        result = run("ask", "-m", 'json-{"name": "Ann", "age": 3}', "--schema", spec, "hi")
+        result = run("ask", "-m", 'json:{"name": "Ann", "age": 3}', "--schema", spec, "hi")
         assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, {"name": "Ann", "age": 3}, "")
         (role, instruction), prompt = provider.last_messages()
         assert (role, prompt, '"age"' in instruction) == ("system", ("user", "hi"), True)
-    described = json.loads(run("ask", "-m", 'json-{"name": "Ann"}', "--schema", "name", "--json", "hi").stdout)
+    described = json.loads(run("ask", "-m", 'json:{"name": "Ann"}', "--schema", "name", "--json", "hi").stdout)
     assert described["value"] == {"name": "Ann"}
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(run: Run, provider: FakeOpenAI, places: Places) -> None:
-    result = run("ask", "-m", 'mended-{"age": 3}', "--schema", "age int", "hi")
+    result = run("ask", "-m", 'mended:{"age": 3}', "--schema", "age int", "hi")
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"age": 3})
     assert result.stderr == "the answer is not JSON; it is asked for once more\n"
     assert [role for role, _ in provider.last_messages()] == ["system", "user", "assistant", "user"]
     assert provider.last_messages()[-1][1].startswith("That cannot be used: the answer is not JSON. ")
     asked = len(provider.chats)
-    result = run("ask", "-m", 'json-{"age": "three"}', "--schema", "age int", "hi")
+    result = run("ask", "-m", 'json:{"age": "three"}', "--schema", "age int", "hi")
     assert (result.exit_code, result.stdout, len(provider.chats)) == (6, "", asked + 2)
     assert result.stderr == (
         "the answer does not fit the schema: at $.age: 'three' is not of type 'integer'; it is asked for once more\n"
         "chatllm: the answer does not fit the schema: at $.age: 'three' is not of type 'integer'\n"
         "  hint: `chatllm history show` shows the answer\n"
     )
-    described = run("ask", "--json", "-m", 'json-{"age": "three"}', "--schema", "age int", "hi")
+    described = run("ask", "--json", "-m", 'json:{"age": "three"}', "--schema", "age int", "hi")
     assert (described.exit_code, json.loads(described.stdout)["text"]) == (6, '{"age": "three"}')
 
 

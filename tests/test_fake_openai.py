@@ -27,6 +27,7 @@ ON_THE_WIRE: dict[str, tuple[str, list[bytes], list[bytes]]] = {
     "leak": ("closed", [b" 401 ", b"Bad key: Bearer sk-canary"], []),
     "too-long": ("closed", [b" 400 ", b"context_length_exceeded"], []),
     "long-error": ("closed", [b" 400 ", b"x" * 5_000_000], []),
+    "payloads-error": ("closed", [b" 400 ", rb"\u001b]0;owned\u0007"], []),
     "escape-error": ("closed", [b" 400 ", rb"\u001b]0;title\u0007", rb"\u202e"], []),
     "html-502": ("closed", [b" 502 ", b"text/html", b"<html>"], []),
     "redirect": ("closed", [b" 307 ", f"Location: {ELSEWHERE}".encode()], []),

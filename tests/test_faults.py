@@ -78,6 +78,7 @@ EXPECTED: dict[str, Expected] = {
     "leak": refused(3, "authentication", "{host} rejected the key: Bad key: Bearer ********"),
     "too-long": refused(5, "context_length", TOO_LONG + "This model's maximum"),
     "long-error": refused(5, "provider", "{host} refused the request with status 400"),
+    "payloads-error": refused(5, "provider", "{host} refused the request with status 400: ^[]0;owned^G ^[]2;owned"),
     "escape-error": refused(
         5, "provider", "{host} refused the request with status 400: bad ^[]0;title^G \\u{{202e}} name"
     ),
