@@ -16,7 +16,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import make_private_folder, open_private
 from chatllm_cli.services.history.catch_up import CatchUp, Progress, fold
 
-VERSION = 3  # change it when the tables below change: an index of another version is built anew
+VERSION = 4  # change it when the tables below change: an index of another version is built anew
 LONGEST_WAIT = 10.0  # seconds for another process's changes
 Answer = TypeVar("Answer")
 
@@ -41,7 +41,7 @@ CREATE TABLE conversations (
 CREATE INDEX last_used ON conversations (updated_at DESC, id);
 CREATE INDEX by_title ON conversations (title);
 CREATE INDEX by_folder ON conversations (folder);
-CREATE INDEX faulty ON conversations (updated_at) WHERE fault IS NOT NULL;
+CREATE INDEX faulty ON conversations (updated_at DESC, id) WHERE fault IS NOT NULL;
 CREATE TABLE messages (
     number INTEGER PRIMARY KEY,
     conversation INTEGER NOT NULL,

@@ -75,7 +75,9 @@ def count_conversations(db: sqlite3.Connection) -> int:
 
 def faulty(db: sqlite3.Connection) -> list[str]:
     """Return the ids of the conversations that cannot be read, last used first."""
-    rows = db.execute("SELECT id FROM conversations WHERE fault IS NOT NULL ORDER BY updated_at DESC, id")
+    rows = db.execute(
+        "SELECT id FROM conversations INDEXED BY faulty WHERE fault IS NOT NULL ORDER BY updated_at DESC, id"
+    )
     return [row[0] for row in rows]
 
 
