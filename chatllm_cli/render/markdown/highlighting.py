@@ -23,6 +23,7 @@ TAB = 4  # columns, as rich has it
 
 Stack = tuple[str, ...]
 ROOT: Stack = ("root",)
+RawToken = tuple[int, _TokenType, str, Stack | None]  # as a lexer has it, whose places may be wrong
 
 
 class Token(NamedTuple):
@@ -103,30 +104,32 @@ class CodeLines:
         text = self._source[begin:]
         tokens: list[Token] = []
         at = 0
-        for token in self._raw_tokens(text, stack):
-            tokens.append(token._replace(begin=begin + at, stack=token.stack if token.begin == at else None))
-            at += len(token.text)
+        for place, kind, piece, state in self._raw_tokens(text, stack):
+            tokens.append(Token(begin + at, kind, piece, state if place == at else None))
+            at += len(piece)
         return tokens if "".join(token.text for token in tokens) == text else [Token(begin, PlainToken, text, None)]
 
-    def _raw_tokens(self, text: str, stack: Stack) -> Iterator[Token]:
+    def _raw_tokens(self, text: str, stack: Stack) -> Iterator[RawToken]:
         if isinstance(self._lexer, RegexLexer) and not _has_own_loop(self._lexer):
             yield from _with_states(self._lexer, text, stack)
             return
         states: dict[int, Stack] = {}
         arguments = {}
         if isinstance(self._lexer, RegexLexer) and self._tells_state:  # by the loop that its own is built upon
-            states = {token.begin: token.stack for token in _with_states(self._lexer, text, stack) if token.stack}
+            states = {begin: state for begin, _, _, state in _with_states(self._lexer, text, stack) if state}
             arguments = {"stack": stack}
         for begin, kind, piece in self._lexer.get_tokens_unprocessed(text, **arguments):
-            yield Token(begin, kind, piece, states.get(begin))
+            yield begin, kind, piece, states.get(begin)
 
     def _lines(self, begin: int, end: int) -> list[Text]:
         """Return the lines of the source between two places."""
         whole = Text(style=self.style, justify="left", tab_size=TAB)
-        for token in self._tokens:
-            piece = token.text[max(begin - token.begin, 0) : max(end - token.begin, 0)]
-            if piece:
-                whole.append(piece, self._theme.get_style_for_token(token.kind))
+        style_of = self._theme.get_style_for_token
+        whole.append_tokens(
+            (token.text[max(begin - token.begin, 0) : end - token.begin], style_of(token.kind))
+            for token in self._tokens
+            if token.begin < end and token.begin + len(token.text) > begin
+        )
         return list(whole.split("\n")) if whole.plain else []
 
 
@@ -158,7 +161,7 @@ def _has_own_loop(lexer: RegexLexer) -> bool:
     return type(lexer).get_tokens_unprocessed is not RegexLexer.get_tokens_unprocessed
 
 
-def _with_states(lexer: RegexLexer, text: str, stack: Stack) -> Iterator[Token]:
+def _with_states(lexer: RegexLexer, text: str, stack: Stack) -> Iterator[RawToken]:
     """Yield the tokens as `RegexLexer` finds them, with its state where a match begins a line.
 
     Nothing but its frame tells the state. In a version of Pygments that names it otherwise there is none.
@@ -170,4 +173,4 @@ def _with_states(lexer: RegexLexer, text: str, stack: Stack) -> Iterator[Token]:
             inside = tokens.gi_frame.f_locals
             if inside.get("pos") == begin and "statestack" in inside:
                 state = tuple(inside["statestack"])
-        yield Token(begin, kind, piece, state)
+        yield begin, kind, piece, state

@@ -46,8 +46,9 @@ class MarkdownStream:
         self._code_theme = code_theme
         self._paints = paints  # what is open, too; else it is printed once it is finished
         self._live = LiveArea(lambda: console.size)
+        self._incoming: list[str] = []  # what came since the last frame: adding each to the tail would copy it
         self._tail = ""  # of the reply: what is not printed
-        self._unseen = 0  # characters of the tail that were not parsed
+        self._has_new_line = self._may_have_ended = False  # since the tail was parsed: any line, one that may end it
         self._looked_at = 0  # characters of the tail when it was parsed
         self._open_kind = ""  # of the block that the tail begins with, once that is known
         self._references: References = {}
@@ -60,8 +61,7 @@ class MarkdownStream:
 
     def feed(self, text: str) -> None:
         """Take the next piece."""
-        self._tail += text
-        self._unseen += len(text)
+        self._incoming.append(text)
         begin = time.monotonic()
         if begin < self._next_frame:
             return
@@ -91,11 +91,15 @@ class MarkdownStream:
         is_whole = not blocks or (begun.endswith("\n") and is_finished(blocks[-1], lines))
         finished = blocks if is_whole else blocks[:-1]
         self._cut(lines, len(lines) if is_whole else blocks[-1].begin, references)
-        self._unseen = len(self._tail)
+        self._look_at(len(self._tail))
         self._wants_blank_line = bool(finished) and finished[-1].kind != "hr"
 
     def _take_finished(self, *, is_end: bool = False) -> str:
         """Return what is finished, rendered, and keep the rest."""
+        incoming = "".join(self._incoming)
+        self._incoming.clear()
+        self._tail += incoming
+        self._look_at(len(incoming))
         finished = self._take_blocks(is_end=is_end) if self._fence is None and self._is_news(is_end=is_end) else ""
         while fence := self._fence:
             finished += self._take_code(fence, is_end=is_end)
@@ -106,18 +110,25 @@ class MarkdownStream:
 
     def _is_news(self, *, is_end: bool) -> bool:
         """Tell whether what came may have finished something."""
-        if is_end or (len(self._tail) < LARGE and self._open_kind not in GROWS_WITH_ANY_LINE):
-            return is_end or "\n" in self._tail[len(self._tail) - self._unseen :]
-        if len(self._tail) >= LARGE and len(self._tail) < self._looked_at * GROWTH:
-            return False
-        begin = self._tail.rfind("\n", 0, len(self._tail) - self._unseen) + 1
-        return any(map(MAY_END_A_BLOCK.match, self._tail[begin:].split("\n")[:-1]))
+        if is_end:
+            return True
+        if self._open_kind in GROWS_WITH_ANY_LINE or len(self._tail) >= LARGE:
+            has_grown = len(self._tail) < LARGE or len(self._tail) >= self._looked_at * GROWTH
+            return self._may_have_ended and has_grown
+        return self._has_new_line
+
+    def _look_at(self, length: int) -> None:
+        """Take note of the lines that became whole with the last characters of the tail."""
+        begin = self._tail.rfind("\n", 0, len(self._tail) - length) + 1
+        lines = self._tail[begin:].split("\n")[:-1]
+        self._has_new_line = self._has_new_line or bool(lines)
+        self._may_have_ended = self._may_have_ended or any(map(MAY_END_A_BLOCK.match, lines))
 
     def _take_blocks(self, *, is_end: bool) -> str:
         # The last line is left out until it is whole: "2" may yet become "2. two".
         whole = len(self._tail) if is_end else self._tail.rfind("\n") + 1
         lines, rest = split_lines(self._tail[:whole]), self._tail[whole:]
-        self._unseen, self._looked_at = len(rest), len(self._tail)
+        self._looked_at, self._has_new_line, self._may_have_ended = len(self._tail), False, False
         blocks, references = parse(self._tail[:whole], self._references)
         self._open_kind = ""
         if not blocks:
@@ -180,7 +191,6 @@ class MarkdownStream:
         if end is not None or is_end:
             finished += self._rendered(fence.close())
             self._fence = None
-            self._unseen = len(self._tail)
         return finished
 
     def _rendered(self, what: RenderableType) -> str:
@@ -194,7 +204,8 @@ class MarkdownStream:
             return []
         width, height = max(self._console.width - 1, 1), self._console.height
         most = max(min(height - LEFT_FREE, MOST_ROWS), 1)
-        rows = wrapped(self._tail.strip("\n"), width - bool(self._fence), most) if self._tail.strip("\n") else []
+        end = self._tail[-width * most - most :].strip("\n")
+        rows = wrapped(end, width - bool(self._fence), most) if end else []
         if self._fence:  # its lines stand one column further in
             rows = [Row(f" {row.text}", row.width + 1) for row in rows]
             rows = [*self._fence.held_rows(self._console, width), *rows]
