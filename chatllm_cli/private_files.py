@@ -74,8 +74,7 @@ def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> N
         path.write_bytes(data)
         return
     path = path.resolve()
-    prefix = f".{path.name[:LONGEST_NAME]}."
-    descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)  # 0600 by contract
+    descriptor, temporary = tempfile.mkstemp(prefix=temporary_prefix(path), dir=path.parent)  # 0600 by contract
     try:
         try:
             write_all(descriptor, data)
@@ -88,6 +87,11 @@ def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> N
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def temporary_prefix(path: Path) -> str:
+    """Return how the name begins of what is to be put in the place of `path`."""
+    return f".{path.name[:LONGEST_NAME]}."
 
 
 def sync_folder(folder: Path) -> None:

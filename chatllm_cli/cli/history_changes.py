@@ -49,10 +49,10 @@ def rename(address: Address, title: Annotated[str, typer.Argument(metavar="TITLE
 def tag(address: Address, tags: Tags) -> None:
     """Add tags to a conversation."""
     wanted = [" ".join(each.split()) for each in tags]
-    if bad := next((each for each in wanted if not each or "," in each), None):
-        raise UsageError(f"'{bad}' cannot be a tag: a comma stands between two")
     if "" in wanted:
         raise UsageError("the tag is empty")
+    if with_comma := [each for each in wanted if "," in each]:
+        raise UsageError(f"'{with_comma[0]}' cannot be a tag: a comma stands between two")
     _change_tags(address, lambda old: [*old, *(each for each in dict.fromkeys(wanted) if each not in old)])
 
 
@@ -117,9 +117,8 @@ def rm(
 
 
 async def _remove(services: Services, ids: Sequence[str], *, unused_since: datetime | None = None) -> None:
-    history = services.history
     await services.cache.forget(ids)  # first: what fails there is told, and can be tried again
-    await history.upkeep.remove([await history.find(each) for each in ids], unused_since=unused_since)
+    await services.history.upkeep.remove(ids, unused_since=unused_since)
 
 
 async def _remove_message(

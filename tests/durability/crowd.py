@@ -50,7 +50,7 @@ async def come_and_go(folder: Path) -> None:
         opened = history.start(f"{number}", model="")
         await opened.add(message(f"{number}", "hi"))
         if number % 100 == 99:
-            await history.upkeep.remove(list(folder.glob("*/*/*.jsonl")))
+            await history.upkeep.remove([path.stem for path in folder.glob("*/*/*.jsonl")])
 
 
 def at_once(works: list[Work]) -> int:

@@ -202,7 +202,7 @@ class Shelf:
         await self.history.upkeep.repair()
 
     async def remove(self) -> None:
-        await self.history.upkeep.remove([self.path])
+        await self.history.upkeep.remove([self.path.stem])
 
 
 Change = Callable[[Shelf], Awaitable[None]]
@@ -265,5 +265,5 @@ async def test_nothing_that_a_crash_left_beside_a_conversation_outlives_it(quick
     half_done = [state for state in crash_states(before, steps) if len(state) > 1][-1]
     for path, data in half_done.items():
         path.write_bytes(data)
-    await shelf.history.upkeep.remove([shelf.path])
+    await shelf.history.upkeep.remove([shelf.path.stem])
     assert [path.name for path in shelf.path.parent.iterdir()] == []

@@ -247,7 +247,7 @@ async def listed_and_removed(disk: Disk, spare: int) -> str:
     try:
         path.touch()  # so that the index has something to do
         assert len((await history.list()).conversations) == 2
-        await history.upkeep.remove([path])
+        await history.upkeep.remove([path.stem])
         assert len((await history.list()).conversations) == 1
     except HistoryError:
         pass

@@ -270,7 +270,7 @@ class History(RuleBasedStateMachine):
     def remove(self, pick: int) -> None:
         key = self.pick_key(pick)
         path = self.path(key)
-        self.do(self.history.upkeep.remove([path]))
+        self.do(self.history.upkeep.remove([key]))
         assert list(path.parent.glob(f"{key}*")) == []
         del self.kept[key]
         for handle in [each for each in self.handles if each.key == key]:

@@ -253,7 +253,7 @@ class Remove(Operation):
         await self.history.list()
 
     async def attempt(self) -> None:
-        await self.history.upkeep.remove([self.path(self.torn)])
+        await self.history.upkeep.remove([self.torn.id])
 
     def check_earlier(self) -> None:
         assert self.read(self.whole) == self.whole

@@ -87,14 +87,14 @@ class CatchUp:
 
     def _changed_files(self, folder: str) -> list[File]:
         rows = self._db.execute("SELECT id, size, mtime_ns FROM conversations WHERE folder = ?", [folder])
-        known = {f"{id_}.jsonl": (size, mtime_ns) for id_, size, mtime_ns in rows}
+        known = {id_: (size, mtime_ns) for id_, size, mtime_ns in rows}
         changed = []
         for entry in files.journals_in(self._journals / folder):
             try:
                 status = entry.stat()
             except FileNotFoundError:  # taken away since its folder was looked at
                 continue
-            if known.get(entry.name) != (status.st_size, status.st_mtime_ns):
+            if known.get(Path(entry.name).stem) != (status.st_size, status.st_mtime_ns):
                 changed.append((folder, entry))
         return changed
 

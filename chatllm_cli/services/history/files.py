@@ -1,11 +1,11 @@
 """Where the journals lie: data/conversations/<year>/<month>/<id>.jsonl, and what else may lie beside them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from chatllm_cli.private_files import open_private, write_all
+from chatllm_cli.private_files import open_private, temporary_prefix, write_all
 
 ENDING = ".jsonl"
 ASIDE = ".corrupt-"
@@ -42,16 +42,21 @@ def id_of(path: Path) -> str:
     return path.name.partition(ENDING)[0]
 
 
-def copies(root: Path, conversation_id: str) -> list[Path]:
-    """Return every file of one conversation: a sync tool may have left it in two months. Raises OSError."""
-    found = (Path(month.path) / f"{conversation_id}{ENDING}" for _, month in month_folders(root))
+def journal_at(root: Path, place: str, conversation_id: str) -> Path:
+    """Return where the journal of a conversation lies in the folder of a month."""
+    return root / place / f"{conversation_id}{ENDING}"
+
+
+def copies(root: Path, conversation_ids: Sequence[str]) -> list[Path]:
+    """Return every file of these conversations: a sync tool may have left one in two months. Raises OSError."""
+    places = [place for place, _ in month_folders(root)]
+    found = (journal_at(root, place, each) for each in conversation_ids for place in places)
     return [path for path in found if path.exists()]
 
 
 def asides_of(journal: Path) -> list[Path]:
     """Return the files of damaged lines that were taken out of a journal. Raises OSError."""
-    names = [entry.name for entry in _entries(journal.parent)]
-    return [journal.with_name(name) for name in sorted(names) if name.startswith(f"{journal.name}{ASIDE}")]
+    return _beginning(journal.parent, f"{journal.name}{ASIDE}")
 
 
 def note_removal(root: Path, conversation_id: str) -> None:
@@ -75,18 +80,19 @@ def was_removed(journal: Path) -> bool:
 
 def remove_asides(journal: Path) -> None:
     """Remove the damaged lines that were taken out of a journal. Raises OSError."""
-    _remove(journal.parent, f"{journal.name}{ASIDE}")
+    for path in asides_of(journal):
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(journal: Path) -> None:
     """Remove what a crash left of writing a journal anew. Nobody else may be at it. Raises OSError."""
-    _remove(journal.parent, f".{journal.name}.")
+    for path in _beginning(journal.parent, temporary_prefix(journal)):
+        path.unlink(missing_ok=True)
 
 
-def _remove(folder: Path, beginning: str) -> None:
-    for entry in _entries(folder):
-        if entry.name.startswith(beginning):
-            Path(entry.path).unlink(missing_ok=True)
+def _beginning(folder: Path, name: str) -> list[Path]:
+    """Return the files in a folder whose names begin so."""
+    return sorted(Path(entry.path) for entry in _entries(folder) if entry.name.startswith(name))
 
 
 def _folders_in(folder: Path) -> "list[os.DirEntry[str]]":

@@ -175,7 +175,7 @@ def joined(marks: Iterable[tuple[int, str]]) -> str:
 
 def mark_of(record: Record, earlier: Sequence[tuple[int, str]]) -> tuple[int, str]:
     """Return the place and the text of a mark; in format 1 each went on where the one before it ended."""
-    begin = record.get("from", max((begin + len(text) for begin, text in earlier), default=0))
+    begin = record["from"] if "from" in record else max((at + len(text) for at, text in earlier), default=0)
     if not isinstance(begin, int) or begin < 0:
         raise TypeError("expected a place in the text")
     return begin, _text(record["text"])

@@ -157,7 +157,7 @@ def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter, 
         rows = db.execute(sql, [_all_of(asked), *values])
         # FTS5 passes over punctuation, and was not asked for all: what is found that way is looked at once more.
         to_check = [term for term in terms if not term.isalnum() or term not in asked]
-        found = {row[0]: row for row in rows if _holds_all(row, to_check)}
+        found = {row[0]: row for row in rows if not to_check or _holds_all(row, to_check)}
     if terms and len(found) < most:
         inside = islice(_search_inside(db, terms, where, values), most)
         found |= {row[0]: row for row in inside if row[0] not in found}

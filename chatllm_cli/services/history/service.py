@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
 from chatllm_cli.models import Conversation, Filter, Hit, Message, Summary, Tally
-from chatllm_cli.services.history import journal, records, search
+from chatllm_cli.services.history import files, journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
 from chatllm_cli.services.history.open_conversation import OpenConversation, new_id
@@ -168,7 +168,7 @@ class HistoryService:
 
     def _path(self, db: sqlite3.Connection, conversation_id: str) -> Path | None:
         row = db.execute("SELECT folder FROM conversations WHERE id = ?", [conversation_id]).fetchone()
-        return self._folder / row[0] / f"{conversation_id}.jsonl" if row else None
+        return files.journal_at(self._folder, row[0], conversation_id) if row else None
 
     def _known_path(self, db: sqlite3.Connection, conversation_id: str) -> Path:
         path = self._path(db, conversation_id)
@@ -194,7 +194,7 @@ class HistoryService:
 
     def _new_path(self, conversation: Conversation) -> Path:
         month = conversation.created_at.astimezone(UTC)
-        return self._folder / f"{month:%Y}" / f"{month:%m}" / f"{conversation.id}.jsonl"
+        return files.journal_at(self._folder, f"{month:%Y/%m}", conversation.id)
 
 
 def _none_yet() -> ConversationNotFoundError:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
@@ -49,23 +50,21 @@ class Upkeep:
         await self._rewrite(damage.path, lambda data: _put_aside(data, aside))
         return replace(damage, aside=aside)
 
-    async def remove(self, paths: Sequence[Path], *, unused_since: datetime | None = None) -> None:
+    async def remove(self, conversation_ids: Sequence[str], *, unused_since: datetime | None = None) -> None:
         """Remove conversations, every copy of them, and what was moved aside; not one that was used since.
 
         Raises `HistoryError`.
         """
-
-        def change(path: Path, data: bytes) -> bytes | None:
-            if unused_since and records.decode(data, path.stem).updated_at >= unused_since:
-                return data
-            files.remove_asides(path)
-            files.note_removal(self._folder, path.stem)  # whoever has it open must not write it anew
-            return None
-
-        for path in paths:
-            for copy in await self._found(lambda root, path=path: files.copies(root, path.stem)):  # type: ignore[misc]
-                await self._rewrite(copy, lambda data, copy=copy: change(copy, data))  # type: ignore[misc]
+        for path in await self._found(partial(files.copies, conversation_ids=conversation_ids)):
+            await self._rewrite(path, partial(self._removed, path, unused_since))
         await self._purge()
+
+    def _removed(self, path: Path, unused_since: datetime | None, data: bytes) -> bytes | None:
+        if unused_since and records.decode(data, path.stem).updated_at >= unused_since:
+            return data
+        files.remove_asides(path)
+        files.note_removal(self._folder, path.stem)  # whoever has it open must not write it anew
+        return None
 
     async def remove_message(self, path: Path, message_id: str) -> None:
         """Remove one message; what was said below it stays. Raises `HistoryError`."""
