@@ -66,6 +66,18 @@ def test_what_was_shown_is_taken_away_as_a_whole_in_a_window_of_another_width(
     assert window.text == "printed"
 
 
+def test_the_cursor_stands_behind_the_last_row_also_when_there_are_fewer() -> None:
+    window = Window(20)
+    live = LiveArea(window.size)
+    window.write("printed\n")
+    for shown in (rows("one", "two", "three"), rows("one", "two"), rows("one"), rows("one", "2")):
+        window.write(live.show(shown))
+        assert window.text == "\n".join(["printed", *(row.text for row in shown)])
+    window.write(live.show([]))
+    window.write("next")
+    assert window.text == "printed\nnext"
+
+
 def test_only_what_differs_is_written_again() -> None:
     live = LiveArea(lambda: (80, 24))
     assert live.show(rows("one", "two")) == "one\ntwo"

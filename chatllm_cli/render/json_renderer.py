@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import Conversation, Message, Role
-from chatllm_cli.render.renderer import Renderer, is_cut
+from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.themes import Looks
 from chatllm_cli.render.wishes import Wish
 
@@ -37,18 +37,20 @@ class JsonRenderer(Renderer):
         }
         self._emit({"error": described})
 
-    def answer(self, conversation: Conversation, wish: Wish, _timings: Mapping[str, float | None]) -> None:
+    def answer(self, conversation: Conversation, wish: Wish, timings: Mapping[str, float | None]) -> None:
         """Put out the last reply of a conversation as an object, if there is one."""
         if not conversation.thread() or conversation.thread()[-1].role is not Role.ASSISTANT:
             return
         reply = conversation.thread()[-1]
-        described = _described(reply, conversation.id) | {"timings": dict(_timings)}
+        described = _described(reply, conversation.id) | {"timings": dict(timings)}
         if wish.wants_value:
             described["value"] = wish.value
-        if wish.file and is_cut(reply):
-            self.notice(f"{wish.file} is not written: the answer is not whole")
-            wish = replace(wish, file=None)
         self.deliver(json.dumps(described) + "\n", wish, reply)
+
+    def withhold(self, text: str, why: str) -> None:
+        """Say why a file is not written, and put the object on stdout instead."""
+        super().withhold(text, why)
+        self.text(text, end="")
 
     def answer_cut(self, conversation: Conversation, timings: Mapping[str, float | None]) -> None:
         """Put out what came, as an object."""

@@ -83,7 +83,11 @@ class Renderer:
 
     def text(self, text: str, *, end: str = "\n") -> None:
         """Put text on stdout: exact on a pipe, clean on a terminal."""
-        self.stdout.write((clean(text) if self.cleans else text) + end)
+        self.put((clean(text) if self.cleans else text) + end)
+
+    def put(self, text: str) -> None:
+        """Put text on stdout at once, as it is."""
+        self.stdout.write(text)
         self.stdout.flush()
 
     def question(self, text: str) -> None:
@@ -108,7 +112,12 @@ class Renderer:
         """Say that the embedded model answers because no provider is set up."""
         self.notice(f"no key and no base_url: {address} answers, the small model that comes along")
 
-    def answer(self, conversation: Conversation, wish: Wish, _timings: Mapping[str, float | None]) -> None:
+    def answer(
+        self,
+        conversation: Conversation,
+        wish: Wish,
+        timings: Mapping[str, float | None],  # noqa: ARG002  (JSON has them)
+    ) -> None:
         """Put out what is wanted of the last answer where that was not shown as it came. Raises `ChatllmError`."""
         reply = conversation.thread()[-1]
         if wish.wants_value:
@@ -127,11 +136,17 @@ class Renderer:
         if wish.file is None:
             self.text(text, end="" if text.endswith("\n") else "\n")
         elif is_cut(reply) or not text.strip():
-            self.notice(f"{wish.file} is not written: the answer is {'not whole' if text.strip() else 'empty'}")
+            self.withhold(
+                text, f"{wish.file} is not written: the answer is {'not whole' if text.strip() else 'empty'}"
+            )
         else:
             write_output(wish.file, text, hint="`chatllm history show` shows the answer")
             if self.err.is_terminal:
                 self.notice(f"written to {wish.file}")
+
+    def withhold(self, text: str, why: str) -> None:  # noqa: ARG002  (JSON shows it)
+        """Say why a file is not written."""
+        self.notice(why)
 
     def ending(self, reply: Message, *, command: str = "") -> None:
         """Say of a reply that it is not whole, or says nothing, if so, and which command goes on with it."""

@@ -2,7 +2,6 @@
 
 import os
 import textwrap
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -15,12 +14,12 @@ DUMB = {"dumb", "unknown"}  # terminals that cannot take anything back
 class Stream:
     """An output stream, and what it can show."""
 
-    def __init__(self, file: TextIO, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, file: TextIO) -> None:
         self.file = file
         self.is_terminal = file.isatty()
-        self.is_dumb = environment.get("TERM", "").lower() in DUMB
-        self.is_forced = environment.get("FORCE_COLOR", "") not in {"", "0"}
-        self.has_colour = not environment.get("NO_COLOR")
+        self.is_dumb = os.environ.get("TERM", "").lower() in DUMB
+        self.is_forced = os.environ.get("FORCE_COLOR", "") not in {"", "0"}
+        self.has_colour = not os.environ.get("NO_COLOR")
 
     @property
     def can_paint(self) -> bool:
@@ -69,11 +68,14 @@ def is_size(text: str) -> bool:
 
 def fitting(text: str, width: int) -> str:
     """Return as much of `text`, which is one line, as fits into so many columns."""
+    if columns_of(text) <= width:
+        return text
+    room = max(width - 1, 0)
     if text.isascii():
-        return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+        return f"{text[:room]}…"
+    from rich.cells import set_cell_size  # noqa: PLC0415  (rich, for what needs it)
 
-    return text if cell_len(text) <= width else f"{set_cell_size(text, max(width - 1, 0))}…"
+    return f"{set_cell_size(text, room)}…"
 
 
 def columns_of(text: str) -> int:

@@ -153,14 +153,10 @@ class PipeView(TurnView):
         """Pass on what is left of the reply."""
         super().close()
         if self._cleaner:
-            self._pass_on(self._cleaner.flush())
+            self._renderer.put(self._cleaner.flush())
 
     def _take(self, text: str) -> None:
-        self._pass_on(self._cleaner.feed(text) if self._cleaner else text)
-
-    def _pass_on(self, text: str) -> None:
-        self._renderer.stdout.write(text)
-        self._renderer.stdout.flush()
+        self._renderer.put(self._cleaner.feed(text) if self._cleaner else text)
 
 
 class SilentView(TurnView):
@@ -182,8 +178,7 @@ class JsonStreamView(TurnView):
     """Puts out each piece of the reply as an object of its own."""
 
     def _take(self, text: str) -> None:
-        self._renderer.stdout.write(json.dumps({"text": text}) + "\n")
-        self._renderer.stdout.flush()
+        self._renderer.put(json.dumps({"text": text}) + "\n")
 
 
 class TerminalView(TurnView):
@@ -220,8 +215,7 @@ class PlainView(TerminalView):
         self._last = "\n"
 
     def _show(self, text: str) -> None:
-        self._renderer.stdout.write(text)
-        self._renderer.stdout.flush()
+        self._renderer.put(text)
         self._last = text[-1:] or self._last
 
     def _make_room(self) -> None:

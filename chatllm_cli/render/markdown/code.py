@@ -32,7 +32,7 @@ class OpenFence:
 
     def edge(self) -> RenderableType:
         """Return the line above the code, or below it."""
-        return Padding(Text(""), (0, 0), style=self._lines.style)
+        return Trimmed(Padding(Text(""), (0, 0), style=self._lines.style))
 
     def feed(self, lines: str) -> RenderableType:
         """Take lines, and return those that are final."""

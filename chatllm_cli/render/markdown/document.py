@@ -23,19 +23,23 @@ def rendered(source: str, code_theme: str = "ansi_dark") -> RenderableType:
 
 
 class Trimmed:
-    """Something without the blanks that rich fills lines with: a wide character miscounted would wrap them."""
+    """Something without the blanks that rich fills lines with: a wide character miscounted would wrap them.
 
-    def __init__(self, inner: RenderableType) -> None:
+    The first `skipped` lines are left out.
+    """
+
+    def __init__(self, inner: RenderableType, skipped: int = 0) -> None:
         self._inner = inner
+        self._skipped = skipped
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render it."""
-        for line in console.render_lines(self._inner, options, pad=False):
+        for line in console.render_lines(self._inner, options, pad=False)[self._skipped :]:
             yield from _without_blank_end(line)
             yield Segment.line()
 
 
-class Document:
+class Document(Trimmed):
     """Markdown that is parsed already, or a part of it.
 
     `is_first` tells that nothing stands above it, `is_continued` that it goes on with the list or quote above.
@@ -44,16 +48,9 @@ class Document:
     def __init__(
         self, tokens: Sequence[Token], code_theme: str, *, is_first: bool = True, is_continued: bool = False
     ) -> None:
-        self._markdown = _Markdown("", code_theme=code_theme, hyperlinks=False)
-        self._markdown.parsed = list(_with_blank_lines(tokens, is_first=is_first))
-        self._is_continued = is_continued
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render it, without the blanks that rich fills lines with: a wide character miscounted would wrap them."""
-        lines = console.render_lines(self._markdown, options, pad=False)
-        for line in lines[1 if self._is_continued else 0 :]:  # rich begins every list and quote with a blank line
-            yield from _without_blank_end(line)
-            yield Segment.line()
+        markdown = _Markdown("", code_theme=code_theme, hyperlinks=False)
+        markdown.parsed = list(_with_blank_lines(tokens, is_first=is_first))
+        super().__init__(markdown, skipped=int(is_continued))  # rich begins every list and quote with a blank line
 
 
 class HtmlBlock(TextElement):
@@ -98,9 +95,8 @@ def _with_blank_lines(tokens: Sequence[Token], *, is_first: bool) -> Iterator[To
         yield _NOTHING
     for token in tokens:
         yield token
-        if (
-            token.type == "hr" and token.level
-        ):  # which leaves none, so that a quote that ends in it would not have one
+        # A rule leaves none, so that a quote that ends in it would not have one above it.
+        if token.type == "hr" and token.level:
             yield _NOTHING
 
 

@@ -36,6 +36,8 @@ class LiveArea:
         same = 0 if width != self._width else _common(self._rows, rows)
         if same == len(rows) == len(self._rows):
             return ""
+        if same == len(rows):  # fewer than before: the last one is written again, for the cursor to stand behind it
+            same = max(same - 1, 0)
         written = self._back_to(same)
         if same == len(self._rows) and self._rows:
             written += "\n"

@@ -22,7 +22,7 @@ ENDED_BY_THEIR_LINE = {"heading_open", "hr"}
 ENDED_BY_A_BLANK_LINE = {"paragraph_open", "table_open", "blockquote_open"}
 LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
-# Mathematics as models write it: \\(…\\), \\[…\\], $$…$$, and $…$ where it can hardly be money.
+# Mathematics as models write it: \(…\), \[…\], $$…$$, and $…$ where it can hardly be money.
 MATHEMATICS = re.compile(r"\\\(.+?\\\)|\\\[.+?\\\]|\$\$.+?\$\$|\$(?![\s\d])[^$\n]*[^$\s]\$(?!\d)", re.DOTALL)
 
 
@@ -78,12 +78,12 @@ def parse(source: str, references: References | None = None) -> tuple[list[Block
 def is_finished(block: Block, lines: Sequence[str]) -> bool:
     """Tell whether no line to come can change the last block of these."""
     if block.kind == "fence":
-        return is_closed_fence(block, lines)
+        return _is_closed_fence(block, lines)
     is_followed_by_blank = block.end < len(lines) and not lines[block.end].strip()
     return block.kind in ENDED_BY_THEIR_LINE or (block.kind in ENDED_BY_A_BLANK_LINE and is_followed_by_blank)
 
 
-def is_closed_fence(block: Block, lines: Sequence[str]) -> bool:
+def _is_closed_fence(block: Block, lines: Sequence[str]) -> bool:
     """Tell whether a fence has its closing line, and is not only ended by the end of the text."""
     return block.end - block.begin > 1 and bool(closing_line(block.tokens[0].markup).match(lines[block.end - 1]))
 

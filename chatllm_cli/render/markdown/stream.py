@@ -15,14 +15,7 @@ from rich.console import Console, RenderableType
 from chatllm_cli.render.markdown.code import OpenFence
 from chatllm_cli.render.markdown.document import Document
 from chatllm_cli.render.markdown.live import LEFT_FREE, MOST_ROWS, LiveArea, Row, wrapped
-from chatllm_cli.render.markdown.parsing import (
-    CONTAINERS,
-    Block,
-    References,
-    is_finished,
-    parse,
-    split_lines,
-)
+from chatllm_cli.render.markdown.parsing import CONTAINERS, Block, References, is_finished, parse, split_lines
 
 FRAMES_PER_SECOND = 20
 PAUSE_PER_COST = 4
