@@ -233,3 +233,11 @@ def test_an_empty_answer_replaces_no_file(run: Run, provider: FakeOpenAI, tmp_pa
 def test_short_options_may_be_joined(run: Run, provider: FakeOpenAI) -> None:
     run("ask", "-m", "code", "first")
     assert run("ask", "-cx", "-m", "code", "again").stdout == "print(1)\n"
+
+
+def test_an_answer_that_does_not_fit_because_it_is_cut_says_so_and_is_not_asked_for_again(
+    run: Run, provider: FakeOpenAI
+) -> None:
+    result = run("ask", "-m", "length", "--schema", "a", "hi")
+    told = "chatllm: the answer is not JSON\n  hint: it is not whole (truncated)\n"
+    assert (result.exit_code, result.stdout, result.stderr, len(provider.chats)) == (6, "", told, 1)

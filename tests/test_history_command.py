@@ -312,3 +312,9 @@ def test_an_export_goes_through_a_pipe_by_its_name_too(run: Run, provider: FakeO
     script = f"{Path(sys.executable).with_name('chatllm')} history export -o /dev/stdout | cat"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert "hello there" in done.stdout
+
+
+def test_stdout_by_its_other_name_is_no_file_to_replace(run: Run, provider: FakeOpenAI) -> None:
+    ask(run, "hi")
+    document = run("history", "export").stdout
+    assert [run("history", "export", "-o", name).stdout for name in ("-", "/dev/stdout")] == [document] * 2

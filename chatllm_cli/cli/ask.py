@@ -33,6 +33,7 @@ from chatllm_cli.cli.options import (
     SchemaSpec,
     System,
     Temperature,
+    file_of,
     load_with_options,
     looks_of,
 )
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
 IS_EXTRACT = re.compile("--extract|-[a-z]*x")
-STDOUT = {"-", "/dev/stdout", "/dev/fd/1"}
 GO_ON = "`chatllm ask -c`"
 SHOW = "`chatllm history show` shows the answer"
 
@@ -128,7 +128,7 @@ def _wish(output: Path | None, extract: int | None, schema: str | None, *, extra
         raise UsageError(
             "code blocks and JSON are not to be had together", hint="leave out -x, or --json and --schema"
         )
-    file = None if output is None or str(output) in STDOUT else output
+    file = file_of(output)
     if file is not None:
         check_output(file)
     return Wish(extract, extract_all, file, wants_value=schema is not None)
@@ -171,7 +171,7 @@ async def _ask(
         renderer.answer_cut(log.conversation, view.timings)
         if log.is_kept:
             is_cut = isinstance(error, IncompleteAnswerError)
-            error.hint = f"what came is in the history; {GO_ON} goes on" if is_cut else SHOW
+            error.hint = f"what came is in the history; {GO_ON} goes on" if is_cut else error.hint or SHOW
         raise
     finally:
         view.close()

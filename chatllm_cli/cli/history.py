@@ -9,7 +9,7 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli import history_changes
-from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, looks_of
+from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, file_of, looks_of
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ExitCode, UsageError
@@ -148,17 +148,16 @@ def show(
     from chatllm_cli.render import history_views, pager  # noqa: PLC0415
 
     conversation = _load(address)
+    if block is not None or as_json:
+        text = _dump(conversation, Format.JSON) if block is None else _code_block(conversation, block)
+        Renderer(sys.stdout, sys.stderr).text(text, end="")
+        return
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(load_settings()) if sys.stdout.isatty() else None)
-    if block is not None:
-        renderer.text(_code_block(conversation, block), end="")
-    elif as_json:
-        renderer.text(_dump(conversation, Format.JSON), end="")
-    else:
-        with pager.paged(renderer):
-            if tree:
-                history_views.show_tree(renderer, conversation)
-            else:
-                history_views.show_conversation(renderer, conversation, is_raw=raw)
+    with pager.paged(renderer):
+        if tree:
+            history_views.show_tree(renderer, conversation)
+        else:
+            history_views.show_conversation(renderer, conversation, is_raw=raw)
 
 
 @app.command()
@@ -171,10 +170,10 @@ def export(
 ) -> None:
     """Write a conversation as a document."""
     document = _dump(_load(address), format_)
-    if output is None or str(output) == "-":
-        Renderer(sys.stdout, sys.stderr).text(document, end="")
+    if file := file_of(output):
+        write_output(file, document, is_private=True)
     else:
-        write_output(output, document, is_private=True)
+        Renderer(sys.stdout, sys.stderr).text(document, end="")
 
 
 @app.command()

@@ -179,6 +179,14 @@ SchemaSpec = Annotated[
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")]
 
 
+STDOUT = {"-", "/dev/stdout", "/dev/fd/1"}
+
+
+def file_of(output: Path | None) -> Path | None:
+    """Return the file that -o names; None for stdout, which may be somebody's file that must not be replaced."""
+    return None if output is None or str(output) in STDOUT else output
+
+
 def load_with_options(
     *,
     temperature: float | None,

@@ -20,6 +20,8 @@ from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.quiet_terminal import modes, set_modes
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from chatllm_cli.config.settings import Settings
 
 Result = TypeVar("Result")
@@ -97,7 +99,7 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
     task = asyncio.ensure_future(work(services))
     stopper = _Stopper(task)
     try:
-        with _dying() if dies_by_signals else stopper.listening():
+        with _handling(signal.SIG_DFL) if dies_by_signals else stopper.listening():
             return await task
     except BaseException:
         if stopper.received:  # whatever became of it: a terminal that went away takes no last words either
@@ -108,15 +110,16 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
 
 
 @contextmanager
-def _dying() -> Iterator[None]:
+def _handling(handler: "signal.Handlers | Callable[[int, FrameType | None], None]") -> Iterator[None]:
+    """Let `handler` take the signals, but for those that somebody chose to ignore, as nohup does."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    handled = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number in SIGNALS:
+        for number in handled:
             signal.signal(number, before[number])
 
 
@@ -148,17 +151,11 @@ class _Stopper:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        handled = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]  # nohup means it
         # Not the loop's own handlers: those run in the loop, which may be held up by an output that nobody reads.
-        for number in handled:
-            signal.signal(number, lambda number, _: self._stop(number))
         try:
-            with self._watching_stdout():
+            with _handling(lambda number, _: self._stop(number)), self._watching_stdout():
                 yield
         finally:
-            for number in handled:
-                signal.signal(number, before[number])
             if self.received:
                 signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -7,7 +7,7 @@ import sqlite3
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import CacheSettings
 from chatllm_cli.config.settings import Settings, all_fields
-from chatllm_cli.errors import ConfigError, ConversationNotFoundError, HistoryError, UsageError
+from chatllm_cli.errors import ChatllmError, ConfigError, ConversationNotFoundError, HistoryError, UsageError
 from chatllm_cli.formats import json as json_format
 from chatllm_cli.formats import markdown
 from chatllm_cli.models import ChatRequest, Completion, Conversation, Endpoint, Role, TokenUsage
@@ -91,6 +91,17 @@ def journal(seed: int) -> bytes:
     return b"\n".join(line(random) for _ in range(random.randint(0, 8)))
 
 
+@contextmanager
+def named(case: str) -> Iterator[None]:
+    """Say which case it was that met an error which is none of ours."""
+    try:
+        yield
+    except ChatllmError:
+        raise
+    except Exception as error:
+        raise AssertionError(case) from error
+
+
 def use(conversation: Conversation) -> None:
     """Do everything that is done to a conversation that was read."""
     conversation.thread()
@@ -109,14 +120,13 @@ def test_no_file_makes_the_reader_fail() -> None:
     cases, read = 0, 0
     for seed in range(20_000):
         try:
-            conversation = records.decode(journal(seed), "c1")
-            read += bool(conversation.messages)
-            if seed % 4 == 0:
-                use(conversation)
+            with named(f"seed {seed}"):
+                conversation = records.decode(journal(seed), "c1")
+                read += bool(conversation.messages)
+                if seed % 4 == 0:
+                    use(conversation)
         except HistoryError as error:
             assert "newer version" in error.message, f"seed {seed}"
-        except Exception as error:
-            raise AssertionError(f"seed {seed}") from error
         cases += 1
     assert (cases, read >= 5_000) == (20_000, True)
 
@@ -256,12 +266,11 @@ def toml(random: Random) -> bytes:
 def loads_or_explains(case: str) -> bool:
     """Whether the settings can be loaded; if not it is said why."""
     try:
-        load_settings()
+        with named(case):
+            load_settings()
     except ConfigError as error:
         assert error.message, case
         return False
-    except Exception as error:
-        raise AssertionError(case) from error
     return True
 
 
@@ -419,12 +428,8 @@ async def test_no_address_makes_the_history_fail_or_look_elsewhere(quick: Path) 
     for seed in range(20_000):
         random = chance("address", seed)
         address = random.choice(["", "@", "0aaab", "A title", "../../"]) + text(random, 6)
-        try:
+        with suppress(ConversationNotFoundError), named(f"seed {seed}: {address!r}"):
             found += len((await history.load(address)).messages) == 2
-        except ConversationNotFoundError:
-            pass
-        except Exception as error:
-            raise AssertionError(f"seed {seed}: {address!r}") from error
         cases += 1
     assert (cases, found >= 100) == (20_000, True)
     assert {path for path in quick.rglob("*") if not path.name.startswith("index.db")} == before
@@ -452,13 +457,11 @@ async def test_no_query_makes_the_search_fail(quick: Path) -> None:
             begin = random.choice(messages).content
             words += begin[random.randrange(len(begin) + 1) :][:5].replace("\0", "")
         query = Query(words, is_raw=seed % 3 == 1, is_regex=seed % 3 == 2)
-        try:
-            with warnings.catch_warnings(action="ignore"):  # of regular expressions that may change their meaning
+        try:  # regular expressions may change their meaning, which Python warns of
+            with warnings.catch_warnings(action="ignore"), named(f"seed {seed}: {query}"):
                 found += bool(await history.search(query))
         except UsageError:
             assert query.is_raw or query.is_regex, f"seed {seed}: {query}"
-        except Exception as error:
-            raise AssertionError(f"seed {seed}: {query}") from error
         cases += 1
     assert (cases, found >= 500) == (5_000, True)
 
