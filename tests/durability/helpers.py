@@ -1,9 +1,11 @@
 """What the durability tests share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import records
 
@@ -46,3 +48,14 @@ def journal_of(conversation: Conversation) -> bytes:
     """Return the journal that this conversation leaves behind."""
     messages = map(records.message_record, conversation.messages)
     return records.encode(records.conversation_record(conversation), *messages)
+
+
+@contextmanager
+def named(case: str) -> Iterator[None]:
+    """Say which case it was that met an error which is none of ours."""
+    try:
+        yield
+    except ChatllmError:
+        raise
+    except Exception as error:
+        raise AssertionError(case) from error

@@ -20,7 +20,7 @@ from chatllm_cli.services.history import HistoryService, OpenConversation, Query
 from chatllm_cli.services.history.index import Index
 from tests.conftest import Run
 from tests.durability.helpers import NOON, chance, conversation_of, journal_of, turns
-from tests.durability.odd_text import text
+from tests.durability.odd_values import text
 from tests.fake_openai import FakeOpenAI
 
 REQUEST = ChatRequest(Endpoint("hub", "model", "https://host/v1"), ((Role.USER, "hi"),))

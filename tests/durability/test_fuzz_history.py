@@ -1,54 +1,24 @@
-"""Whatever is fed to what reads files, settings, rows and addresses: no error comes of it that is not one of ours."""
+"""Whatever is read as a journal, an address or a query: no error comes of it that is not one of ours."""
 
-import hashlib
 import json
 import os
-import sqlite3
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from chatllm_cli.config.loading import load_settings
-from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import CacheSettings
-from chatllm_cli.config.settings import Settings, all_fields
-from chatllm_cli.errors import ChatllmError, ConfigError, ConversationNotFoundError, HistoryError, UsageError
+from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
 from chatllm_cli.formats import json as json_format
 from chatllm_cli.formats import markdown
-from chatllm_cli.models import ChatRequest, Completion, Conversation, Endpoint, Role, TokenUsage
-from chatllm_cli.services.cache import ResponseCache
+from chatllm_cli.models import Conversation, TokenUsage
 from chatllm_cli.services.history import HistoryService, Query, records
-from tests.durability.helpers import NOON, chance, conversation_of, journal_of, turns
-from tests.durability.odd_text import text
-
-
-def value(random: Random, depth: int = 0) -> Any:
-    """Return something that JSON can say."""
-    kind = random.randrange(12 if depth < 4 else 9)
-    if kind >= 9:
-        values = [value(random, depth + 1) for _ in range(random.randint(0, 3))]
-        return values if kind == 9 else {text(random, 3): each for each in values}
-    simple: tuple[Callable[[], Any], ...] = (
-        lambda: None,
-        lambda: random.choice([True, False]),
-        lambda: random.choice([0, -1, 1, 2, 2**31, -(2**63), 10 ** random.randint(1, 15)]),
-        lambda: random.choice([0.5, -0.0, 1e300, float("inf"), float("-inf"), float("nan")]),
-        lambda: text(random),
-        lambda: text(random, 4),
-        lambda: "",
-        lambda: random.choice(["user", "assistant", "system", "complete", "error", "m1", "m2", "m3"]),
-        lambda: random.choice(["2026-07-01", "2026-07-01T12:00:00Z", "0001-01-01", "2026-W27-3T00Z", "99999-01-01"]),
-    )
-    return simple[kind]()
-
+from tests.durability.helpers import NOON, chance, conversation_of, journal_of, named, turns
+from tests.durability.odd_values import text, value
 
 BASE = [
     records.conversation_record(conversation_of(turns(2))),
@@ -89,17 +59,6 @@ def journal(seed: int) -> bytes:
     """Return a file that resembles a journal more or less."""
     random = chance("journal", seed)
     return b"\n".join(line(random) for _ in range(random.randint(0, 8)))
-
-
-@contextmanager
-def named(case: str) -> Iterator[None]:
-    """Say which case it was that met an error which is none of ours."""
-    try:
-        yield
-    except ChatllmError:
-        raise
-    except Exception as error:
-        raise AssertionError(case) from error
 
 
 def use(conversation: Conversation) -> None:
@@ -220,199 +179,6 @@ async def test_no_name_that_a_file_may_have_makes_the_index_fail(quick: Path, na
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(journal_of(conversation_of(turns(1))))
     assert await look_around(history) >= 1
-
-
-SETTINGS = [
-    *all_fields(Settings),
-    *Settings.model_fields,
-    "providers.a.base_url",
-    "providers.b.api_key",
-    "providers.c",
-]
-NAMES = [*SETTINGS, *(name.replace("_", "-") for name in SETTINGS[:5])]
-
-
-def toml_value(random: Random, depth: int = 0) -> str:
-    kind = random.randrange(9 if depth < 3 else 7)
-    quoted = json.dumps(text(random), ensure_ascii=random.random() < 0.5)
-    return (
-        quoted,
-        f"'{text(random)}'",
-        random.choice(["0", "-1", "1", "8192", "9" * random.randint(1, 400), "0x1f", "1_000", "+1", "01"]),
-        random.choice(["0.5", "1e3", "inf", "-inf", "nan", "1e999", "2.0", "-0.0", "."]),
-        random.choice(["true", "false", "True", "null"]),
-        random.choice(["2026-07-01", "2026-07-01T12:00:00Z", "12:00:00", "9999-12-31", "2026-13-01"]),
-        random.choice(['""', '"never"', '"always"', '"https://host/v1"', '"a/b"', '"local"', '"required"']),
-        f"[{', '.join(toml_value(random, depth + 1) for _ in range(random.randint(0, 3)))}]" if depth < 3 else "1",
-        f"{{ {random.choice(SETTINGS)} = {toml_value(random, depth + 1)} }}" if depth < 3 else "1",
-    )[kind]
-
-
-def toml(random: Random) -> bytes:
-    lines = []
-    for _ in range(random.randint(0, 4)):
-        kind = random.randrange(8)
-        if kind == 0:
-            lines.append(f"[{random.choice([*NAMES, text(random, 4)])}]")
-        elif kind == 1:
-            lines.append(text(random, 40))
-        else:
-            name = random.choice(NAMES) if random.random() < 0.9 else json.dumps(text(random, 6))
-            lines.append(f"{name} = {toml_value(random)}")
-    data = "\n".join(lines).encode()
-    return data if random.random() < 0.9 else data[: random.randrange(len(data) + 1)] + random.randbytes(3)
-
-
-def loads_or_explains(case: str) -> bool:
-    """Whether the settings can be loaded; if not it is said why."""
-    try:
-        with named(case):
-            load_settings()
-    except ConfigError as error:
-        assert error.message, case
-        return False
-    return True
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_no_config_file_makes_the_settings_fail(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHATLLM_HOME", str(quick))
-    config = quick / "config.toml"
-    config.touch(0o600)
-    loaded = []
-    for seed in range(10_000):
-        data = toml(chance("toml", seed))
-        config.write_bytes(data)
-        loaded.append(loads_or_explains(f"seed {seed}: {data!r}"))
-    assert (len(loaded), 500 <= sum(loaded) <= 9_500) == (10_000, True)
-    assert [path.name for path in quick.iterdir()] == ["config.toml"]
-
-
-def test_a_number_of_too_many_digits_makes_the_settings_not_fail(places: Places) -> None:
-    places.config_file.parent.mkdir(parents=True)
-    places.config_file.write_text("max_tokens = " + "1" * 5_000)
-    assert not loads_or_explains("5,000 digits")
-
-
-def variable_value(random: Random) -> str:
-    kind = random.randrange(5)
-    if kind == 0:
-        return json.dumps(value(random))
-    if kind == 1:
-        return json.dumps({random.choice([*SETTINGS, "base_url", "connect"]): value(random)})
-    if kind == 2:
-        return random.choice(
-            ["1", "0", "-1", "1.5", "nan", "inf", "true", "no", "", "9" * 5_000, "auto", "a/b,c/d", "[", "{"]
-        )
-    return text(random) if kind == 3 else os.fsdecode(random.randbytes(random.randint(0, 20)))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_no_environment_makes_the_settings_fail(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [name.upper().replace(".", "__") for name in SETTINGS]
-    loaded = []
-    for seed in range(10_000):
-        random = chance("environment", seed)
-        environment = {}
-        for _ in range(random.randint(1, 2)):
-            name = random.choice(names) + random.choice(["", "", "", "", "__X", "_", "__"])
-            environment[f"CHATLLM_{name}"] = variable_value(random).replace("\0", "")
-        with monkeypatch.context() as patch:
-            for name, content in environment.items():
-                patch.setenv(name, content)
-            loaded.append(loads_or_explains(f"seed {seed}: {environment!r}"))
-    assert (len(loaded), 500 <= sum(loaded) <= 9_500) == (10_000, True)
-    assert not places.config_file.parent.exists()
-
-
-REQUEST = ChatRequest(Endpoint("hub", "model", "https://host/v1"), ((Role.USER, "hi"),))
-ANSWER = Completion("hello", "stop", TokenUsage(3, 5))
-COLUMNS = (
-    "key",
-    "raw",
-    "store_time",
-    "expire_time",
-    "access_time",
-    "access_count",
-    "tag",
-    "size",
-    "mode",
-    "filename",
-    "value",
-)
-
-
-def sealed(entry: object) -> bytes:
-    """Return a cache entry whose digest is right, whatever is in it."""
-    body = zlib.compress(json.dumps(entry).encode())
-    return hashlib.sha256(body).digest() + body
-
-
-def cell(random: Random, good: bytes) -> object:
-    kind = random.randrange(7)
-    if kind == 0:
-        return random.randbytes(random.randint(0, 80))
-    if kind == 1:
-        place = random.randrange(len(good))
-        return good[:place] + random.randbytes(random.randint(0, 3)) + good[place + random.randint(0, 3) :]
-    if kind == 2:
-        return sealed(value(random))
-    if kind == 3:
-        return random.choice(["../victim", "/etc/passwd", "00/00/x.val", "", text(random)])
-    return random.choice([None, 0, 1, 2, 3, 4, -1, 2**62, 0.5, 1e300])
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-async def test_no_row_makes_the_cache_fail_or_touch_a_file(quick: Path) -> None:
-    folder, victim = quick / "responses", quick / "victim"
-    victim.write_bytes(sealed({"text": "a trap", "finish_reason": None, "usage": None, "at": "2026-07-01T00:00:00Z"}))
-    cache = ResponseCache(folder, CacheSettings(mode="always"))
-    await cache.put(REQUEST, ANSWER)
-    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as db:
-        db.execute("PRAGMA synchronous=OFF")
-        row = db.execute(f"SELECT {', '.join(COLUMNS)} FROM Cache").fetchone()  # noqa: S608
-        cases, hits = 0, 0
-        for seed in range(20_000):
-            random = chance("row", seed)
-            changes = {random.choice(COLUMNS[2:]): cell(random, row[-1]) for _ in range(random.randint(1, 2))}
-            changed = {**dict(zip(COLUMNS, row, strict=True)), **changes}
-            db.execute("DELETE FROM Cache")
-            db.execute(
-                f"INSERT INTO Cache ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})",  # noqa: S608
-                list(changed.values()),
-            )
-            found = await cache.get(REQUEST)
-            assert found is None or found.completion == ANSWER, f"seed {seed}: {changes}"
-            cases += 1
-            hits += found is not None
-    await cache.aclose()
-    assert (cases, 1_000 <= hits <= 19_000) == (20_000, True)
-    assert {path.name for path in quick.rglob("*")} <= {
-        "responses",
-        "victim",
-        "cache.db",
-        "cache.db-wal",
-        "cache.db-shm",
-    }
-    assert b"a trap" in zlib.decompress(victim.read_bytes()[32:])
-
-
-@pytest.mark.parametrize(
-    "change", [{"at": "2026-07-01T00:00:00"}, {"usage": ["a", "b"]}, {"usage": [1, None]}, {"finish_reason": 42}]
-)
-async def test_an_entry_of_another_shape_is_a_miss(quick: Path, change: dict[str, object]) -> None:
-    cache = ResponseCache(quick / "responses", CacheSettings(mode="always"))
-    await cache.put(REQUEST, ANSWER)
-    entry = {"text": "a", "finish_reason": "stop", "usage": [3, 5], "at": datetime.now(UTC).isoformat()} | change
-    with sqlite3.connect(quick / "responses" / "cache.db") as db:
-        db.execute("UPDATE Cache SET value = ?", [sealed(entry)])
-    db.close()
-    found = await cache.get(REQUEST)
-    await cache.aclose()
-    assert found is None
 
 
 @pytest.mark.slow
