@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from chatllm_cli.services.cache import ResponseCache
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
+    from chatllm_cli.services.keys import KeyFile, Keys
+    from chatllm_cli.services.model_lists import ModelLists
     from chatllm_cli.services.providers import Providers
+    from chatllm_cli.services.redaction import PromptGuard
 
 
 class LanguageModel(Protocol):
@@ -49,11 +52,13 @@ class Services:
         *,
         llm: LanguageModel | None = None,
         progress: Callable[[int, int], None] | None = None,
+        on_key: Callable[[str], object] = lambda _: None,
     ) -> None:
         if settings is not None:
             self.settings = settings
         self._places = places
         self._llm = llm
+        self._on_key = on_key
         self._progress = progress  # of indexing: files done, files in all
 
     @cached_property
@@ -75,7 +80,27 @@ class Services:
         """The providers that the settings know."""
         from chatllm_cli.services.providers import Providers
 
-        return Providers(self.settings)
+        return Providers(self.settings, self._key_file.read())
+
+    @cached_property
+    def _key_file(self) -> "KeyFile":
+        from chatllm_cli.services.keys import KeyFile
+
+        return KeyFile(self._places.keys)
+
+    @cached_property
+    def keys(self) -> "Keys":
+        """The keys of the providers."""
+        from chatllm_cli.config.loading import key_origins
+        from chatllm_cli.services.keys import Keys
+
+        return Keys(
+            self._key_file,
+            self.providers,
+            origins=key_origins(self.settings),
+            insecure_http=self.settings.insecure_http,
+            on_key=self._on_key,
+        )
 
     @cached_property
     def cache(self) -> "ResponseCache":
@@ -83,6 +108,26 @@ class Services:
         from chatllm_cli.services.cache import ResponseCache
 
         return ResponseCache(self._places.responses, self.settings.cache)
+
+    @cached_property
+    def model_lists(self) -> "ModelLists":
+        """The lists of the providers' models."""
+        from chatllm_cli.services.model_lists import ModelLists
+
+        return ModelLists(self._places.model_lists, self._list_models)
+
+    async def _list_models(self, endpoint: Endpoint) -> list[str]:
+        return await self.llm.list_models(endpoint)  # built, and LangChain imported, only if somebody has to be asked
+
+    @cached_property
+    def guard(self) -> "PromptGuard":
+        """Whoever looks for secrets in prompts."""
+        from chatllm_cli.config.loading import secrets_of
+        from chatllm_cli.services.redaction import PromptGuard
+
+        mode = self.settings.redact
+        known = {*secrets_of(self.settings), *(stored.key for stored in self._key_file.read().values())}
+        return PromptGuard(looks=mode != "off", replaces=mode == "replace", known=known)
 
     @property
     def llm(self) -> LanguageModel:
@@ -93,7 +138,7 @@ class Services:
 
             settings = self.settings
             local_model, tracing = LocalModel(settings.local), settings.privacy.tracing
-            self._llm = LLMService(local_model, settings.timeouts, settings.limits, tracing=tracing)
+            self._llm = LLMService(local_model, settings.timeouts, settings.limits, keys=self.keys, tracing=tracing)
         return self._llm
 
     @property
@@ -111,6 +156,7 @@ class Services:
             retries=self.settings.retries,
             limits=self.settings.limits,
             cache=self.cache if cached else None,
+            guard=self.guard,
         )
 
     async def open_conversation(
@@ -122,6 +168,7 @@ class Services:
             return await self.history.resume(last, system_prompt=system_prompt, keep=keep)
         if system_prompt is None:
             system_prompt = self.settings.system_prompt
+        prompt, _ = self.guard.checked(prompt)  # its beginning is to be the title
         return self.history.start(prompt, model=endpoint.address, system_prompt=system_prompt, keep=keep)
 
     async def aclose(self) -> None:

@@ -1,6 +1,6 @@
 """Plain data that the services pass to each other: frozen, and without I/O."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -48,6 +48,7 @@ class Message:
     cached: bool = False
     error: str | None = None
     instead_of: str | None = None  # the model that was asked first, if this is a fallback's reply
+    reasoning: str = ""  # what the model thought aloud, which is no part of the answer
     continues: str | None = None  # the id of the incomplete reply that this one begins with
 
 
@@ -180,6 +181,29 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """What may be asked of the reply; None, or empty, leaves it to the provider."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    schema: str = ""  # a JSON Schema that the reply has to fit, as JSON
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning_effort: str = ""
+    extra: tuple[tuple[str, str], ...] = ()  # further fields of the request, each with its value as JSON
+
+    def over(self, general: "ChatOptions") -> "ChatOptions":
+        """Return these options, and where they say nothing, those of `general`."""
+        given = {
+            field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in {None, "", ()}
+        }
+        if self.extra and general.extra:
+            given["extra"] = tuple({**dict(general.extra), **dict(self.extra)}.items())
+        return replace(general, **given)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a model is reached: everything a request needs to know of its provider."""
 
@@ -188,9 +212,14 @@ class Endpoint:
     base_url: str  # empty for the embedded model, which gets one when it starts
     api_key: str | None = field(default=None, repr=False)
     max_tokens_field: str = "max_tokens"  # what this provider calls the limit on the reply
+    seed_field: str = "seed"  # and the number that makes replies repeat
     marks_end: bool = False  # whether this provider always says why a reply ended
     takes_schema: bool = False  # whether it can hold the model to a JSON Schema
+    takes_usage_wish: bool = True  # whether it may be asked for token counts
+    headers: tuple[tuple[str, str], ...] = ()  # that it wants besides the usual ones
+    key_header: str = "Authorization"
     weights: str = ""  # embedded model only: what tells these weights from others
+    options: ChatOptions = ChatOptions()  # what the settings ask of this model
 
     @property
     def is_embedded(self) -> bool:
@@ -201,15 +230,6 @@ class Endpoint:
     def address(self) -> str:
         """The words a person writes to get this model."""
         return f"{self.provider}/{self.model}"
-
-
-@dataclass(frozen=True, slots=True)
-class ChatOptions:
-    """What a person may ask of the reply; None leaves it to the provider."""
-
-    temperature: float | None = None
-    max_tokens: int | None = None
-    schema: str = ""  # a JSON Schema that the reply has to fit, as JSON
 
 
 @dataclass(frozen=True, slots=True)

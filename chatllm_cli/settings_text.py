@@ -6,37 +6,61 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.sections import ModelSettings, OptionSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings, section_of
-from chatllm_cli.config.sources import flatten
+from chatllm_cli.config.sources import flatten, quoted
 
 
 def shown_settings(settings: Settings) -> dict[str, str]:
     """Return every value as it would stand in the config file, by dotted key, with secrets masked."""
-    return {key: _as_toml(value) for key, value in flatten(settings.model_dump()).items()}
+    values = settings.model_dump()
+    return {key: _as_toml(value) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
 
 
 def _as_toml(value: Any) -> str:
     if isinstance(value, SecretStr):
         value = "********" if value.get_secret_value() else ""
+    if isinstance(value, dict) and value:  # inside of a list; the rest is flat by then
+        return f"{{ {', '.join(f'{quoted(key)} = {_as_toml(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(_as_toml(each) for each in value)}]"
     return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+NAMED: dict[str, tuple[str, type[OptionSettings | ProviderSettings]]] = {
+    "providers": ("NAME", ProviderSettings),
+    "models": ('"PROVIDER/MODEL"', ModelSettings),
+}  # a section each
+TABLES = (*NAMED, "aliases")
 
 
 def example_config() -> str:
     """Return a config file that lists every setting, commented out, with its default and what it is for."""
+    fields = Settings.model_fields
     blocks = ["# Remove the # before a setting to change it. Flags and CHATLLM_… variables outweigh this file.\n"]
-    blocks += [_example_line(name, info) for name, info in Settings.model_fields.items() if _is_plain(info)]
-    for name, info in Settings.model_fields.items():
+    blocks += [_example_line(name, fields[name]) for name in _in_order() if _is_plain(name)]
+    for name, info in fields.items():
         if section := section_of(info):
             blocks.append(f"\n# {section.__doc__}\n[{name}]\n")
             blocks += [_example_line(key, field) for key, field in section.model_fields.items()]
-    blocks.append(f"\n# {ProviderSettings.__doc__}\n# Its models are addressed as NAME/model.\n#[providers.NAME]\n")
-    blocks += [_example_line(key, field) for key, field in ProviderSettings.model_fields.items()]
+    for name, (example, named) in NAMED.items():
+        blocks.append(f"\n# {fields[name].description}\n# {named.__doc__}\n#[{name}.{example}]\n")
+        blocks += [_example_line(key, field) for key, field in named.model_fields.items()]
+    blocks.append(
+        f'\n# {fields["aliases"].description}\n#[aliases]\n# A name of your own.\n#fast = "openai/gpt-4o-mini"\n'
+    )
     return "".join(blocks)
 
 
-def _is_plain(info: FieldInfo) -> bool:
-    return section_of(info) is None and info is not Settings.model_fields["providers"]
+def _in_order() -> list[str]:
+    """Return the names of the settings as a person looks for them: model first, tables last."""
+    names = [name for name in Settings.model_fields if name not in OptionSettings.model_fields]
+    plain = [name for name in names if _is_plain(name)]
+    return [*plain, *OptionSettings.model_fields, *(name for name in names if name not in plain)]
+
+
+def _is_plain(name: str) -> bool:
+    return section_of(Settings.model_fields[name]) is None and name not in TABLES
 
 
 def _example_line(key: str, info: FieldInfo) -> str:

@@ -13,10 +13,12 @@ from typer.testing import CliRunner, Result
 
 from chatllm_cli.cli.app import app
 from chatllm_cli.config.places import Places, find_places
+from chatllm_cli.config.sources import FOREIGN_VARIABLES
 from chatllm_cli.render.renderer import Renderer
 from tests.fake_openai import FakeOpenAI
 from tests.terminal import FakeTerminal, Terminal
 
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # read when it is imported: none is in sight
 FOREIGN = ("CHATLLM_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -25,7 +27,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> Path:
     """An empty home; nothing of the real one, or of the real environment's keys, is in sight."""
     for name in os.environ:
-        if name.startswith(FOREIGN) or name.lower() in PROXIES:
+        if name.startswith(FOREIGN) or name in FOREIGN_VARIABLES or name.lower() in PROXIES:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()

@@ -35,11 +35,15 @@ class FakeOpenAI:
     `markdown` streams a document, `code` one with two blocks of code · `json:…` answers with what follows,
     `mended:…` at the second time · `length`, `filter` end so · `reason` ends for a reason that is no text ·
     `silent` answers with no text · `escape` sends what a terminal must not get · `halves` sends a smiley in two
-    halves · `lone` sends half of one. Whatever can go wrong is in `tests/fault_modes.py`.
+    halves · `lone` sends half of one · `thinks` thinks aloud before it
+    answers, `thinks-twice` in two fields at once. Whatever can go wrong is in `tests/fault_modes.py`.
     """
 
     models: list[str] = field(default_factory=lambda: ["tokens-5", "says-hello"])
     seen: list[Seen] = field(default_factory=list)
+
+    port: int = 0  # any that is free
+    lists: Any = None  # what its list of models is instead
 
     def __post_init__(self) -> None:
         self._server = _Server(self)
@@ -76,6 +80,7 @@ TEXTS = {
     "payloads": payloads.ALL,
     "payloads-in-code": f"```python\n{payloads.ALL}\n```\n",
 }
+THINKING = {"thinks": [["reasoning_content"]], "thinks-twice": [["reasoning_content", "reasoning"]]}
 HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -85,7 +90,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, fake: FakeOpenAI) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", fake.port), Handler)
         self.fake = fake
         self.stopped = threading.Event()
         self._connections: set[socket.socket] = set()
@@ -131,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         data = [
             {"id": model, "object": "model", "created": 0, "owned_by": "fake"} for model in self.server.fake.models
         ]
-        self.send(200, {"object": "list", "data": data})
+        self.send(200, self.server.fake.lists or {"object": "list", "data": data})
 
     def do_POST(self) -> None:
         self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -153,6 +158,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, _whole("".join(self._words(model)), reason))
             return
         self.start_stream()
+        for names in THINKING.get(model, ()):
+            self.delta(dict.fromkeys(names, "First, "))
+            self.delta(dict.fromkeys(names, "a thought.\x1b[31m"))
         for word in self._words(model):
             self.say(word)
         self.conclude(reason)
@@ -171,12 +179,14 @@ class Handler(BaseHTTPRequestHandler):
             yield model.removeprefix("json:")
         elif model.startswith("mended:"):
             yield "no JSON" if self.times_asked() == 1 else model.removeprefix("mended:")
+        elif model in THINKING:
+            yield "an answer"
         elif model in HALVES:
             yield from HALVES[model]
         elif model != "silent":
             yield from ("cut ", "short")
 
-    def send(self, status: int, body: Reply, headers: Mapping[str, str] = NO_HEADERS) -> None:
+    def send(self, status: int, body: Reply | list[Reply], headers: Mapping[str, str] = NO_HEADERS) -> None:
         """Send all of an answer, as JSON."""
         self.send_bytes(status, json.dumps(body).encode(), "application/json", headers)
 

@@ -58,6 +58,8 @@ class RecordingListener:
 
     def __init__(self) -> None:
         self.chunks: list[str] = []
+        self.secrets: list[tuple[list[str], bool]] = []
+        self.reasoning: list[str] = []
         self.cached: list[datetime] = []
         self.waits: list[RetryWait] = []
         self.silences: list[float] = []
@@ -66,6 +68,12 @@ class RecordingListener:
 
     def on_chunk(self, text: str) -> None:
         self.chunks.append(text)
+
+    def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
+        self.secrets.append((list(kinds), replaced))
+
+    def on_reasoning(self, text: str) -> None:
+        self.reasoning.append(text)
 
     def on_cached(self, at: datetime) -> None:
         self.cached.append(at)

@@ -33,7 +33,8 @@ Commands:
   ask      Ask one question and print the answer.
   chat     Talk with a model, turn after turn.
   history  Find, show, change and export the stored conversations.
-  models   See which models there are.
+  models   See which models and providers there are.
+  keys     Store, list and remove the keys of providers.
   config   See and prepare the settings.
 """
 

@@ -454,6 +454,7 @@ def test_json_is_one_object_with_all_there_is_to_know(run: Run, provider: FakeOp
     assert answer == {
         "cost": None,
         "text": "grüße \u202e",
+        "reasoning": "",
         "status": "complete",
         "finish_reason": "stop",
         "provider": "default",

@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.loading import load_settings, setting_origins
 from chatllm_cli.config.places import Places, find_places
-from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.sections import ModelSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.settings_text import example_config, shown_settings
@@ -565,6 +565,20 @@ def test_shown_settings_are_values_as_the_file_takes_them(places: Places, monkey
     assert load_settings() == settings
 
 
+OPTIONS = {
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "max_tokens": 1000,
+    "seed": 42,
+}  # the example's, where none is the default
+ALIASES = {"aliases": {"fast": "openai/gpt-4o-mini"}}
+IN_TABLES = {
+    "providers": {"NAME": ProviderSettings()},
+    "models": {"PROVIDER/MODEL": ModelSettings.model_validate(OPTIONS)},
+    **ALIASES,
+}
+
+
 def settings_in_example() -> list[tuple[str, str]]:
     """Every commented setting of the example with the heading it stands under."""
     settings, heading = [], ""
@@ -586,31 +600,34 @@ def test_the_example_changes_nothing_as_it_is(places: Places) -> None:
 @pytest.mark.parametrize(("heading", "line"), settings_in_example())
 def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, heading: str, line: str) -> None:
     write_config(places, f"{heading}\n{line}\n")
+    name = line.partition(" = ")[0]
     expected = DEFAULTS
-    if line.startswith("temperature = "):
-        expected = DEFAULTS.model_copy(update={"temperature": 0.7})
-    elif line.startswith("max_tokens = "):
-        expected = DEFAULTS.model_copy(update={"max_tokens": 1000})
+    if heading == '[models."PROVIDER/MODEL"]':
+        model = ModelSettings.model_validate({name: OPTIONS[name]} if name in OPTIONS else {})
+        expected = DEFAULTS.model_copy(update={"models": {"PROVIDER/MODEL": model}})
+    elif name in OPTIONS:
+        expected = DEFAULTS.model_copy(update={name: OPTIONS[name]})
     elif line.startswith("total = "):
         expected = DEFAULTS.model_copy(update=TOTAL)
     elif heading == "[providers.NAME]":
         expected = DEFAULTS.model_copy(update={"providers": {"NAME": ProviderSettings()}})
+    elif heading == "[aliases]":
+        expected = DEFAULTS.model_copy(update=ALIASES)
     assert load_settings() == expected
 
 
 def test_the_example_loads_with_every_setting_uncommented(places: Places) -> None:
     write_config(places, re.sub(r"^#(?! )", "", example_config(), flags=re.MULTILINE))
-    changed = TOTAL | {"temperature": 0.7, "max_tokens": 1000, "providers": {"NAME": ProviderSettings()}}
-    assert load_settings() == DEFAULTS.model_copy(update=changed)
+    assert load_settings() == DEFAULTS.model_copy(update=TOTAL | OPTIONS | IN_TABLES)
 
 
 def test_the_example_lists_every_setting_once() -> None:
-    with_provider = DEFAULTS.model_copy(update={"providers": {"NAME": ProviderSettings()}})
+    with_tables = DEFAULTS.model_copy(update=IN_TABLES)
     listed = [
         f"{heading.strip('[]')}.{line.partition(' = ')[0]}".removeprefix(".")
         for heading, line in settings_in_example()
     ]
-    assert listed == list(shown_settings(with_provider))
+    assert listed == list(shown_settings(with_tables))
 
 
 def test_the_example_says_of_every_setting_what_it_is_for() -> None:

@@ -10,10 +10,18 @@ DEFAULTS = """\
 model = ""
 base_url = ""
 api_key = ""
+api_key_cmd = ""
+insecure_http = false
 system_prompt = ""
-temperature = (not set)
-max_tokens = (not set)
 fallback = []
+redact = "warn"
+temperature = (not set)
+top_p = (not set)
+max_tokens = (not set)
+seed = (not set)
+stop = []
+reasoning_effort = ""
+options = {}
 timeouts.connect = 10.0
 timeouts.first_token = 120.0
 timeouts.idle = 60.0
@@ -35,18 +43,29 @@ output.plain = false
 output.clean = "auto"
 output.theme = "auto"
 output.code_theme = ""
+output.reasoning = true
 privacy.tracing = false
 providers = {}
+models = {}
+aliases = {}
 """
 
 CHANGED = """\
 model = "work/m"                            # environment variable CHATLLM_MODEL
 base_url = "http://host/v1"                 # {file}
 api_key = "********"                        # {file}
+api_key_cmd = ""                            # default
+insecure_http = false                       # default
 system_prompt = ""                          # default
-temperature = 0.5                           # {file}
-max_tokens = (not set)                      # default
 fallback = []                               # default
+redact = "warn"                             # default
+temperature = 0.5                           # {file}
+top_p = (not set)                           # default
+max_tokens = (not set)                      # default
+seed = (not set)                            # default
+stop = []                                   # default
+reasoning_effort = ""                       # default
+options = {}                                # default
 timeouts.connect = 10.0                     # default
 timeouts.first_token = 120.0                # default
 timeouts.idle = 7.0                         # environment variable CHATLLM_TIMEOUTS__IDLE
@@ -68,13 +87,20 @@ output.plain = false                        # default
 output.clean = "auto"                       # default
 output.theme = "auto"                       # default
 output.code_theme = ""                      # default
+output.reasoning = true                     # default
 privacy.tracing = false                     # default
 providers.work.base_url = "http://work/v1"  # {file}
 providers.work.api_key = ""                 # default
+providers.work.api_key_cmd = ""             # default
+providers.work.max_tokens_field = ""        # default
 providers.work.end_marker = ""              # default
 providers.openai.base_url = ""              # default
 providers.openai.api_key = "********"       # environment variable OPENAI_API_KEY
+providers.openai.api_key_cmd = ""           # default
+providers.openai.max_tokens_field = ""      # default
 providers.openai.end_marker = ""            # default
+models = {}                                 # default
+aliases = {}                                # default
 """
 
 
@@ -132,7 +158,7 @@ def test_show_origin_says_where_each_value_came_from(
     monkeypatch.setenv("CHATLLM_TIMEOUTS__IDLE", "7")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-2")
     result = run("config", "show", "--origin")
-    expected = CHANGED.format(file=places.config_file)
+    expected = CHANGED.replace("{file}", str(places.config_file))
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
 
 

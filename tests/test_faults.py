@@ -21,6 +21,7 @@ import chatllm_cli.services.llm  # noqa: F401  (its import must not count as wai
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
+from chatllm_cli.models import ChatOptions
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.session import Session
 from tests.conftest import Run
@@ -215,7 +216,7 @@ async def chat(places: Places, mode: str) -> tuple[str, str]:
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         services = Services(load_settings(), places)
         keys.send_text("my prompt\r\x04")
-        session = Session(services, Renderer(stdout, stderr), [services.providers.endpoint(mode)])
+        session = Session(services, Renderer(stdout, stderr), [services.providers.endpoint(mode)], ChatOptions())
         await asyncio.wait_for(session.run(), 30)
         await services.aclose()
     greeting, _, rest = stderr.getvalue().partition("\n")

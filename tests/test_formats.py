@@ -105,6 +105,7 @@ JSON = """\
       "cached": false,
       "error": null,
       "instead_of": null,
+      "reasoning": "",
       "continues": null
     },
     {
@@ -120,6 +121,7 @@ JSON = """\
       "cached": true,
       "error": null,
       "instead_of": null,
+      "reasoning": "",
       "continues": null
     },
     {
@@ -138,6 +140,7 @@ JSON = """\
       "cached": false,
       "error": null,
       "instead_of": null,
+      "reasoning": "",
       "continues": null
     }
   ],

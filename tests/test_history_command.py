@@ -182,6 +182,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "cached": False,
                 "error": None,
                 "instead_of": None,
+                "reasoning": "",
                 "continues": None,
             },
             {
@@ -197,6 +198,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "cached": False,
                 "error": None,
                 "instead_of": None,
+                "reasoning": "",
                 "continues": None,
             },
         ],

@@ -15,7 +15,6 @@ from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderU
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
 from chatllm_cli.services.llm import LLMService
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, translate
-from chatllm_cli.services.llm.http_client import is_loopback
 from chatllm_cli.services.local_model import LocalModel
 from tests.fake_openai import FakeOpenAI
 
@@ -50,6 +49,60 @@ async def test_the_limit_on_the_answer_goes_out_as_the_provider_calls_it(
     await collect(llm, ChatRequest(endpoint, ((Role.USER, "hi"),), ChatOptions(max_tokens=5)))
     body = fake_openai.chats[0].body
     assert (body["max_completion_tokens"], "max_tokens" in body) == (5, False)
+
+
+async def test_options_go_out_as_the_provider_calls_them(llm: LLMService, fake_openai: FakeOpenAI) -> None:
+    options = ChatOptions(
+        temperature=0.5,
+        top_p=0.9,
+        seed=0,
+        stop=("END", "STOP"),
+        reasoning_effort="low",
+        extra=(("top_k", "40"), ("provider", '{"order": ["a"]}')),
+    )
+    await collect(llm, request_to(fake_openai, "tokens-1", options))
+    mistral = Endpoint("mistral", "tokens-1", fake_openai.base_url, seed_field="random_seed", takes_usage_wish=False)
+    await collect(llm, ChatRequest(mistral, ((Role.USER, "hi"),), ChatOptions(seed=7)))
+    first, second = (chat.body for chat in fake_openai.chats)
+    assert {key: value for key, value in first.items() if key not in {"messages", "stream", "model"}} == {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "seed": 0,
+        "stop": ["END", "STOP"],
+        "reasoning_effort": "low",
+        "top_k": 40,
+        "provider": {"order": ["a"]},
+        "stream_options": {"include_usage": True},
+    }
+    assert {key: value for key, value in second.items() if key not in {"messages", "stream", "model"}} == {
+        "random_seed": 7
+    }
+
+
+@pytest.mark.parametrize("model", ["thinks", "thinks-twice"])
+async def test_what_a_model_thinks_aloud_comes_apart_from_its_answer(
+    llm: LLMService, fake_openai: FakeOpenAI, model: str
+) -> None:
+    chunks = await collect(llm, request_to(fake_openai, model))
+    assert [chunk.reasoning for chunk in chunks if chunk.reasoning] == ["First, ", "a thought.\x1b[31m"]
+    assert "".join(chunk.text for chunk in chunks) == "an answer"
+
+
+async def test_an_endpoint_of_its_own_kind_gets_its_key_as_it_wants_it(
+    llm: LLMService, fake_openai: FakeOpenAI
+) -> None:
+    endpoint = Endpoint(
+        "anthropic",
+        "",
+        fake_openai.base_url,
+        "sk-canary",
+        headers=(("anthropic-version", "2023-06-01"),),
+        key_header="x-api-key",
+    )
+    await llm.list_models(endpoint)
+    headers = {name.lower(): value for name, value in fake_openai.seen[0].headers.items()}
+    assert (headers.get("x-api-key"), headers["anthropic-version"]) == ("sk-canary", "2023-06-01")
+    assert "authorization" not in headers
 
 
 async def test_an_answer_that_ended_is_whole_even_if_the_connection_then_breaks(llm: LLMService) -> None:
@@ -142,21 +195,6 @@ async def test_a_long_complaint_of_the_server_is_cut_to_one_line(llm: LLMService
     assert "\n" not in str(raised.value)
     long = openai.APIError("x\n" * 1_000_000, request=None, body=None)  # type: ignore[arg-type]
     assert len(str(translate(long, request.endpoint))) < 400
-
-
-@pytest.mark.parametrize(
-    ("base_url", "answer"),
-    [
-        ("http://localhost:1/v1", True),
-        ("http://127.0.0.2/v1", True),
-        ("http://[::1]:8/v1", True),
-        ("https://api.openai.com/v1", False),
-        ("http://127.0.0.1.evil.example/v1", False),
-        ("http://10.0.0.1/v1", False),
-    ],
-)
-def test_loopback_is_told_from_the_rest(base_url: str, answer: bool) -> None:
-    assert is_loopback(base_url) is answer
 
 
 def test_a_key_is_masked_before_a_complaint_is_cut() -> None:

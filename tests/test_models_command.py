@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,81 @@ def test_settings_that_cannot_be_used_are_one_line(run: Run, monkeypatch: pytest
         "chatllm: environment variable CHATLLM_BASE_URL: base_url: expected an address such as https://host/v1\n"
     )
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+
+
+def test_only_one_providers_models_are_listed_if_it_is_named(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_PROVIDERS__GONE__BASE_URL", NOWHERE)
+    result = run("models", "list", "--provider", "default")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "default/says-hello\ndefault/tokens-5\n", "")
+    assert run("models", "list", "--provider", "local").stdout == "local/smollm2\n"
+
+
+def test_a_provider_that_does_not_exist_has_no_models(run: Run) -> None:
+    result = run("models", "list", "--provider", "nope")
+    hint = "`chatllm models providers` lists the providers"
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"chatllm: there is no provider 'nope'\n  hint: {hint}\n"
+
+
+def test_models_are_listed_as_json(run: Run, provider: FakeOpenAI) -> None:
+    provider.models = ["meta/llama"]
+    assert json.loads(run("models", "list", "--json").stdout) == [
+        {"address": "local/smollm2", "provider": "local", "model": "smollm2"},
+        {"address": "default/meta/llama", "provider": "default", "model": "meta/llama"},
+    ]
+
+
+def test_an_ollama_that_runs_here_is_listed_and_asked_without_being_set_up(run: Run) -> None:
+    with FakeOpenAI(models=["says-hello"], port=11434) as ollama:
+        assert run("models", "list").stdout == "local/smollm2\nollama/says-hello\n"
+        assert run("ask", "-m", "ollama/says-hello", "hi").stdout == "hello"
+        assert [seen.headers.get("Authorization") for seen in ollama.seen] == [None, None]
+    assert run("models", "list").stdout == "local/smollm2\n"
+
+
+def test_a_provider_that_sends_the_bare_list_is_understood(run: Run, provider: FakeOpenAI) -> None:
+    provider.lists = [{"id": "tokens-5"}, {"id": "says-hello"}, {"id": None}]
+    assert run("models", "list").stdout == "local/smollm2\ndefault/says-hello\ndefault/tokens-5\n"
+
+
+def test_a_list_that_is_none_is_one_line(run: Run, provider: FakeOpenAI) -> None:
+    provider.lists = {"data": "none"}
+    result = run("models", "list")
+    host = provider.base_url.removeprefix("http://").removesuffix("/v1")
+    expected = (
+        f"chatllm: {host} sent something that is no list of models\n  hint: its address is {provider.base_url}\n"
+    )
+    assert (result.exit_code, result.stdout, result.stderr) == (5, "local/smollm2\n", expected)
+
+
+PROVIDERS = """\
+openai	https://api.openai.com/v1	environment variable OPENAI_API_KEY
+openrouter	https://openrouter.ai/api/v1	none; OPENROUTER_API_KEY or `chatllm keys set`
+groq	https://api.groq.com/openai/v1	api_key_cmd
+mistral	https://api.mistral.ai/v1	none; MISTRAL_API_KEY or `chatllm keys set`
+deepseek	https://api.deepseek.com/v1	none; DEEPSEEK_API_KEY or `chatllm keys set`
+gemini	https://generativelanguage.googleapis.com/v1beta/openai	none; GEMINI_API_KEY or `chatllm keys set`
+anthropic	https://api.anthropic.com/v1	none; ANTHROPIC_API_KEY or `chatllm keys set`
+xai	https://api.x.ai/v1	none; XAI_API_KEY or `chatllm keys set`
+together	https://api.together.xyz/v1	none; TOGETHER_API_KEY or `chatllm keys set`
+ollama	http://127.0.0.1:11434/v1	none needed
+lmstudio	http://127.0.0.1:1234/v1	none needed
+vllm	http://127.0.0.1:8000/v1	none needed
+llamacpp	http://127.0.0.1:8080/v1	none needed
+work	https://work/v1	none needed
+"""
+
+
+def test_every_provider_is_listed_with_where_its_key_lies(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("CHATLLM_PROVIDERS__GROQ__API_KEY_CMD", "exit 1")
+    monkeypatch.setenv("CHATLLM_PROVIDERS__WORK__BASE_URL", "https://work/v1")
+    result = run("models", "providers")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, PROVIDERS, "")
+    assert json.loads(run("models", "providers", "--json").stdout)[0] == {
+        "provider": "openai",
+        "base_url": "https://api.openai.com/v1",
+        "key": "environment variable OPENAI_API_KEY",
+    }

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
-from chatllm_cli.models import Endpoint
+from chatllm_cli.models import ChatOptions, Endpoint
 from chatllm_cli.services.local_model import BUNDLED_SHA256
 from chatllm_cli.services.providers import Providers
 
@@ -41,6 +42,20 @@ def default(model: str, key: str | None = None) -> Endpoint:
 
 def work(model: str, key: str | None = "of-work") -> Endpoint:
     return Endpoint("work", model, "http://work/v1", key, max_tokens_field="max_tokens")
+
+
+GROQ = {"providers": {"groq": {"api_key": "of-groq"}}}
+OPENAI_AND_GROQ = {"providers": OPENAI["providers"] | GROQ["providers"]}
+ANTHROPIC = {"providers": {"anthropic": {"api_key": "of-anthropic"}}}
+ANTHROPICS = Endpoint("anthropic", "claude", "https://api.anthropic.com/v1", "of-anthropic", marks_end=True)
+OLLAMA = Endpoint("ollama", "llama3.2", "http://127.0.0.1:11434/v1", marks_end=True, takes_schema=True)
+ALIASES = {"aliases": {"fast": "local/", "clever": " groq/meta/llama "}}
+
+
+def groq(model: str) -> Endpoint:
+    return Endpoint(
+        "groq", model, "https://api.groq.com/openai/v1", "of-groq", "max_completion_tokens", marks_end=True
+    )
 
 
 NO_DEFAULT = "'{}' needs the default provider's address"
@@ -93,6 +108,17 @@ NO_DEFAULT = "'{}' needs the default provider's address"
         (EVERYTHING, "work/llama", work("llama")),
         (EVERYTHING, "openai/gpt-5", openai("gpt-5")),
         (EVERYTHING, "llama", default("llama", "of-default")),
+        (WORK, "meta-llama", work("meta-llama")),
+        (GROQ, "groq/llama", groq("llama")),
+        (GROQ, "llama", groq("llama")),
+        (GROQ | OPENAI_AND_GROQ, "llama", openai("llama")),
+        (URL, "anthropic/claude", default("anthropic/claude")),
+        (URL | ANTHROPIC, "anthropic/claude", ANTHROPICS),
+        (URL, "groq/llama", default("groq/llama")),
+        (NOTHING, "ollama/llama3.2", OLLAMA),
+        (ALIASES, "fast", SMOLLM2),
+        (ALIASES | GROQ, "clever", groq("meta/llama")),
+        (ALIASES | GROQ | {"model": "clever"}, "", groq("meta/llama")),
     ],
 )
 def test_an_address_leads_to_an_endpoint(settings: dict[str, Any], address: str, endpoint: Endpoint) -> None:
@@ -100,7 +126,8 @@ def test_an_address_leads_to_an_endpoint(settings: dict[str, Any], address: str,
     assert (found, found.api_key) == (endpoint, endpoint.api_key)
 
 
-NO_KEY = "set OPENAI_API_KEY, or use the embedded model with -m local/"
+NO_KEY = "`chatllm keys set openai` stores one, or set OPENAI_API_KEY; -m local/ needs none"
+UNKNOWN_HINT = "write provider/model; `chatllm models providers` lists the providers"
 
 
 @pytest.mark.parametrize(
@@ -111,14 +138,14 @@ NO_KEY = "set OPENAI_API_KEY, or use the embedded model with -m local/"
             "llama",
             UsageError,
             "there is no model 'llama' without a provider that could have it",
-            "write provider/model; the providers are local, openai",
+            UNKNOWN_HINT,
         ),
         (
             WORK,
             "meta/llama",
             UsageError,
             "there is no provider 'meta'",
-            "write provider/model; the providers are local, openai, work",
+            UNKNOWN_HINT,
         ),
         (
             NOTHING,
@@ -139,7 +166,7 @@ NO_KEY = "set OPENAI_API_KEY, or use the embedded model with -m local/"
             "",
             UsageError,
             "there is no model 'llama' without a provider that could have it",
-            "write provider/model; the providers are local, openai",
+            UNKNOWN_HINT,
         ),
         (
             NOTHING,
@@ -310,6 +337,77 @@ def test_a_model_file_that_cannot_be_used_is_told(tmp_path: Path, content: bytes
     with pytest.raises(ConfigError) as caught:
         providers({"local": {"model_path": str(path)}}).endpoint()
     assert caught.value.message == message.format(path=path)
+
+
+GENERAL = {"temperature": 0.5, "seed": 1, "stop": ["END"], "options": {"top_k": 5, "min_p": 0.1}}
+ITS_OWN = {"temperature": 0.0, "reasoning_effort": "high", "options": {"top_k": 40}}
+
+
+def test_a_models_own_options_outweigh_the_general_ones() -> None:
+    known = providers(OPENAI | GENERAL | {"models": {"openai/gpt-5.1": ITS_OWN, "local/smollm2": {"max_tokens": 7}}})
+    general = ChatOptions(temperature=0.5, seed=1, stop=("END",), extra=(("top_k", "5"), ("min_p", "0.1")))
+    assert known.endpoint("openai/gpt-4").options == general
+    assert known.endpoint("openai/gpt-5.1").options == ChatOptions(
+        temperature=0.0,
+        seed=1,
+        stop=("END",),
+        reasoning_effort="high",
+        extra=(("top_k", "40"), ("min_p", "0.1")),
+    )
+    assert known.endpoint("local/").options == replace(general, max_tokens=7)
+
+
+def test_an_alias_leads_to_one_model_and_no_further() -> None:
+    known = providers(OPENAI | {"aliases": {"a": "b", "b": "openai/gpt-5"}})
+    assert known.endpoint("b") == openai("gpt-5")
+    assert known.endpoint("a") == openai("b")
+
+
+def test_a_stored_conversation_does_not_follow_aliases() -> None:
+    known = providers(OPENAI | {"aliases": {"openai": "local/"}})
+    assert known.resumed("openai/gpt-5") == openai("gpt-5")
+
+
+def test_a_stored_key_makes_a_provider_usable() -> None:
+    known = Providers(Settings(), {"groq"})
+    assert known.configured() == ["groq"]
+    assert known.endpoint("llama") == replace(groq("llama"), api_key=None)
+
+
+def test_a_command_for_the_key_makes_a_provider_usable() -> None:
+    assert providers({"providers": {"groq": {"api_key_cmd": "pass groq"}}}).configured() == ["groq"]
+    assert providers({"api_key_cmd": "pass openai"}).configured() == ["openai"]
+    assert (
+        providers({"api_key_cmd": "pass it", "base_url": "http://host/v1"}).settings("default").api_key_cmd
+        == "pass it"
+    )
+
+
+def test_the_list_of_models_is_asked_for_as_the_provider_wants_it() -> None:
+    endpoint = providers(ANTHROPIC).catalogue("anthropic")
+    assert (endpoint.key_header, endpoint.headers) == ("x-api-key", (("anthropic-version", "2023-06-01"),))
+    chat = providers(ANTHROPIC).endpoint("anthropic/claude")
+    assert (chat.key_header, chat.headers) == ("Authorization", ())
+
+
+def test_mistral_is_not_sent_what_it_refuses() -> None:
+    endpoint = providers({"providers": {"mistral": {"api_key": "of-mistral"}}}).endpoint("mistral/large")
+    assert (endpoint.max_tokens_field, endpoint.seed_field, endpoint.takes_usage_wish) == (
+        "max_tokens",
+        "random_seed",
+        False,
+    )
+
+
+def test_a_provider_can_say_what_it_calls_the_limit_on_an_answer() -> None:
+    settings = {"providers": {"work": {"base_url": "http://work/v1", "max_tokens_field": "max_completion_tokens"}}}
+    assert providers(settings).endpoint("work/llama").max_tokens_field == "max_completion_tokens"
+
+
+@pytest.mark.parametrize("name", ["nope", "default"])
+def test_an_unknown_provider_has_no_list(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^there is no provider '{name}'$"):
+        providers(NOTHING).catalogue(name)
 
 
 @pytest.mark.parametrize("address", ["default/llama", "gone/llama"])

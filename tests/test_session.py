@@ -13,7 +13,7 @@ from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
-from chatllm_cli.models import Chunk, Status
+from chatllm_cli.models import ChatOptions, Chunk, Status
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.session import Session
 from tests.fakes import ENDPOINT, FakeLLM
@@ -30,7 +30,7 @@ class Desk:
         self.llm = FakeLLM()
         self.stdout, self.stderr = StringIO(), StringIO()
         self.services = Services(load_settings(), places, llm=self.llm)
-        self.session = Session(self.services, Renderer(self.stdout, self.stderr), [ENDPOINT])
+        self.session = Session(self.services, Renderer(self.stdout, self.stderr), [ENDPOINT], ChatOptions())
 
     async def run(self, keys: str) -> None:
         """Type all of `keys` and wait for the session to end."""
@@ -134,7 +134,7 @@ async def test_continue_takes_up_the_conversation_that_the_chat_goes_on_with(pla
     desk.llm.reply("Once ", end=Chunk(finish_reason="length"))
     await desk.run(f"first{ENTER}{CTRL_D}")
     last = await desk.services.history.last()
-    desk.session = Session(desk.services, Renderer(desk.stdout, desk.stderr), [ENDPOINT], last=last)
+    desk.session = Session(desk.services, Renderer(desk.stdout, desk.stderr), [ENDPOINT], ChatOptions(), last=last)
     desk.llm.reply("upon")
     await desk.run(f"/continue{ENTER}{CTRL_D}")
     assert (await desk.services.history.last()).thread()[-1].content == "Once upon"

@@ -13,8 +13,9 @@ import typer
 from typer.core import TyperGroup
 
 from chatllm_cli import __version__
-from chatllm_cli.cli import ask, chat, config, history, models
+from chatllm_cli.cli import ask, chat, config, history, keys, models
 from chatllm_cli.cli.options import JSON_WANTED
+from chatllm_cli.cli.running import keys_seen
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
@@ -57,7 +58,7 @@ def _show_traceback() -> None:
     from chatllm_cli.render.clean import clean  # noqa: PLC0415
 
     text = traceback.format_exc()
-    for secret in known_secrets():
+    for secret in {*known_secrets(), *keys_seen}:
         text = text.replace(secret, "********")
     with suppress(OSError):
         sys.stderr.write(clean(text))
@@ -89,6 +90,7 @@ app.command(cls=ask.AskCommand)(ask.ask)
 app.command()(chat.chat)
 app.add_typer(history.app, name="history")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 
 

@@ -17,26 +17,18 @@ from chatllm_cli.cli.options import (
     ContinueOrFinish,
     Extract,
     ExtractAll,
-    Fallback,
     FromCache,
     Json,
     JsonStream,
     MarkdownOnPipe,
-    MaxTokens,
-    MaxWait,
-    Model,
-    NoHistory,
     Output,
-    Plain,
     Prompt,
     Resume,
     SchemaSpec,
-    System,
-    Temperature,
     file_of,
-    load_with_options,
     looks_of,
 )
+from chatllm_cli.cli.request_flags import RequestFlags, with_request_flags
 from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import AnswerFormatError, ExitCode, IncompleteAnswerError, UsageError
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Status
@@ -74,19 +66,13 @@ def _with_number(args: Sequence[str]) -> list[str]:
     return given
 
 
+@with_request_flags
 def ask(
+    flags: RequestFlags,
     words: Prompt = None,
-    model: Model = None,
-    system: System = None,
     continue_: ContinueOrFinish = False,
     conversation: Resume = None,
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
-    fallback: Fallback = None,
-    max_wait: MaxWait = None,
-    no_history: NoHistory = False,
     cache: FromCache = None,
-    plain: Plain = False,
     markdown: MarkdownOnPipe = False,
     output: Output = None,
     extract: Extract = None,
@@ -96,27 +82,19 @@ def ask(
     json_stream: JsonStream = False,
 ) -> None:
     """Ask one question and print the answer."""
-    if plain and markdown:
+    if flags.plain and markdown:
         raise UsageError("--plain and --markdown are not to be had together")
     if json_stream and output is not None:
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
     prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
-    settings = load_with_options(
-        temperature=temperature,
-        max_tokens=max_tokens,
-        fallback=fallback,
-        max_wait=max_wait,
-        no_history=no_history,
-        plain=plain,
-        cache=cache,
-    )
+    settings = flags.load(cache=cache)
     looks = looks_of(settings, markdown=markdown)
     renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
 
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
-        return await _ask(services, renderer, prompt, model, system, last, wish, schema)
+        return await _ask(services, renderer, prompt, flags, last, wish, schema)
 
     raise typer.Exit(run(work, settings))
 
@@ -138,8 +116,7 @@ async def _ask(
     services: Services,
     renderer: Renderer,
     prompt: str,
-    model: str | None,
-    system: str | None,
+    flags: RequestFlags,
     last: Conversation | None,
     wish: Wish,
     spec: str | None,
@@ -148,9 +125,9 @@ async def _ask(
 
     settings = services.settings
     schema = _read_schema(spec) if spec is not None else None
-    endpoints = await choose(services, renderer, model, last)
-    log = await services.open_conversation(prompt, endpoints[0], system_prompt=system, last=last)
-    options = ChatOptions(settings.temperature, settings.max_tokens, "" if schema is None else json.dumps(schema))
+    endpoints = await choose(services, renderer, flags.model, last)
+    log = await services.open_conversation(prompt, endpoints[0], system_prompt=flags.system, last=last)
+    options = flags.options("" if schema is None else json.dumps(schema))
     chat = services.build_chat(cached=settings.history.enabled)
     view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text, wish)
     try:

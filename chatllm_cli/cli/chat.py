@@ -6,50 +6,25 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli.options import (
-    Continue,
-    Fallback,
-    MaxTokens,
-    MaxWait,
-    Model,
-    NoHistory,
-    Plain,
-    Resume,
-    System,
-    Temperature,
-    load_with_options,
-    looks_of,
-)
+from chatllm_cli.cli.options import Continue, Resume, looks_of
+from chatllm_cli.cli.request_flags import RequestFlags, with_request_flags
 from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation
 from chatllm_cli.render.renderer import Renderer
 
 
+@with_request_flags
 def chat(
-    model: Model = None,
-    system: System = None,
+    flags: RequestFlags,
     continue_: Continue = False,
     conversation: Resume = None,
     pick: Annotated[bool, typer.Option("-r", "--resume", help="Pick a conversation to go on with.")] = False,
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
-    fallback: Fallback = None,
-    max_wait: MaxWait = None,
-    no_history: NoHistory = False,
-    plain: Plain = False,
 ) -> None:
     """Talk with a model, turn after turn."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
-    settings = load_with_options(
-        temperature=temperature,
-        max_tokens=max_tokens,
-        fallback=fallback,
-        max_wait=max_wait,
-        no_history=no_history,
-        plain=plain,
-    )
+    settings = flags.load()
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
     async def work(services: Services) -> None:
@@ -58,8 +33,8 @@ def chat(
         last = await _picked(services) if pick else await resumed(services, renderer, conversation, last=continue_)
         if pick and last is None:
             return
-        endpoints = await choose(services, renderer, model, last)
-        await Session(services, renderer, endpoints, system_prompt=system, last=last).run()
+        endpoints = await choose(services, renderer, flags.model, last)
+        await Session(services, renderer, endpoints, flags.options(), system_prompt=flags.system, last=last).run()
 
     run(work, settings)
 

@@ -1,14 +1,11 @@
 """The options that several commands share, written once."""
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -91,14 +88,6 @@ Since = Annotated[
 ]
 Until = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only before then.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Model = Annotated[
-    str | None,
-    typer.Option("-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask.", callback=check_is_text),
-]
-System = Annotated[
-    str | None,
-    typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=check_is_text),
-]
 Continue = Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last conversation.")]
 Resume = Annotated[
     str | None,
@@ -108,26 +97,6 @@ Resume = Annotated[
         help="Go on with this one: @2, an id's first 4 characters, or a title.",
         callback=check_is_text,
         autocompletion=complete_address,
-    ),
-]
-Temperature = Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")]
-MaxTokens = Annotated[int | None, typer.Option(help="The longest answer, in tokens.")]
-NoHistory = Annotated[
-    bool, typer.Option("--no-history", "--private", help="Keep nothing of this, neither in history nor cache.")
-]
-Fallback = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--fallback",
-        metavar="PROVIDER/MODEL",
-        help="Asked when the model cannot be reached, is over its limit or out of quota. May be given again.",
-        callback=check_are_text,
-    ),
-]
-MaxWait = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS", help="How long to wait, in all, for a busy provider; 60 unless set, 0 for not at all."
     ),
 ]
 Json = Annotated[
@@ -176,7 +145,6 @@ SchemaSpec = Annotated[
         callback=check_is_text,
     ),
 ]
-Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")]
 
 
 STDOUT = {"-", "/dev/stdout", "/dev/fd/1"}
@@ -187,33 +155,6 @@ def file_of(output: Path | None) -> Path | None:
     return None if output is None or str(output) in STDOUT else output
 
 
-def load_with_options(
-    *,
-    temperature: float | None,
-    max_tokens: int | None,
-    fallback: Sequence[str] | None,
-    max_wait: float | None,
-    no_history: bool,
-    plain: bool,
-    cache: bool | None = None,
-) -> "Settings":
-    """Load the settings with what was given on the command line on top."""
-    from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
-
-    return load_settings(
-        {
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "fallback": fallback or None,
-            "retries.max_wait": max_wait,
-            "retries.max_retries": None if max_wait is None else AS_OFTEN_AS_NEEDED,
-            "history.enabled": False if no_history else None,
-            "output.plain": plain or None,
-            "cache.mode": None if cache is None else ("always" if cache else "never"),
-        }
-    )
-
-
 def looks_of(settings: "Settings", *, markdown: bool = False) -> "Looks":
     """Return how answers are to look."""
     from chatllm_cli.render.themes import Looks, check_code_theme  # noqa: PLC0415
@@ -221,4 +162,11 @@ def looks_of(settings: "Settings", *, markdown: bool = False) -> "Looks":
     wished = settings.output
     if wished.code_theme:
         check_code_theme(wished.code_theme)
-    return Looks(wished.plain and not markdown, markdown, wished.clean, wished.theme, wished.code_theme)
+    return Looks(
+        wished.plain and not markdown,
+        markdown,
+        wished.clean,
+        wished.theme,
+        wished.code_theme,
+        reasoning=wished.reasoning,
+    )

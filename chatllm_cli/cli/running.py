@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
 
 Result = TypeVar("Result")
+keys_seen: set[str] = set()  # that this process has used: a traceback must not show them
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_FAREWELL = 2.0  # seconds to save what there is, after a signal
@@ -47,7 +48,7 @@ def run(
     gc.freeze()  # what was imported stays
     gc.enable()
     loop = asyncio.new_event_loop()
-    services = Services(settings, find_places(), progress=_Indexing())
+    services = Services(settings, find_places(), progress=_Indexing(), on_key=keys_seen.add)
     try:
         return loop.run_until_complete(_run(work, services, dies_by_signals=dies_by_signals))
     finally:
@@ -79,6 +80,8 @@ async def choose(
         endpoint = providers.endpoint(model or "")
         if providers.stands_in(endpoint, model or ""):
             renderer.stand_in(endpoint.address)
+    if not endpoint.is_embedded and providers.settings(endpoint.provider).api_key_cmd:
+        await services.keys.key_for(endpoint)  # while the terminal is still its own: it may ask for a passphrase
     return [endpoint, *providers.fallbacks(endpoint)]
 
 

@@ -4,12 +4,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from chatllm_cli.config.addresses import host_of
+from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.settings import Settings, all_fields, section_of
 from chatllm_cli.config.sources import (
@@ -20,9 +23,13 @@ from chatllm_cli.config.sources import (
     key_of,
     nest,
     own_variables,
+    quoted,
     read_config_file,
 )
 from chatllm_cli.errors import ConfigError
+
+TABLES = ("providers", "models", "aliases", "options")  # of names that anybody may choose
+NAMED_SECTIONS = ("providers.", "aliases.", "options.")  # whose keys are anybody's, and may stand in a variable
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
@@ -40,9 +47,14 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 def known_secrets() -> list[str]:
     """Return every key in force, so that it can be kept out of what is shown; none if the settings are at fault."""
     try:
-        values = flatten(load_settings().model_dump()).values()
+        return secrets_of(load_settings())
     except ConfigError:
         return []
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return every key in these settings."""
+    values = flatten(settings.model_dump()).values()
     return [secret for value in values if isinstance(value, SecretStr) and (secret := value.get_secret_value())]
 
 
@@ -60,13 +72,43 @@ def setting_origins() -> dict[str, str]:
     return origins
 
 
+@dataclass(frozen=True, slots=True)
+class KeyOrigin:
+    """Where a key in the settings came from, and the host that it is for, if it lies in the config file."""
+
+    place: str
+    host: str | None = None
+
+
+def key_origins(settings: Settings) -> dict[str, KeyOrigin]:
+    """Return where the keys in the settings came from, by provider.
+
+    One in the config file is for the address that the file names, or that is well known: the environment may name
+    another, and must not take the key there.
+    """
+    file, origins = flatten(read_config_file(find_places().config_file)), setting_origins()
+
+    def origin(setting: str, base_url: str, known: KnownProvider) -> KeyOrigin:
+        is_in_file = origins[setting] == str(find_places().config_file)
+        return KeyOrigin(origins[setting], host_of(str(file.get(base_url) or known.base_url)) if is_in_file else None)
+
+    found = {
+        name: origin(key, f"providers.{quoted(name)}.base_url", KNOWN.get(name, UNKNOWN))
+        for name, provider in settings.providers.items()
+        if provider.api_key.get_secret_value() and (key := f"providers.{quoted(name)}.api_key")
+    }
+    if settings.api_key.get_secret_value():
+        found["default" if settings.base_url else OPENAI] = origin("api_key", "base_url", KNOWN[OPENAI])
+    return found
+
+
 def _refuse_unusable_variables() -> None:
     """Refuse what pydantic-settings would pass over in silence, or complain of in its own words."""
     for name in own_variables():
         key = key_of(name)
-        if not (key in all_fields(Settings) or key in Settings.model_fields or key.startswith("providers.")):
+        if not (key in all_fields(Settings) or key in Settings.model_fields or key.startswith(NAMED_SECTIONS)):
             raise ConfigError(f"environment variable {name} is not a setting", hint=_nearest(key, as_variable=True))
-        if os.environ[name] and (key == "providers" or section_of(Settings.model_fields.get(key))):
+        if os.environ[name] and (key in TABLES or section_of(Settings.model_fields.get(key))):
             _check_is_json_object(name)
 
 
@@ -82,7 +124,8 @@ def _check_is_json_object(variable: str) -> None:
 def _explain(error: ValidationError, flags: Mapping[str, Any]) -> ConfigError:
     """Turn pydantic's first complaint into one line that names place, key and expectation, never the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    key = ".".join(part for part in first["loc"] if isinstance(part, str)).removesuffix(".[key]")
+    parts = [part for part in first["loc"] if isinstance(part, str) and part != "[key]"]
+    key = ".".join(quoted(part) for part in parts)
     origins = setting_origins() | {name: "command line" for name, value in flags.items() if value is not None}
     origin = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "settings")
     if first["type"] == "extra_forbidden":

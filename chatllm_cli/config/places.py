@@ -21,6 +21,16 @@ class Places:
     state: Path
 
     @property
+    def keys(self) -> Path:
+        """Where it is noted which keys are stored, and those lie that no keyring has."""
+        return self.config_file.with_name("keys.json")
+
+    @property
+    def model_lists(self) -> Path:
+        """Where the lists of the providers' models are kept for a day."""
+        return self.cache / "models"
+
+    @property
     def conversations(self) -> Path:
         """Where the history lies."""
         return self.data / "conversations"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -35,11 +35,22 @@ def _check_provider_name(name: str) -> str:
     return name
 
 
-def _check_key(key: SecretStr) -> SecretStr:
-    value = key.get_secret_value().strip()  # files and secret stores add a newline
-    if not (value.isascii() and value.isprintable()):
+def checked_key(key: str) -> str:
+    """Return a key as it is sent. Raises ValueError if it cannot be."""
+    key = key.strip()  # files and secret stores add a newline
+    if not (key.isascii() and key.isprintable()):
         raise ValueError("expected a key of printable ASCII characters")
-    return SecretStr(value)
+    return key
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    return SecretStr(checked_key(key.get_secret_value()))
+
+
+def _check_alias(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError("expected a short name of letters, digits, '.', _ and -")
+    return name
 
 
 EXPECTED_MODELS = 'expected models, such as ["openai/gpt-4o-mini", "local/smollm2"]'
@@ -58,16 +69,69 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _one_or_several(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.startswith("[") else (value,)
+    except (ValueError, RecursionError):
+        return (value,)
+
+
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    if taken := TAKEN.intersection(options):
+        raise ValueError(f"'{min(taken)}' cannot be set as an option: {TAKEN_BECAUSE}")
+    try:
+        json.dumps(options, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("expected values that JSON has") from None
+    return options
+
+
+# What a request says anyway, or what would bring back something else than one answer.
+TAKEN = frozenset({
+    "model", "messages", "stream", "stream_options", "n",
+    "temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "stop", "reasoning_effort",
+})  # fmt: skip
+TAKEN_BECAUSE = "the request says it already, or a setting of that name does"
+
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 ProviderName = Annotated[str, AfterValidator(_check_provider_name)]
 # Several models: a list; in an environment variable as JSON, or with commas between them.
 Models = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Alias = Annotated[str, AfterValidator(_check_alias)]
+# One text or several; in an environment variable the text itself, or several as JSON.
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode, BeforeValidator(_one_or_several)]
+Options = Annotated[dict[str, Any], AfterValidator(_check_options)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class OptionSettings(_Section):
+    """What may be asked of every answer; None, or empty, leaves it to the provider."""
+
+    temperature: Annotated[float | None, Field(ge=0, le=2, examples=[0.7])] = None
+    """How freely words are chosen, 0 to 2; the provider's own default unless set."""
+    top_p: Annotated[float | None, Field(gt=0, le=1, examples=[0.9])] = None
+    """The share of likely words that one is chosen from, up to 1; the provider's own default unless set."""
+    max_tokens: Annotated[int | None, Field(ge=1, examples=[1000])] = None
+    """The longest answer, in tokens; no limit of ours unless set."""
+    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63, examples=[42])] = None
+    """A number that makes answers repeat, as far as the provider can."""
+    stop: Texts = ()
+    """Texts that end the answer when they come, and are left out of it."""
+    reasoning_effort: Annotated[str, Field(pattern=r"^[a-z]*$", max_length=20)] = ""
+    """How hard a model is to think before it answers: low, medium, high, or what else the provider knows."""
+    options: Options = {}
+    """Further fields of the request, as the provider names them."""
+
+
+class ModelSettings(OptionSettings):
+    """What one model is asked with instead of the general options; flags outweigh both."""
 
 
 class TimeoutSettings(_Section):
@@ -145,6 +209,8 @@ class OutputSettings(_Section):
     """Colours for a dark or a light background; auto asks COLORFGBG, none does without."""
     code_theme: str = ""
     """A Pygments style for code, such as monokai; empty takes the terminal's own colours."""
+    reasoning: bool = True
+    """Show what a model thinks aloud, dim, before its answer; false is the same as --hide-reasoning."""
 
 
 class PrivacySettings(_Section):
@@ -158,8 +224,12 @@ class ProviderSettings(_Section):
     """One provider: any service with an OpenAI-compatible API."""
 
     base_url: BaseUrl = ""
-    """Its address, up to and including /v1."""
+    """Its address, up to and including /v1; a well-known provider has one."""
     api_key: ApiKey = SecretStr("")
-    """Its key; empty for a server that asks for none."""
+    """Its key; empty for a server that asks for none. Better kept by `chatllm keys set NAME`."""
+    api_key_cmd: str = ""
+    """A command that prints its key, such as pass show openai; it outweighs every other place."""
+    max_tokens_field: Literal["", "max_tokens", "max_completion_tokens"] = ""
+    """What it calls the limit on an answer; empty takes what is known of it, else max_tokens."""
     end_marker: Literal["", "required", "optional"] = ""
     """Whether an answer that ends without a finish_reason is cut off (required) or may be whole (optional)."""

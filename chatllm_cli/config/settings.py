@@ -1,13 +1,14 @@
 """Settings: flag > environment > config.toml > default."""
 
-from typing import Annotated
+from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.sections import (
+    Alias,
     ApiKey,
     BaseUrl,
     CacheSettings,
@@ -15,6 +16,8 @@ from chatllm_cli.config.sections import (
     LimitSettings,
     LocalSettings,
     Models,
+    ModelSettings,
+    OptionSettings,
     OutputSettings,
     PrivacySettings,
     ProviderName,
@@ -25,7 +28,7 @@ from chatllm_cli.config.sections import (
 from chatllm_cli.config.sources import ENV_PREFIX, foreign_variables, nest, read_config_file
 
 
-class Settings(BaseSettings):
+class Settings(OptionSettings, BaseSettings):
     """Every setting, validated."""
 
     model_config = SettingsConfigDict(
@@ -44,14 +47,16 @@ class Settings(BaseSettings):
     """The default provider's address, for any OpenAI-compatible server, up to and including /v1."""
     api_key: ApiKey = SecretStr("")
     """The default provider's key; better kept in the environment, as CHATLLM_API_KEY."""
+    api_key_cmd: str = ""
+    """A command that prints the default provider's key."""
+    insecure_http: bool = False
+    """Let keys go over plain http to other machines, where anyone on the way can read them; as --insecure-http."""
     system_prompt: str = ""
     """The standing instruction that every new conversation begins with."""
-    temperature: Annotated[float | None, Field(ge=0, le=2, examples=[0.7])] = None
-    """How freely words are chosen, 0 to 2; the provider's own default unless set."""
-    max_tokens: Annotated[int | None, Field(ge=1, examples=[1000])] = None
-    """The longest answer, in tokens; no limit of ours unless set."""
     fallback: Models = ()
     """Models to ask in turn when the one before is unreachable, over its limit or out of quota."""
+    redact: Literal["warn", "replace", "off"] = "warn"
+    """What is done about a prompt with a key or password in it: tell it on a terminal, replace it, or nothing."""
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
     limits: LimitSettings = LimitSettings()
@@ -62,6 +67,10 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     providers: dict[ProviderName, ProviderSettings] = {}
     """Providers by name, addressed as NAME/model."""
+    models: dict[str, ModelSettings] = {}
+    """Options by model, named as provider/model."""
+    aliases: dict[Alias, str] = {}
+    """Short names for models, to be used where a model is named."""
 
     @classmethod
     def settings_customise_sources(

@@ -3,19 +3,22 @@
 Nothing is read from the current folder: a cloned repository must not be able to send a key elsewhere.
 """
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chatllm_cli.config.known_providers import KNOWN
 from chatllm_cli.config.places import HOME_VARIABLE
 from chatllm_cli.errors import ConfigError
 
 ENV_PREFIX = "CHATLLM_"
 # Variables of other programs that are honoured, and the setting each stands for.
 FOREIGN_VARIABLES = {
-    "OPENAI_API_KEY": "providers.openai.api_key",
+    **{known.key_variable: f"providers.{name}.api_key" for name, known in KNOWN.items() if known.key_variable},
     "OPENAI_BASE_URL": "providers.openai.base_url",
 }
 
@@ -59,10 +62,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{quoted(key)}.")
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[f"{prefix}{quoted(key)}"] = value
     return flat
+
+
+def quoted(part: str) -> str:
+    """Return one part of a dotted key as TOML has it: a model's name may hold dots itself."""
+    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:

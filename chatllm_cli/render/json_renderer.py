@@ -23,6 +23,11 @@ class JsonRenderer(Renderer):
         """Tell that nothing is shown to be taken away."""
         return False
 
+    @property
+    def is_read_by_a_person(self) -> bool:
+        """Tell that a script reads it, whatever it is."""
+        return False
+
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
         self._emit({"notice": text})
@@ -84,6 +89,7 @@ def _described(reply: Message, conversation_id: str) -> dict[str, Any]:
     provider, _, model = (reply.model or "").partition("/")
     return {
         "text": reply.content,
+        "reasoning": reply.reasoning,
         "status": reply.status,
         "finish_reason": reply.finish_reason,
         "provider": provider,

@@ -73,6 +73,20 @@ class Renderer:
         """Say something on stderr that is no failure."""
         self.err.write(self.err.styled(self.err.wrapped(clean(text)), "dim") + "\n")
 
+    @property
+    def is_read_by_a_person(self) -> bool:
+        """Tell whether a person reads stderr."""
+        return self.err.is_terminal
+
+    @property
+    def shows_reasoning(self) -> bool:
+        """Tell whether what a model thinks aloud is shown."""
+        return self.looks.reasoning and self.is_read_by_a_person
+
+    def aside(self, text: str) -> None:
+        """Put clean text on stderr that comes in pieces and is no part of the answer."""
+        self.err.write("\n".join(line and self.err.styled(line, "dim") for line in text.split("\n")))
+
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
         message, hint = clean_line(error.message)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]

@@ -32,6 +32,7 @@ class Looks:
     clean: str = "auto"
     theme: str = "auto"
     code_theme: str = ""
+    reasoning: bool = True  # what a model thinks aloud is shown
 
 
 def check_code_theme(name: str) -> None:

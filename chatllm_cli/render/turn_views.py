@@ -5,7 +5,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -31,6 +31,8 @@ class TurnView(ABC):
         self._is_waiting = False
         self._spinning: asyncio.TimerHandle | None = None
         self._told_retry = 0
+        self._thoughts = StreamCleaner()
+        self._last_thought = ""
         self._history_failed = False
         self._await()
 
@@ -45,8 +47,28 @@ class TurnView(ABC):
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
         self._stop_waiting()
+        self._stop_thinking()
         self._first_text = self._first_text or time.monotonic()
         self._take(text)
+
+    def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
+        """Say what the prompt holds: to a person, or to anybody if it was changed."""
+        if not (replaced or self._renderer.is_read_by_a_person):
+            return
+        self._stop_waiting()
+        held = f"the prompt holds what looks like a secret: {', '.join(kinds)}"
+        if replaced:
+            self._renderer.notice(f"{held}; it was replaced (redact in the settings)")
+        else:
+            self._renderer.notice(f'{held}; it is sent as it is (redact = "replace" in the settings takes it out)')
+        self._await()
+
+    def on_reasoning(self, text: str) -> None:
+        """Show the next piece of what the model thinks aloud, dim on a terminal, before the answer."""
+        if not self._renderer.shows_reasoning or self._first_text is not None:
+            return
+        self._stop_waiting()
+        self._think(self._thoughts.feed(text))
 
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache."""
@@ -102,6 +124,7 @@ class TurnView(ABC):
     def close(self) -> None:
         """Show what is left of the reply; closing again does nothing."""
         self._stop_waiting()
+        self._stop_thinking()
 
     def _await(self) -> None:
         """Show what is waited for, and for how long, until `_stop_waiting`."""
@@ -130,6 +153,17 @@ class TurnView(ABC):
         if self._is_waiting:
             self._renderer.waited()
         self._is_waiting = False
+
+    def _stop_thinking(self) -> None:
+        """End what was shown of the reasoning, and keep the answer apart from it."""
+        if self._last_thought:
+            self._think(self._thoughts.flush())
+            self._renderer.aside("\n" if self._last_thought == "\n" else "\n\n")
+        self._last_thought = ""
+
+    def _think(self, text: str) -> None:
+        self._renderer.aside(text)
+        self._last_thought = text[-1:] or self._last_thought
 
     @abstractmethod
     def _take(self, text: str) -> None:
@@ -164,6 +198,7 @@ class SilentView(TurnView):
 
     def on_chunk(self, _: str) -> None:
         """Take note of the next piece."""
+        self._stop_thinking()
         if self._first_text is None:
             self._first_text = time.monotonic()
             self._waiting_for = f"the end of the answer of {self._waiting_for}"
@@ -175,7 +210,11 @@ class SilentView(TurnView):
 
 
 class JsonStreamView(TurnView):
-    """Puts out each piece of the reply as an object of its own."""
+    """Puts out each piece of the reply, and of the reasoning before it, as an object of its own."""
+
+    def on_reasoning(self, text: str) -> None:
+        """Put out the next piece of the reasoning."""
+        self._renderer.put(json.dumps({"reasoning": text}) + "\n")
 
     def _take(self, text: str) -> None:
         self._renderer.put(json.dumps({"text": text}) + "\n")

@@ -33,6 +33,7 @@ class Session:
         services: Services,
         renderer: Renderer,
         endpoints: Sequence[Endpoint],
+        options: ChatOptions,
         *,
         system_prompt: str | None = None,
         last: Conversation | None = None,
@@ -43,7 +44,7 @@ class Session:
         self._system_prompt = system_prompt
         self._last = last
         settings = services.settings
-        self._options = ChatOptions(settings.temperature, settings.max_tokens)
+        self._options = options
         self._chat = services.build_chat(cached=settings.cache.mode == "always" and settings.history.enabled)
         self._log: OpenConversation | None = None
         self._prompt: PromptSession[str] = PromptSession(

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import ChatRequest, Completion, TokenUsage
 from chatllm_cli.private_files import make_private_folder, open_private
 
-KEY_VERSION = 1  # change it when the key or the entry changes its meaning: old entries are then never found
+KEY_VERSION = 2  # change it when the key or the entry changes its meaning: old entries are then never found
 LONGEST_WAIT = 1.0  # seconds for another process's lock
 DIGEST_SIZE = 32
 # SQLite's codes for a database that is sound but cannot be used now: locked, a full or failing disk, no rights.
@@ -212,9 +212,7 @@ def request_key(request: ChatRequest) -> str:
         "model": endpoint.model,
         "weights": endpoint.weights,
         "messages": [[role.value, content] for role, content in request.messages],
-        "temperature": request.options.temperature,
-        "max_tokens": request.options.max_tokens,
-        "schema": request.options.schema,
+        "options": asdict(request.options),
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 

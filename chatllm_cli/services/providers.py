@@ -1,61 +1,63 @@
 """Which provider answers, and where: turns `provider/model` into an endpoint."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Collection
 
-from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
+from chatllm_cli.config.sections import OptionSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
-from chatllm_cli.models import Endpoint
+from chatllm_cli.models import ChatOptions, Endpoint
 from chatllm_cli.services.local_model import find_weights
 
 LOCAL = "local"
 DEFAULT = "default"  # the provider that base_url and api_key describe
-OPENAI = "openai"
-
-
-@dataclass(frozen=True, slots=True)
-class KnownProvider:
-    """What is known of a provider beforehand."""
-
-    base_url: str
-    default_model: str
-    max_tokens_field: str
-    marks_end: bool = False  # whether it always says why an answer ended
-    takes_schema: bool = False  # whether it can hold the model to a JSON Schema
-
-
-KNOWN: Mapping[str, KnownProvider] = {
-    OPENAI: KnownProvider(
-        "https://api.openai.com/v1", "gpt-4o-mini", "max_completion_tokens", marks_end=True, takes_schema=True
-    ),
-}
-UNKNOWN = KnownProvider("", "", "max_tokens")  # the name that nearly every compatible server understands
+LIST = "`chatllm models providers` lists the providers"
 
 
 class Providers:
-    """The providers that the settings know, by name."""
+    """The providers that the settings know, by name; `stored` are those whose key is kept elsewhere."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stored: Collection[str] = ()) -> None:
         self._settings = settings
+        self._stored = stored
         self._providers = {name: settings.providers.get(name, ProviderSettings()) for name in KNOWN}
         self._providers |= settings.providers
+        key = {"api_key": settings.api_key, "api_key_cmd": settings.api_key_cmd}
         if settings.base_url:
-            self._providers[DEFAULT] = ProviderSettings(base_url=settings.base_url, api_key=settings.api_key)
-        elif settings.api_key.get_secret_value():
-            self._providers[OPENAI] = self._providers[OPENAI].model_copy(update={"api_key": settings.api_key})
+            self._providers[DEFAULT] = ProviderSettings(base_url=settings.base_url).model_copy(update=key)
+        elif settings.api_key.get_secret_value() or settings.api_key_cmd:
+            self._providers[OPENAI] = self._providers[OPENAI].model_copy(update=key)
+
+    def names(self) -> list[str]:
+        """Return the names of all providers, the embedded model apart."""
+        return list(self._providers)
+
+    def settings(self, name: str) -> ProviderSettings:
+        """Return what is set of a provider."""
+        return self._providers[name]
+
+    def base_url(self, name: str) -> str:
+        """Return a provider's address. Raises `UsageError` for an unknown one, `ConfigError` if it has none."""
+        if name not in self._providers:
+            hint = "set CHATLLM_BASE_URL, or base_url in the config file" if name == DEFAULT else LIST
+            raise UsageError(f"there is no provider '{name}'", hint=hint)
+        if base_url := self._providers[name].base_url or KNOWN.get(name, UNKNOWN).base_url:
+            return base_url
+        raise ConfigError(f"provider '{name}' has no address", hint=f"set providers.{name}.base_url")
 
     def configured(self) -> list[str]:
-        """Return the names of the providers that could be asked now, the embedded model apart."""
-        return [name for name in self._providers if self._is_usable(name)]
+        """Return the names of the providers that are set up and could be asked now, the embedded model apart."""
+        return [name for name, provider in self._providers.items() if self._is_set_up(name, provider)]
 
     def endpoint(self, address: str = "") -> Endpoint:
-        """Return where the model at `address` is reached; an empty one is the default model.
+        """Return where the model at `address`, or of that alias, is reached; an empty one is the default model.
 
         Raises `UsageError` for a name that cannot be one, `ConfigError` for a provider without an address and
         `AuthenticationError` for one without its key.
         """
-        provider, model = self._split(address.strip() or self._settings.model.strip() or self._default_address())
+        address = address.strip() or self._settings.model.strip() or self._default_address()
+        provider, model = self._split(self._settings.aliases.get(address, address).strip())
         if not model and provider != LOCAL:
             raise UsageError(f"'{address}' names no model", hint="`chatllm models list` shows what there is")
         return self.local(model) if provider == LOCAL else self._remote(provider, model)
@@ -78,13 +80,15 @@ class Providers:
 
         Raises `ConfigError` if its provider is not set up any more: the conversation must not go to another.
         """
-        provider = address.partition("/")[0]
-        if provider != LOCAL and provider not in self._providers:
+        provider, _, model = address.partition("/")
+        if provider == LOCAL:
+            return self.local(model)
+        if provider not in self._providers:
             raise ConfigError(
                 f"the conversation was held with {address}, and there is no provider '{provider}' now",
                 hint="set it up again, or name another model with -m",
             )
-        return self.endpoint(address)
+        return self._remote(provider, model)
 
     def stands_in(self, endpoint: Endpoint, address: str = "") -> bool:
         """Tell whether the embedded model answers only because nobody chose one."""
@@ -100,12 +104,18 @@ class Providers:
                 hint=f"the embedded model is {LOCAL}/{weights.name}; local.model_path names another",
             )
         return Endpoint(
-            LOCAL, weights.name, base_url="", weights=weights.fingerprint, marks_end=True, takes_schema=True
+            LOCAL,
+            weights.name,
+            base_url="",
+            weights=weights.fingerprint,
+            marks_end=True,
+            takes_schema=True,
+            options=self._options(f"{LOCAL}/{weights.name}"),
         )
 
-    def catalogue(self, provider: str) -> Endpoint:
-        """Return the endpoint of `provider` without a model, to ask it which ones it has."""
-        return self._remote(provider, "")
+    def catalogue(self, name: str) -> Endpoint:
+        """Return the endpoint of a provider, to ask it which models it has. Raises as `endpoint` does."""
+        return self._remote(name, "")
 
     def _default_address(self) -> str:
         if DEFAULT in self._providers:
@@ -120,44 +130,82 @@ class Providers:
         provider, slash, model = address.partition("/")
         if provider == DEFAULT and DEFAULT not in self._providers:
             raise ConfigError(f"'{address}' needs the default provider's address", hint="set CHATLLM_BASE_URL")
-        if slash and (provider == LOCAL or provider in self._providers):
+        if slash and (provider == LOCAL or self._is_meant(provider)):
             return provider, model
-        for name in (DEFAULT, OPENAI):
+        for name in (DEFAULT, OPENAI, *([] if slash else self._only_one())):
             if name in self._providers and self._is_usable(name):
                 return name, address
         if address == find_weights(self._settings.local).name:
             return LOCAL, address
         missing = f"provider '{provider}'" if slash else f"model '{address}' without a provider that could have it"
-        raise UsageError(
-            f"there is no {missing}",
-            hint=f"write provider/model; the providers are {', '.join([LOCAL, *self._providers])}",
-        )
+        raise UsageError(f"there is no {missing}", hint=f"write provider/model; {LIST}")
+
+    def _is_meant(self, name: str) -> bool:
+        """Tell whether `name` before a slash is that provider: a gateway has models of such names, too."""
+        if name in {DEFAULT, OPENAI} or DEFAULT not in self._providers:
+            return name in self._providers
+        return name in self._settings.providers or (name in self._providers and self._has_key(name))
+
+    def _only_one(self) -> list[str]:
+        """Return the provider that is set up, if it is the only one."""
+        configured = self.configured()
+        return configured if len(configured) == 1 else []
 
     def _remote(self, name: str, model: str) -> Endpoint:
+        base_url = self.base_url(name)
         provider, known = self._providers[name], KNOWN.get(name, UNKNOWN)
-        base_url, key = provider.base_url or known.base_url, provider.api_key.get_secret_value()
-        if not base_url:
-            raise ConfigError(f"provider '{name}' has no address", hint=f"set providers.{name}.base_url")
         if not self._is_usable(name):
             raise AuthenticationError(
                 f"there is no key for {name}",
-                hint=f"set {name.upper()}_API_KEY, or use the embedded model with -m {LOCAL}/",
+                hint=f"`chatllm keys set {name}` stores one, or set {known.key_variable}; -m {LOCAL}/ needs none",
             )
-        # Behind another address under a known name may be anything.
-        marks_end = (
-            provider.end_marker == "required" if provider.end_marker else (known.marks_end and not provider.base_url)
-        )
+        is_theirs = known.is_local or not provider.base_url  # behind another address may be anything
+        listing = not model
         return Endpoint(
             name,
             model,
             base_url,
-            key or None,
-            max_tokens_field=known.max_tokens_field,
-            marks_end=marks_end,
-            takes_schema=known.takes_schema and not provider.base_url,
+            provider.api_key.get_secret_value() or None,
+            max_tokens_field=provider.max_tokens_field or known.max_tokens_field,
+            seed_field=known.seed_field,
+            marks_end=_marks_end(provider, known, is_theirs=is_theirs),
+            takes_schema=known.takes_schema and is_theirs,
+            takes_usage_wish=known.takes_usage_wish,
+            headers=known.lists_with if listing else (),
+            key_header=known.lists_by if listing else "Authorization",
+            options=self._options(f"{name}/{model}"),
         )
 
+    def _options(self, address: str) -> ChatOptions:
+        """Return what the settings ask of a model: its own options, and the general ones."""
+        general = _chat_options(self._settings)
+        own = self._settings.models.get(address)
+        return _chat_options(own).over(general) if own else general
+
+    def _is_set_up(self, name: str, provider: ProviderSettings) -> bool:
+        return bool(provider.base_url) or (name in KNOWN and self._has_key(name))
+
     def _is_usable(self, name: str) -> bool:
-        """Tell whether `name` can be asked: an address of the user's own needs no key, a well-known one does."""
+        """Tell whether `name` can be asked: one of the user's own, or on this machine, needs no key."""
         provider = self._providers[name]
-        return bool(provider.base_url or (name in KNOWN and provider.api_key.get_secret_value()))
+        return self._is_set_up(name, provider) or (name in KNOWN and KNOWN[name].is_local)
+
+    def _has_key(self, name: str) -> bool:
+        provider = self._providers[name]
+        return bool(provider.api_key.get_secret_value() or provider.api_key_cmd or name in self._stored)
+
+
+def _marks_end(provider: ProviderSettings, known: KnownProvider, *, is_theirs: bool) -> bool:
+    return provider.end_marker == "required" if provider.end_marker else known.marks_end and is_theirs
+
+
+def _chat_options(settings: OptionSettings) -> ChatOptions:
+    return ChatOptions(
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        stop=settings.stop,
+        reasoning_effort=settings.reasoning_effort,
+        extra=tuple((name, json.dumps(value)) for name, value in settings.options.items()),
+    )

@@ -24,6 +24,7 @@ class Draft:
         self._usage: TokenUsage | None = None
         self._pieces = [reply.content] if reply.content else []
         self._begun = len(self._pieces)
+        self._thoughts: list[str] = []
         self._half = ""
         self._marked = 0
         self.size = 0  # bytes that have come, thoughts included
@@ -46,12 +47,15 @@ class Draft:
     def begin(self) -> None:
         """Forget what an earlier try brought, which was no text."""
         self.finish_reason = self._usage = None
+        self._thoughts.clear()
 
     def take(self, chunk: Chunk) -> str:
         """Add `chunk` and return what it lets be shown: half of a surrogate pair waits for the other."""
         if chunk.text:
             self._pieces.append(chunk.text)
             self.grown.set()
+        if chunk.reasoning:
+            self._thoughts.append(chunk.reasoning)
         self.size += chunk.size
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._usage = chunk.usage or self._usage
@@ -80,6 +84,7 @@ class Draft:
             at=datetime.now(UTC),
             status=status,
             usage=self._usage,
+            reasoning=join_pairs("".join(self._thoughts)),
             finish_reason=self.finish_reason,
             error=error,
         )

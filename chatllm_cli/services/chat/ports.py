@@ -1,6 +1,6 @@
 """What a turn needs of others, each as small as it can be."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -63,6 +63,12 @@ class TurnListener(Protocol):
 
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
+
+    def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
+        """Say what the prompt holds that looks like a secret, and whether it was replaced; before it is sent."""
+
+    def on_reasoning(self, text: str) -> None:
+        """Show the next piece of what the model thinks aloud."""
 
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache, and how old."""

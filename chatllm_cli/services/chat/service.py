@@ -17,13 +17,14 @@ from chatllm_cli.errors import (
     RateLimitError,
     UsageError,
 )
-from chatllm_cli.models import ChatOptions, ChatRequest, Completion, Endpoint, Message, Role, Status
+from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Completion, Endpoint, Message, Role, Status
 from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
 from chatllm_cli.services.chat.draft import Draft, marks
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, TurnListener
 from chatllm_cli.services.chat.retries import Patience
 from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
+from chatllm_cli.services.redaction import PromptGuard
 
 # What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money.
 ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError)
@@ -43,12 +44,14 @@ class ChatService:
         retries: RetrySettings | None = None,
         limits: LimitSettings | None = None,
         cache: Cache | None = None,
+        guard: PromptGuard | None = None,
     ) -> None:
         self._llm = llm
         self._timeouts = timeouts or TimeoutSettings()
         self._retries = retries or RetrySettings()
         self._limits = limits or LimitSettings()
         self._cache = cache
+        self._guard = guard or PromptGuard(looks=False, replaces=False)
 
     async def send(
         self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -62,6 +65,9 @@ class ChatService:
         """
         if not prompt.strip():
             raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
+        prompt, secrets = self._guard.checked(prompt)
+        if secrets:
+            listener.on_secrets(secrets, replaced=self._guard.replaces)
         said = Message(new_id(), Role.USER, prompt, at=datetime.now(UTC), parent=log.conversation.head)
         await _keep(log, said, listener)
         return await self._answer(_Turn(log, options, listener, _draft(log)), endpoints)
@@ -164,13 +170,11 @@ class ChatService:
                 aclosing(self._llm.stream(request)) as chunks,
             ):
                 async for chunk in chunks:
-                    text = draft.take(chunk)
+                    turn.take(chunk)
                     if draft.finish_reason is not None:
                         dog.finished()
                     elif chunk.size:
                         dog.fed()
-                    if text:
-                        turn.listener.on_chunk(text)
                     if draft.size > most:
                         raise InvalidReplyError(
                             f"it passed the limit of {self._limits.reply_mb:g} MB (limits.reply_mb)"
@@ -199,12 +203,20 @@ class _Turn:
         """Whether there is text to go on with."""
         return bool(self.begun and self.begun.content)
 
+    def take(self, chunk: Chunk) -> None:
+        """Add the next piece to the reply, and show it."""
+        text = self.draft.take(chunk)
+        if chunk.reasoning:
+            self.listener.on_reasoning(chunk.reasoning)
+        if text:
+            self.listener.on_chunk(text)
+
     def request(self, endpoint: Endpoint) -> ChatRequest:
         conversation = self.log.conversation
         messages = context_to_go_on(conversation, endpoint) if self.goes_on else context(conversation)
         if self.options.schema:
             messages = with_schema(messages, self.options.schema)
-        return ChatRequest(endpoint, messages, self.options)
+        return ChatRequest(endpoint, messages, self.options.over(endpoint.options))
 
 
 def _draft(log: Log, begun: Message | None = None) -> Draft:

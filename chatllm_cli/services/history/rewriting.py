@@ -6,7 +6,7 @@ from typing import Any
 
 from chatllm_cli.services.history import records
 
-TEXT_FIELDS = ("content", "text", "title", "system_prompt", "error", "tags")
+TEXT_FIELDS = ("content", "reasoning", "text", "title", "system_prompt", "error", "tags")
 Replace = Callable[[str], str]
 SURROUNDINGS = 20  # characters shown before and after what is found
 Item = bytes | dict[str, Any]  # a line that cannot be read, or a record

@@ -18,6 +18,7 @@ import httpx2
 import openai
 from langchain_core.exceptions import ContextOverflowError, LangChainException
 
+from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.errors import (
     AuthenticationError,
     ContextLengthError,
@@ -30,7 +31,6 @@ from chatllm_cli.errors import (
     RateLimitError,
 )
 from chatllm_cli.models import Endpoint
-from chatllm_cli.services.llm.http_client import is_loopback
 
 # What these libraries raise while a stream is read, apart from their own errors: a reply that is no chat
 # stream ends in any of those below OSError.

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
 from chatllm_cli import __version__
+from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import InvalidReplyError
 from chatllm_cli.models import Endpoint
@@ -43,15 +42,6 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
     )
 
 
-def is_loopback(base_url: str) -> bool:
-    """Tell whether `base_url` stays on this machine."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class _Headers:
     """Lets only what the request needs go out.
 
@@ -71,7 +61,9 @@ class _Headers:
         request.headers["User-Agent"] = f"chatllm/{__version__}"
         request.headers["Accept-Encoding"] = "identity"  # compressed, a few bytes could be any number of them
         if self._endpoint.api_key:
-            request.headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+            name, key = self._endpoint.key_header, self._endpoint.api_key
+            request.headers[name] = f"Bearer {key}" if name == "Authorization" else key
+        request.headers.update(self._endpoint.headers)
         if self._endpoint.is_embedded:
             # A new connection costs nothing here, and the server at times hangs up on one that is used again.
             request.headers["Connection"] = "close"

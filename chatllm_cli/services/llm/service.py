@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import openai
 from langchain_core.messages import BaseMessageChunk
@@ -14,7 +14,7 @@ from langchain_openai import ChatOpenAI
 from langsmith import run_trees
 
 from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
-from chatllm_cli.errors import ConfigError
+from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
@@ -28,6 +28,13 @@ REASONING_FIELDS = ("reasoning_content", "reasoning")
 REFUSAL = "refusal"
 
 
+class KeySource(Protocol):
+    """What it needs of `Keys`."""
+
+    async def key_for(self, endpoint: Endpoint) -> str | None:
+        """Return the key to send to `endpoint`."""
+
+
 class LLMService:
     """Streams completions from any OpenAI-compatible server, the embedded one included."""
 
@@ -37,6 +44,7 @@ class LLMService:
         timeouts: TimeoutSettings,
         limits: LimitSettings | None = None,
         *,
+        keys: KeySource | None = None,
         tracing: bool = False,
     ) -> None:
         # Said here and for good: LangSmith would otherwise follow whatever the environment says, and there
@@ -47,7 +55,8 @@ class LLMService:
         self._local_model = local_model
         self._timeouts = timeouts
         self._limits = limits or LimitSettings()
-        self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
+        self._keys = keys
+        self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
 
     async def ready(self, endpoint: Endpoint) -> None:
         """Get ready to ask: start the embedded model, if it is the one. Raises `ConfigError` if it cannot run."""
@@ -74,11 +83,19 @@ class LLMService:
 
     async def list_models(self, endpoint: Endpoint) -> list[str]:
         """Return the ids of the models that the provider offers. Raises as `stream` does."""
+        endpoint = await self._reach(endpoint)
+        timeout = openai.Timeout(self._timeouts.first_token, connect=self._timeouts.connect)
         try:
-            timeout = openai.Timeout(self._timeouts.first_token, connect=self._timeouts.connect)
-            return sorted([model.id async for model in self._client(endpoint).models.list(timeout=timeout)])
+            body: Any = await self._client(endpoint).get("/models", cast_to=object, options={"timeout": timeout})
         except FOREIGN_ERRORS as error:
             raise translate(error, endpoint) from error
+        match body:
+            case {"data": [*models]} | [*models] if all(isinstance(model, dict) for model in models):  # some: bare
+                return sorted({model["id"] for model in models if isinstance(model.get("id"), str)})
+        raise InvalidReplyError(
+            f"{name_of(endpoint)} sent something that is no list of models",
+            hint=f"its address is {endpoint.base_url}",
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -87,9 +104,9 @@ class LLMService:
         self._clients.clear()
 
     async def _reach(self, endpoint: Endpoint) -> Endpoint:
-        """Return `endpoint` with an address; the embedded model has one once it runs."""
+        """Return `endpoint` with its key, and the embedded model with an address: it has one once it runs."""
         if endpoint.base_url:
-            return endpoint
+            return replace(endpoint, api_key=await self._keys.key_for(endpoint)) if self._keys else endpoint
         base_url, api_key = await self._local_model.start()
         return replace(endpoint, base_url=base_url, api_key=api_key)
 
@@ -102,14 +119,14 @@ class LLMService:
             client=client.chat.completions,  # never used: it keeps a second client from being built
             async_client=client.chat.completions,
             root_async_client=client,
-            stream_usage=True,
+            stream_usage=endpoint.takes_usage_wish,
             # Its wait_for swallows every second Ctrl-C on Python 3.11; the turn has a watchdog of its own.
             stream_chunk_timeout=None,
             use_responses_api=False,
         )
 
     def _client(self, endpoint: Endpoint) -> openai.AsyncOpenAI:
-        key = (endpoint.base_url, endpoint.api_key)
+        key = (endpoint.base_url, endpoint.api_key, endpoint.key_header)
         if key not in self._clients:
             try:
                 self._clients[key] = build_client(endpoint, self._timeouts, self._limits.reply_mb)
@@ -150,10 +167,14 @@ def _parameters(request: ChatRequest) -> dict[str, Any]:
         beyond["response_format"] = {"type": "json_schema", "json_schema": wanted}
     if options.max_tokens is not None:
         beyond[request.endpoint.max_tokens_field] = options.max_tokens
-    parameters: dict[str, Any] = {"extra_body": beyond} if beyond else {}
-    if options.temperature is not None:
-        parameters["temperature"] = options.temperature
-    return parameters
+    if options.seed is not None:
+        beyond[request.endpoint.seed_field] = options.seed
+    if options.reasoning_effort:
+        beyond["reasoning_effort"] = options.reasoning_effort
+    beyond |= {name: json.loads(value) for name, value in options.extra}
+    asked = {"temperature": options.temperature, "top_p": options.top_p, "stop": list(options.stop) or None}
+    parameters = {name: value for name, value in asked.items() if value is not None}
+    return parameters | ({"extra_body": beyond} if beyond else {})
 
 
 def _chunk(piece: BaseMessageChunk) -> Chunk:
@@ -161,7 +182,7 @@ def _chunk(piece: BaseMessageChunk) -> Chunk:
     beside = piece.additional_kwargs
     return Chunk(
         text=str(piece.text) or beside.get(REFUSAL) or "",
-        reasoning="".join(beside.get(name) or "" for name in REASONING_FIELDS),
+        reasoning=next((beside[name] for name in REASONING_FIELDS if beside.get(name)), ""),  # some say it twice
         finish_reason=None if reason is None else str(reason),
         usage=TokenUsage(int(usage["input_tokens"]), int(usage["output_tokens"])) if usage else None,
     )

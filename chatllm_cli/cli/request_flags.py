@@ -1,0 +1,161 @@
+"""The options that every command that asks a model has: declared once, and what they come to."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from chatllm_cli.cli.options import check_are_text, check_is_text
+from chatllm_cli.errors import UsageError
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.settings import Settings
+
+
+InsecureHttp = Annotated[
+    bool, typer.Option("--insecure-http", help="Send the key over plain http, for anyone on the way to read.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestFlags:
+    """What was said of a request on the command line; None, or False, was not."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask, or its alias.", callback=check_is_text
+        ),
+    ] = None
+    system: Annotated[
+        str | None,
+        typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=check_is_text),
+    ] = None
+    temperature: Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")] = None
+    top_p: Annotated[float | None, typer.Option(help="The share of likely words that one is chosen from.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None
+    seed: Annotated[int | None, typer.Option(help="A number that makes answers repeat.")] = None
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Ends the answer. May be given again.", callback=check_are_text),
+    ] = None
+    reasoning_effort: Annotated[
+        str | None, typer.Option(metavar="EFFORT", help="How hard to think first: low, medium, high.")
+    ] = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Another field of the request, as the provider names it. May be given again.",
+            callback=check_are_text,
+        ),
+    ] = None
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER/MODEL",
+            help="Asked when the model cannot be reached, is over its limit or out of quota. May be given again.",
+            callback=check_are_text,
+        ),
+    ] = None
+    max_wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long to wait, in all, for a busy provider; 60 unless set, 0 for not at all.",
+        ),
+    ] = None
+    no_history: Annotated[
+        bool, typer.Option("--no-history", "--private", help="Keep nothing of this, neither in history nor cache.")
+    ] = False
+    hide_reasoning: Annotated[
+        bool, typer.Option("--hide-reasoning", help="Do not show what the model thinks before it answers.")
+    ] = False
+    insecure_http: InsecureHttp = False
+    plain: Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")] = False
+
+    def load(self, *, cache: bool | None = None) -> "Settings":
+        """Load the settings with what was given here on top. Raises `ConfigError`, and `UsageError`."""
+        from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
+
+        return load_settings(
+            {
+                "temperature": self.temperature,
+                "top_p": self.top_p,
+                "max_tokens": self.max_tokens,
+                "seed": self.seed,
+                "stop": self.stop or None,
+                "reasoning_effort": self.reasoning_effort,
+                "options": _parsed(self.option or []) or None,
+                "fallback": self.fallback or None,
+                "retries.max_wait": self.max_wait,
+                "retries.max_retries": None if self.max_wait is None else AS_OFTEN_AS_NEEDED,
+                "history.enabled": False if self.no_history else None,
+                "output.plain": self.plain or None,
+                "output.reasoning": False if self.hide_reasoning else None,
+                "insecure_http": self.insecure_http or None,
+                "cache.mode": None if cache is None else ("always" if cache else "never"),
+            }
+        )
+
+    def options(self, schema: str = "") -> ChatOptions:
+        """Return what was asked for here, which outweighs what the settings say of any model."""
+        return ChatOptions(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            stop=tuple(self.stop or ()),
+            reasoning_effort=self.reasoning_effort or "",
+            extra=tuple((name, json.dumps(value)) for name, value in _parsed(self.option or []).items()),
+            schema=schema,
+        )
+
+
+def _parsed(options: list[str]) -> dict[str, Any]:
+    """Return the fields that KEY=VALUE describe: a value is JSON, or the text itself."""
+    parsed: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not (key.strip() and equals):
+            raise UsageError(f"'{option}' is no option: write KEY=VALUE", hint="--option top_k=40")
+        try:
+            parsed[key.strip()] = json.loads(value)
+        except (ValueError, RecursionError):
+            parsed[key.strip()] = value
+    return parsed
+
+
+def with_request_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of its parameter `flags`, which then holds what was given.
+
+    Typer reads the options from the signature.
+    """
+    names = [field.name for field in fields(RequestFlags)]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        flags = RequestFlags(**{name: given.pop(name) for name in names})
+        command(flags=flags, **given)
+
+    kinds = get_type_hints(RequestFlags, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name]
+        )
+        for field in fields(RequestFlags)
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.name != "flags"
+    ]
+    signature = inspect.Signature([*shared, *own])
+    wrapped.__dict__["__signature__"] = signature
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+    return wrapped

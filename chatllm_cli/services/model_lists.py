@@ -1,0 +1,68 @@
+"""Which models a provider has: asked of it, and remembered for a day."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from chatllm_cli.config.addresses import is_loopback
+from chatllm_cli.models import Endpoint
+from chatllm_cli.private_files import make_private_folder, replace_private_file
+
+A_DAY = 86_400
+LONGEST_KNOCK = 0.3  # seconds for a server on this machine to let us in
+
+
+class ModelLists:
+    """Lists of models by provider. What runs on this machine is asked each time: it costs nothing, and changes."""
+
+    def __init__(self, folder: Path, ask: Callable[[Endpoint], Awaitable[list[str]]]) -> None:
+        self._folder = folder
+        self._ask = ask
+
+    async def models_of(self, endpoint: Endpoint, *, refresh: bool = False) -> list[str]:
+        """Return the ids of the models that the provider has. Raises `ProviderError`."""
+        file = (
+            self._folder / f"{hashlib.sha256(f'{endpoint.provider} {endpoint.base_url}'.encode()).hexdigest()}.json"
+        )
+        if not refresh and (models := await asyncio.to_thread(_read, file)) is not None:
+            return models
+        models = await self._ask(endpoint)
+        if not is_loopback(endpoint.base_url):
+            await asyncio.to_thread(_write, file, models)
+        return models
+
+
+async def answers(base_url: str) -> bool:
+    """Tell whether somebody listens at an address of this machine."""
+    parts = urlsplit(base_url)
+    try:
+        async with asyncio.timeout(LONGEST_KNOCK):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _read(file: Path) -> list[str] | None:
+    """Return the list in a file that is not too old; whatever is wrong with it, there is none."""
+    try:
+        match json.loads(file.read_bytes()):
+            case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < A_DAY:
+                return [str(model) for model in models]
+    except (OSError, ValueError, RecursionError):
+        pass
+    return None
+
+
+def _write(file: Path, models: list[str]) -> None:
+    with suppress(OSError):  # it is asked again then
+        make_private_folder(file.parent)
+        replace_private_file(file, json.dumps({"at": time.time(), "models": models}).encode())
