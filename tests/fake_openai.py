@@ -44,6 +44,7 @@ class FakeOpenAI:
 
     port: int = 0  # any that is free
     lists: Any = None  # what its list of models is instead
+    lists_status: int = 200
 
     def __post_init__(self) -> None:
         self._server = _Server(self)
@@ -136,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         data = [
             {"id": model, "object": "model", "created": 0, "owned_by": "fake"} for model in self.server.fake.models
         ]
-        self.send(200, self.server.fake.lists or {"object": "list", "data": data})
+        self.send(self.server.fake.lists_status, self.server.fake.lists or {"object": "list", "data": data})
 
     def do_POST(self) -> None:
         self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

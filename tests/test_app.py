@@ -32,6 +32,7 @@ Options:
 Commands:
   ask      Ask one question and print the answer.
   chat     Talk with a model, turn after turn.
+  doctor   Look whether everything is in order; what it prints may be shown to...
   history  Find, show, change and export the stored conversations.
   models   See which models and providers there are.
   keys     Store, list and remove the keys of providers.

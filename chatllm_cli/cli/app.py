@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from chatllm_cli import __version__
-from chatllm_cli.cli import ask, chat, config, history, keys, models
+from chatllm_cli.cli import ask, chat, config, doctor, history, keys, models
 from chatllm_cli.cli.options import JSON_WANTED
 from chatllm_cli.cli.running import keys_seen
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
@@ -88,6 +88,7 @@ app = typer.Typer(
 )
 app.command(cls=ask.AskCommand)(ask.ask)
 app.command()(chat.chat)
+app.command()(doctor.doctor)
 app.add_typer(history.app, name="history")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

@@ -22,6 +22,7 @@ class KnownProvider:
     marks_end: bool = True  # whether it always says why an answer ended
     takes_schema: bool = False  # whether any of its models can be held to a JSON Schema
     takes_usage_wish: bool = True  # whether it may be asked for token counts; else it sends them unasked, or refuses
+    lists_openly: bool = False  # whether it shows them to anybody, whatever the key
     lists_with: tuple[tuple[str, str], ...] = ()  # headers that its list of models wants
     lists_by: str = "Authorization"  # and the header that has the key then
 
@@ -41,7 +42,7 @@ KNOWN: Mapping[str, KnownProvider] = {
         max_tokens_field="max_completion_tokens",
         takes_schema=True,
     ),
-    "openrouter": KnownProvider("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "openrouter": KnownProvider("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", lists_openly=True),
     "groq": KnownProvider("https://api.groq.com/openai/v1", "GROQ_API_KEY", max_tokens_field="max_completion_tokens"),
     # It refuses every field that it does not know: stream_options, max_completion_tokens, seed.
     "mistral": KnownProvider(

@@ -1,0 +1,165 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chatllm_cli.errors import AuthenticationError, ChatllmError, ProviderUnavailableError
+from chatllm_cli.models import Endpoint
+from chatllm_cli.services.doctor import (
+    Finding,
+    Verdict,
+    for_the_public,
+    look_at_folders,
+    look_at_provider,
+    look_at_proxy,
+    look_at_storage,
+)
+
+OPENAI = Endpoint("openai", "gpt-5", "https://api.openai.com/v1")
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /home rw shared:2 - nfs4 server:/home rw
+31 30 0:41 / /home/me/fast\\040disk rw - xfs /dev/sdb1 rw
+32 22 0:42 / /mnt/far rw - fuse.sshfs me@host: rw
+a line that is none
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "verdict", "detail"),
+    [
+        ("/data/chatllm", "ok", "the history lies on this machine (ext4)"),
+        ("/homestead", "ok", "the history lies on this machine (ext4)"),
+        ("/home/me/data", "hint", "the history lies on a network file system (nfs4)"),
+        ("/home/me/fast disk/data", "ok", "the history lies on this machine (xfs)"),
+        ("/mnt/far", "hint", "the history lies on a network file system (fuse.sshfs)"),
+        ("/data/Dropbox/chatllm", "hint", "the history lies in a folder that is synced (Dropbox)"),
+        ("/data/OneDrive - Work/x", "hint", "the history lies in a folder that is synced (OneDrive - Work)"),
+        ("/data/My Dropbox", "ok", "the history lies on this machine (ext4)"),
+    ],
+)
+def test_it_is_known_where_the_history_lies(folder: str, verdict: str, detail: str) -> None:
+    finding = look_at_storage(Path(folder), MOUNTS)
+    assert (finding.verdict, finding.detail) == (verdict, detail)
+
+
+def test_without_a_list_of_mounts_the_file_system_is_unknown() -> None:
+    assert look_at_storage(Path("/data"), "").detail == "the history lies on this machine (file system unknown)"
+
+
+def test_each_folder_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir(mode=0o700)
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "file").write_text("")
+    folders = {name: tmp_path / name for name in ("good", "open", "file", "missing")}
+    folders["beyond"] = tmp_path / "file" / "x"
+    assert list(look_at_folders(folders)) == [
+        Finding("good", Verdict.OK, f"{tmp_path}/good (0700)"),
+        Finding("open", Verdict.HINT, f"{tmp_path}/open is open to others (0755)", f"chmod 700 {tmp_path}/open"),
+        Finding("file", Verdict.PROBLEM, f"{tmp_path}/file is no folder", "move it away"),
+        Finding("missing", Verdict.OK, f"{tmp_path}/missing is made when it is needed"),
+        Finding("beyond", Verdict.PROBLEM, f"{tmp_path}/file/x cannot be looked at: Not a directory"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "proxies", "bypassed", "finding"),
+    [
+        ("https://api.openai.com/v1", {}, False, ("ok", "none on the way to api.openai.com")),
+        (
+            "https://api.openai.com/v1",
+            {"https": "http://me:password@proxy:3128"},
+            False,
+            ("hint", "proxy:3128 is on the way to api.openai.com"),
+        ),
+        ("https://host/v1", {"all": "socks5://proxy:1080"}, False, ("hint", "proxy:1080 is on the way to host")),
+        ("https://host/v1", {"http": "http://proxy"}, False, ("ok", "none on the way to host")),
+        ("https://host/v1", {"https": "http://proxy"}, True, ("ok", "none on the way to host")),
+        ("https://host/v1", {"https": "?"}, False, ("hint", "one is on the way to host")),
+        (
+            "http://127.0.0.1:8080/v1",
+            {"http": "http://proxy"},
+            False,
+            ("ok", "none on the way to 127.0.0.1:8080, which is this machine"),
+        ),
+    ],
+)
+def test_a_proxy_in_force_is_named_without_its_password(
+    base_url: str, proxies: dict[str, str], bypassed: bool, finding: tuple[str, str]
+) -> None:
+    found = look_at_proxy(replace(OPENAI, base_url=base_url), proxies, bypassed=bypassed)
+    assert (found.verdict, found.detail) == finding
+
+
+class Listed:
+    """A provider that lists these models, or fails so."""
+
+    def __init__(self, answer: list[str] | ChatllmError) -> None:
+        self._answer = answer
+
+    async def list_models(self, _: Endpoint) -> list[str]:
+        if isinstance(self._answer, ChatllmError):
+            raise self._answer
+        return self._answer
+
+
+ANSWERS = ("provider", "ok", "openai answers at https://api.openai.com/v1")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "answer", "findings"),
+    [
+        (
+            OPENAI,
+            ["gpt-4", "gpt-5"],
+            [ANSWERS, ("key", "ok", "openai takes it"), ("model", "ok", "openai/gpt-5 is there")],
+        ),
+        (
+            OPENAI,
+            ["gpt-4"],
+            [
+                ANSWERS,
+                ("key", "ok", "openai takes it"),
+                ("model", "hint", "openai/gpt-5 is not in the list of its models"),
+            ],
+        ),
+        (OPENAI, AuthenticationError("openai rejected the key"), [("key", "problem", "openai rejected the key")]),
+        (
+            OPENAI,
+            ProviderUnavailableError("no connection to openai"),
+            [("provider", "problem", "no connection to openai")],
+        ),
+        (
+            Endpoint("openrouter", "meta/llama", "https://openrouter.ai/api/v1"),
+            ["meta/llama"],
+            [
+                ("provider", "ok", "openrouter answers at https://openrouter.ai/api/v1"),
+                ("key", "ok", "not tried: openrouter shows its models to anybody"),
+                ("model", "ok", "openrouter/meta/llama is there"),
+            ],
+        ),
+        (
+            Endpoint("gemini", "gemini-2.5-pro", "https://generativelanguage.googleapis.com/v1beta/openai"),
+            ["models/gemini-2.5-pro"],
+            [
+                ("provider", "ok", "gemini answers at https://generativelanguage.googleapis.com/v1beta/openai"),
+                ("key", "ok", "gemini takes it"),
+                ("model", "ok", "gemini/gemini-2.5-pro is there"),
+            ],
+        ),
+    ],
+)
+async def test_a_provider_is_looked_at(
+    endpoint: Endpoint, answer: list[str] | ChatllmError, findings: list[tuple[str, str, str]]
+) -> None:
+    found = [each async for each in look_at_provider(endpoint, Listed(answer))]
+    assert [(each.about, each.verdict, each.detail) for each in found] == findings
+
+
+def test_what_is_shown_to_anybody_has_no_secret_and_no_name_in_it() -> None:
+    token = "ghp_" + "a" * 36
+    finding = Finding("x", Verdict.OK, f"/home/me/data {token} and my-own-key", "chmod 700 /home/me/data")
+    assert for_the_public(finding, Path("/home/me"), ["my-own-key"]) == Finding(
+        "x", Verdict.OK, "~/data [GitHub token] and [key of yours]", "chmod 700 ~/data"
+    )
+    assert for_the_public(finding, Path("/"), []).hint == "chmod 700 /home/me/data"
