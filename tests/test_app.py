@@ -33,7 +33,7 @@ Commands:
   ask      Ask one question and print the answer.
   chat     Talk with a model, turn after turn.
   history  Find, show, change and export the stored conversations.
-  models   See which models there are.
+  models   See which models there are, and fetch some to run here.
   config   See and prepare the settings.
 """
 

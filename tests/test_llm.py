@@ -15,8 +15,7 @@ from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderU
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
 from chatllm_cli.services.llm import LLMService
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, translate
-from chatllm_cli.services.llm.http_client import is_loopback
-from chatllm_cli.services.local_model import LocalModel
+from chatllm_cli.services.local.engine import LocalModel
 from tests.fake_openai import FakeOpenAI
 
 
@@ -142,21 +141,6 @@ async def test_a_long_complaint_of_the_server_is_cut_to_one_line(llm: LLMService
     assert "\n" not in str(raised.value)
     long = openai.APIError("x\n" * 1_000_000, request=None, body=None)  # type: ignore[arg-type]
     assert len(str(translate(long, request.endpoint))) < 400
-
-
-@pytest.mark.parametrize(
-    ("base_url", "answer"),
-    [
-        ("http://localhost:1/v1", True),
-        ("http://127.0.0.2/v1", True),
-        ("http://[::1]:8/v1", True),
-        ("https://api.openai.com/v1", False),
-        ("http://127.0.0.1.evil.example/v1", False),
-        ("http://10.0.0.1/v1", False),
-    ],
-)
-def test_loopback_is_told_from_the_rest(base_url: str, answer: bool) -> None:
-    assert is_loopback(base_url) is answer
 
 
 def test_a_key_is_masked_before_a_complaint_is_cut() -> None:

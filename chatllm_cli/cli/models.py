@@ -5,11 +5,13 @@ import sys
 import typer
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli import local_models
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import ChatllmError, ConfigError, ExitCode, ProviderError
 from chatllm_cli.render.renderer import Renderer
 
-app = typer.Typer(help="See which models there are.", no_args_is_help=True)
+app = typer.Typer(help="See which models there are, and fetch some to run here.", no_args_is_help=True)
+local_models.add_to(app)
 
 
 @app.command("list")
@@ -32,10 +34,12 @@ async def _gather(services: Services) -> tuple[list[str], list[ChatllmError]]:
     addresses: list[str] = []
     failures: list[ChatllmError] = []
     configured = services.providers.configured()
+    pulled = services.local_models.names()
     try:
         addresses.append(services.providers.local().address)
     except ConfigError as error:
-        failures += [] if configured else [error]
+        failures += [] if configured or pulled else [error]
+    addresses += [address for name in pulled if (address := f"local/{name}") not in addresses]
     for provider in configured:
         try:
             models = await services.llm.list_models(services.providers.catalogue(provider))

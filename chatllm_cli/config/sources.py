@@ -17,6 +17,7 @@ ENV_PREFIX = "CHATLLM_"
 FOREIGN_VARIABLES = {
     "OPENAI_API_KEY": "providers.openai.api_key",
     "OPENAI_BASE_URL": "providers.openai.base_url",
+    "HF_ENDPOINT": "local.hub_url",
 }
 
 

@@ -7,7 +7,8 @@ from chatllm_cli.config.sections import ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import Endpoint
-from chatllm_cli.services.local_model import find_weights
+from chatllm_cli.services.local.pulled import PulledModels
+from chatllm_cli.services.local.weights import find_weights, local_names
 
 LOCAL = "local"
 DEFAULT = "default"  # the provider that base_url and api_key describe
@@ -36,8 +37,9 @@ UNKNOWN = KnownProvider("", "", "max_tokens")  # the name that nearly every comp
 class Providers:
     """The providers that the settings know, by name."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, local_models: PulledModels | None = None) -> None:
         self._settings = settings
+        self._local_models = local_models
         self._providers = {name: settings.providers.get(name, ProviderSettings()) for name in KNOWN}
         self._providers |= settings.providers
         if settings.base_url:
@@ -92,13 +94,8 @@ class Providers:
         return endpoint.is_embedded and not chosen
 
     def local(self, name: str = "") -> Endpoint:
-        """Return the embedded model's endpoint. Raises `ConfigError` if there is none."""
-        weights = find_weights(self._settings.local)
-        if name not in {"", weights.name}:
-            raise UsageError(
-                f"there is no embedded model '{name}'",
-                hint=f"the embedded model is {LOCAL}/{weights.name}; local.model_path names another",
-            )
+        """Return the embedded model's endpoint, or a pulled one's. Raises `ConfigError` or `UsageError`."""
+        weights = find_weights(self._settings.local, self._local_models, name)
         return Endpoint(
             LOCAL, weights.name, base_url="", weights=weights.fingerprint, marks_end=True, takes_schema=True
         )
@@ -125,7 +122,7 @@ class Providers:
         for name in (DEFAULT, OPENAI):
             if name in self._providers and self._is_usable(name):
                 return name, address
-        if address == find_weights(self._settings.local).name:
+        if address in local_names(self._settings.local, self._local_models):
             return LOCAL, address
         missing = f"provider '{provider}'" if slash else f"model '{address}' without a provider that could have it"
         raise UsageError(

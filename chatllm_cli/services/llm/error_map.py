@@ -30,7 +30,7 @@ from chatllm_cli.errors import (
     RateLimitError,
 )
 from chatllm_cli.models import Endpoint
-from chatllm_cli.services.llm.http_client import is_loopback
+from chatllm_cli.services.addresses import is_loopback
 
 # What these libraries raise while a stream is read, apart from their own errors: a reply that is no chat
 # stream ends in any of those below OSError.

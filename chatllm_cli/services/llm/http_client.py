@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -13,6 +11,7 @@ from chatllm_cli import __version__
 from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import InvalidReplyError
 from chatllm_cli.models import Endpoint
+from chatllm_cli.services.addresses import is_loopback
 
 NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # as server-sent events have it
@@ -41,15 +40,6 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
         timeout=timeout,
         max_retries=0,
     )
-
-
-def is_loopback(base_url: str) -> bool:
-    """Tell whether `base_url` stays on this machine."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Headers:
