@@ -17,7 +17,7 @@ from chatllm_cli.render.renderer import Renderer
 from tests.fake_openai import FakeOpenAI
 from tests.terminal import FakeTerminal, Terminal
 
-FOREIGN = ("CHATLLM_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
+FOREIGN = ("CHATLLM_", "OPENAI_", "HF_", "LANGCHAIN_", "LANGSMITH_", "LC_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
