@@ -91,7 +91,7 @@ def test_a_hub_that_cannot_be_one_stands_in_the_way_of_nothing_else(
         (["gpt-5"], "there is no model 'gpt-5' in the catalogue"),
         (["https://h/a.gguf", "--sha256", "abc"], "'abc' is no SHA-256"),
         (["https://h/a.gguf", "--name", "../../a"], "'../../a' cannot be the name of a model"),
-        (["https://h/a.gguf", "--name", "smollm2"], "local/smollm2 is the model that comes along"),
+        (["https://h/a.gguf", "--name", "smollm2"], "local/smollm2 is another model, which was not pulled"),
         (["http://h/a.gguf"], "'http://h/a.gguf' cannot be fetched: it is not https"),
     ],
 )

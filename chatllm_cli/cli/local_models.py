@@ -48,13 +48,13 @@ def pull(
 
     async def work(services: Services) -> str:
         from chatllm_cli.services.local.sources import find_source  # noqa: PLC0415
-        from chatllm_cli.services.local.weights import default_name  # noqa: PLC0415
+        from chatllm_cli.services.local.weights import BUNDLED_NAME, default_name  # noqa: PLC0415
 
         local = services.settings.local
         found = find_source(source.removeprefix(LOCAL), local.hub_url, name)
-        if found.name == default_name(local):
+        if found.name in {BUNDLED_NAME, default_name(local)}:
             raise UsageError(
-                f"{LOCAL}{found.name} is the model that comes along", hint="give another name with --name"
+                f"{LOCAL}{found.name} is another model, which was not pulled", hint="give another name with --name"
             )
         view = _PullView(renderer, found.name)
         try:
