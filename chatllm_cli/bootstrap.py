@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
     from chatllm_cli.services.keys import KeyFile, Keys
+    from chatllm_cli.services.local.downloads import Downloads
+    from chatllm_cli.services.local.pulled import PulledModels
     from chatllm_cli.services.model_lists import ModelLists
     from chatllm_cli.services.providers import Providers
     from chatllm_cli.services.redaction import PromptGuard
@@ -80,7 +82,21 @@ class Services:
         """The providers that the settings know."""
         from chatllm_cli.services.providers import Providers
 
-        return Providers(self.settings, self._key_file.read())
+        return Providers(self.settings, self._key_file.read(), self.local_models)
+
+    @cached_property
+    def local_models(self) -> "PulledModels":
+        """The models that were pulled."""
+        from chatllm_cli.services.local.pulled import PulledModels
+
+        return PulledModels(self._places.models)
+
+    @cached_property
+    def downloads(self) -> "Downloads":
+        """What fetches models."""
+        from chatllm_cli.services.local.downloads import Downloads
+
+        return Downloads(self.local_models, self.settings.timeouts, self.settings.retries)
 
     @cached_property
     def _key_file(self) -> "KeyFile":
@@ -134,10 +150,10 @@ class Services:
         """The language model's service, built, and LangChain imported, on first use."""
         if self._llm is None:
             from chatllm_cli.services.llm import LLMService
-            from chatllm_cli.services.local_model import LocalModel
+            from chatllm_cli.services.local.engine import LocalModel
 
             settings = self.settings
-            local_model, tracing = LocalModel(settings.local), settings.privacy.tracing
+            local_model, tracing = LocalModel(settings.local, self.local_models), settings.privacy.tracing
             self._llm = LLMService(local_model, settings.timeouts, settings.limits, keys=self.keys, tracing=tracing)
         return self._llm
 

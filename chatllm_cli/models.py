@@ -276,3 +276,9 @@ class RetryWait:
     retry: int  # 1 for the first
     max_retries: int
     seconds_left: float
+
+
+def told_size(size: int) -> str:
+    """Return a number of bytes as people say it."""
+    megabytes = size / 1e6
+    return f"{megabytes / 1000:.2f} GB" if megabytes >= 1000 else f"{megabytes:.{1 if megabytes < 10 else 0}f} MB"  # noqa: PLR2004

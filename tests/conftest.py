@@ -19,7 +19,7 @@ from tests.fake_openai import FakeOpenAI
 from tests.terminal import FakeTerminal, Terminal
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # read when it is imported: none is in sight
-FOREIGN = ("CHATLLM_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_")
+FOREIGN = ("CHATLLM_", "OPENAI_", "HF_", "LANGCHAIN_", "LANGSMITH_", "LC_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 

@@ -89,3 +89,25 @@ class RecordingListener:
 
     def on_history_error(self, error: HistoryError) -> None:
         self.history_errors.append(error)
+
+
+class RecordingPull:
+    """Writes down how a model comes."""
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[int, int]] = []
+        self.done = 0
+        self.waits: list[str] = []
+        self.checks = 0
+
+    def on_start(self, url: str, done: int, total: int) -> None:
+        self.starts.append((done, total))
+
+    def on_bytes(self, done: int) -> None:
+        self.done = done
+
+    def on_wait(self, reason: str, seconds: float) -> None:
+        self.waits.append(reason)
+
+    def on_check(self) -> None:
+        self.checks += 1

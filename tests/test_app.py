@@ -32,9 +32,9 @@ Options:
 Commands:
   ask      Ask one question and print the answer.
   chat     Talk with a model, turn after turn.
-  doctor   Look whether everything is in order; what it prints may be shown to...
+  doctor   Look whether everything is in order.
   history  Find, show, change and export the stored conversations.
-  models   See which models and providers there are.
+  models   See which models and providers there are; fetch some.
   keys     Store, list and remove the keys of providers.
   config   See and prepare the settings.
 """

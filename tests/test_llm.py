@@ -15,7 +15,7 @@ from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderU
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
 from chatllm_cli.services.llm import LLMService
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, translate
-from chatllm_cli.services.local_model import LocalModel
+from chatllm_cli.services.local.engine import LocalModel
 from tests.fake_openai import FakeOpenAI
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatllm_cli.models import Conversation, Endpoint, Message, Role
+from chatllm_cli.models import Conversation, Endpoint, Message, Role, told_size
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -108,3 +108,11 @@ def test_plain_data_cannot_be_changed() -> None:
 def test_a_cycle_beside_other_messages_is_walked_once() -> None:
     tangled = conversation(message("x"), message("a", "b"), message("b", "a"), head="b")
     assert ids(tangled.thread()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(0, "0.0 MB"), (49_999, "0.0 MB"), (1_250_000, "1.2 MB"), (491_400_032, "491 MB"), (2_497_281_120, "2.50 GB")],
+)
+def test_a_size_is_told_as_people_say_it(size: int, told: str) -> None:
+    assert told_size(size) == told

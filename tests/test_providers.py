@@ -7,8 +7,9 @@ import pytest
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import ChatOptions, Endpoint
-from chatllm_cli.services.local_model import BUNDLED_SHA256
+from chatllm_cli.services.local.weights import BUNDLED_SHA256
 from chatllm_cli.services.providers import Providers
+from tests.model_server import a_model
 
 OPENAI_URL = "https://api.openai.com/v1"
 SMOLLM2 = Endpoint(
@@ -308,11 +309,11 @@ def test_configured_are_those_that_could_be_asked_now(settings: dict[str, Any], 
 
 def test_a_model_file_of_ones_own_is_the_embedded_model(tmp_path: Path) -> None:
     path = tmp_path / "My-Model.Q4.gguf"
-    path.write_bytes(b"GGUF")
+    path.write_bytes(a_model(100))
     known = providers({"local": {"model_path": str(path)}})
     endpoint = known.endpoint()
     status = path.stat()
-    fingerprint = f"file:{path}:4:{status.st_mtime_ns}"
+    fingerprint = f"file:{path}:100:{status.st_mtime_ns}"
     assert endpoint == Endpoint(
         "local", "my-model.q4", base_url="", weights=fingerprint, marks_end=True, takes_schema=True
     )

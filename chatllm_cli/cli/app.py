@@ -136,7 +136,7 @@ def _leave(code: int) -> NoReturn:
     """Flush, and end with `code` or by the signal it stands for.
 
     All else was written and synced by whoever owns it. The interpreter's own farewell is skipped: it takes
-    0.2 s, and may wait for ever for the embedded model (see `services.local_model`).
+    0.2 s, and may wait for ever for the embedded model (see `services.local.engine`).
     """
     for stream in (sys.stdout, sys.stderr):
         try:

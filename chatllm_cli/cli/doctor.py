@@ -34,7 +34,10 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look whether everything is in order; what it prints may be shown to anybody."""
+    """Look whether everything is in order.
+
+    What it prints may be shown to anybody: it holds no key, and not your name.
+    """
     from chatllm_cli.render.findings import open_findings_view  # noqa: PLC0415
     from chatllm_cli.services.doctor import Verdict, for_the_public  # noqa: PLC0415
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.asking import MOST_SHOWN, Yes, counted, is_agreed
 from chatllm_cli.cli.options import Address, Addresses, Moment, check_are_text, check_is_text
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
@@ -17,10 +18,8 @@ from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.renderer import Renderer
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Tags = Annotated[list[str], typer.Argument(metavar="TAG...", callback=check_are_text)]
-MOST_SHOWN = 10
 SHORT_ID = 8
 
 
@@ -109,7 +108,7 @@ def rm(
             await _remove_message(services, list(conversations.values()), message, yes=yes)
             return
         titles = [f"{each.id[:SHORT_ID]}  {each.title}" for each in conversations.values()]
-        if _is_agreed(titles, f"remove {_counted(len(titles), 'conversation')} for good?", yes=yes):
+        if is_agreed(titles, f"remove {counted(len(titles), 'conversation')} for good?", yes=yes):
             await _remove(services, list(conversations))
             _say(f"removed: {'; '.join(titles[:MOST_SHOWN])}")
 
@@ -133,7 +132,7 @@ async def _remove_message(
             f"there is no message '{message}' in conversation {conversation.id}",
             hint="`history show --tree` has the ids",
         )
-    if not _is_agreed([" ".join(found.content.split())[:72]], "remove this message for good?", yes=yes):
+    if not is_agreed([" ".join(found.content.split())[:72]], "remove this message for good?", yes=yes):
         return
     if len(conversation.messages) == 1:
         await _remove(services, [conversation.id])
@@ -159,9 +158,9 @@ def prune(
         titles = [f"{each.id}  {each.updated_at.astimezone(UTC):%Y-%m-%d}  {each.title}" for each in old]
         if dry_run:
             Renderer(sys.stdout, sys.stderr).text("\n".join(titles))
-        elif _is_agreed(titles, f"remove {_counted(len(old), 'conversation')} for good?", yes=yes):
+        elif is_agreed(titles, f"remove {counted(len(old), 'conversation')} for good?", yes=yes):
             await _remove(services, [each.id for each in old], unused_since=older_than)
-            _say(f"removed: {_counted(len(old), 'conversation')}")
+            _say(f"removed: {counted(len(old), 'conversation')}")
 
     run(work)
 
@@ -198,11 +197,11 @@ def scrub(
                 "nothing that is stored matches", hint="in another case it does: -i" if in_other_case else None
             )
         places = [f"{id_of(path)[:SHORT_ID]}  {clean_line(place)}" for path, each in found.items() for place in each]
-        told = f"{_counted(len(places), 'place')} in {_counted(len({id_of(path) for path in found}), 'conversation')}"
+        told = f"{counted(len(places), 'place')} in {counted(len({id_of(path) for path in found}), 'conversation')}"
         if dry_run:
             Renderer(sys.stdout, sys.stderr).text("\n".join(places))
             _say(f"would be replaced: {told}")
-        elif _is_agreed(places, f"replace {told} for good?", yes=yes):
+        elif is_agreed(places, f"replace {told} for good?", yes=yes):
             await services.cache.forget([id_of(path) for path in found])
             await upkeep.scrub(list(found), pattern, replacement)
             _say(f"replaced: {told}")
@@ -254,7 +253,7 @@ def repair() -> None:
     """Move damaged lines into a file beside each conversation's."""
     damaged = run(lambda services: services.history.upkeep.repair())
     for damage in damaged:
-        moved = f"{_counted(damage.lines, 'damaged line')} moved to {damage.aside}"
+        moved = f"{counted(damage.lines, 'damaged line')} moved to {damage.aside}"
         _say(f"{damage.path}: {damage.fault}" if damage.fault else moved)
     if not damaged:
         _say("nothing is damaged")
@@ -262,22 +261,3 @@ def repair() -> None:
 
 def _say(text: str) -> None:
     Renderer(sys.stdout, sys.stderr).notice(text)
-
-
-def _is_agreed(what: Sequence[str], question: str, *, yes: bool) -> bool:
-    """Show what is to be done, and ask for it. Raises `UsageError` where nobody can be asked."""
-    renderer = Renderer(sys.stdout, sys.stderr)
-    if yes:
-        return True
-    if not (sys.stdin and sys.stdin.isatty()):
-        raise UsageError(f"this needs --yes: {question}")
-    for line in what[:MOST_SHOWN]:
-        renderer.notice(line)
-    if len(what) > MOST_SHOWN:
-        renderer.notice(f"… and {len(what) - MOST_SHOWN} more")
-    renderer.question(f"{question} [y/N]")
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli import local_models
 from chatllm_cli.cli.options import AsJson, check_is_text
 from chatllm_cli.cli.request_flags import InsecureHttp
 from chatllm_cli.cli.running import run
@@ -15,7 +16,8 @@ from chatllm_cli.config.known_providers import KNOWN, SELF_ANNOUNCING
 from chatllm_cli.errors import ChatllmError, ConfigError, ExitCode
 from chatllm_cli.render.renderer import Renderer
 
-app = typer.Typer(help="See which models and providers there are.", no_args_is_help=True)
+app = typer.Typer(help="See which models and providers there are; fetch some.", no_args_is_help=True)
+local_models.add_to(app)
 
 Addresses = list[str]
 
@@ -94,10 +96,21 @@ async def _gather(services: Services, provider: str | None, *, refresh: bool) ->
     failures = [failure for _, failure in found if failure]
     if is_local or not provider:
         try:
-            addresses.insert(0, known.local().address)
+            addresses[:0] = _local(services)
         except ConfigError as error:
             failures += [] if names and not is_local else [error]
     return addresses, failures
+
+
+def _local(services: Services) -> Addresses:
+    """Return the embedded model and those that were pulled. Raises `ConfigError` if there is none."""
+    pulled = [f"local/{name}" for name in services.local_models.names()]
+    try:
+        return list(dict.fromkeys([services.providers.local().address, *pulled]))
+    except ConfigError:
+        if pulled:
+            return pulled
+        raise
 
 
 async def _models(services: Services, name: str, *, refresh: bool) -> tuple[Addresses, ChatllmError | None]:

@@ -36,6 +36,11 @@ class Places:
         return self.data / "conversations"
 
     @property
+    def models(self) -> Path:
+        """Where the models lie that were pulled."""
+        return self.data / "models"
+
+    @property
     def index(self) -> Path:
         """Where the index of the history lies, which can always be built anew."""
         return self.cache / "index.db"

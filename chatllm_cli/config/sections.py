@@ -176,6 +176,8 @@ class LocalSettings(_Section):
     """Tokens that the prompt, the history and the answer may take together."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads; 0 takes half of the processors."""
+    hub_url: str = "https://huggingface.co"
+    """Where `models pull` finds what is written hf:ORG/REPO/FILE.gguf."""
 
 
 class CacheSettings(_Section):

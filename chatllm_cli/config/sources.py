@@ -20,6 +20,7 @@ ENV_PREFIX = "CHATLLM_"
 FOREIGN_VARIABLES = {
     **{known.key_variable: f"providers.{name}.api_key" for name, known in KNOWN.items() if known.key_variable},
     "OPENAI_BASE_URL": "providers.openai.base_url",
+    "HF_ENDPOINT": "local.hub_url",
 }
 
 

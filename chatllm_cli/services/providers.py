@@ -8,7 +8,8 @@ from chatllm_cli.config.sections import OptionSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import ChatOptions, Endpoint
-from chatllm_cli.services.local_model import find_weights
+from chatllm_cli.services.local.pulled import PulledModels
+from chatllm_cli.services.local.weights import find_weights, local_names
 
 LOCAL = "local"
 DEFAULT = "default"  # the provider that base_url and api_key describe
@@ -18,9 +19,12 @@ LIST = "`chatllm models providers` lists the providers"
 class Providers:
     """The providers that the settings know, by name; `stored` are those whose key is kept elsewhere."""
 
-    def __init__(self, settings: Settings, stored: Collection[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, stored: Collection[str] = (), local_models: PulledModels | None = None
+    ) -> None:
         self._settings = settings
         self._stored = stored
+        self._local_models = local_models
         self._providers = {name: settings.providers.get(name, ProviderSettings()) for name in KNOWN}
         self._providers |= settings.providers
         key = {"api_key": settings.api_key, "api_key_cmd": settings.api_key_cmd}
@@ -96,13 +100,8 @@ class Providers:
         return endpoint.is_embedded and not chosen
 
     def local(self, name: str = "") -> Endpoint:
-        """Return the embedded model's endpoint. Raises `ConfigError` if there is none."""
-        weights = find_weights(self._settings.local)
-        if name not in {"", weights.name}:
-            raise UsageError(
-                f"there is no embedded model '{name}'",
-                hint=f"the embedded model is {LOCAL}/{weights.name}; local.model_path names another",
-            )
+        """Return the embedded model's endpoint, or a pulled one's. Raises `ConfigError` or `UsageError`."""
+        weights = find_weights(self._settings.local, self._local_models, name)
         return Endpoint(
             LOCAL,
             weights.name,
@@ -135,7 +134,7 @@ class Providers:
         for name in (DEFAULT, OPENAI, *([] if slash else self._only_one())):
             if name in self._providers and self._is_usable(name):
                 return name, address
-        if address == find_weights(self._settings.local).name:
+        if address in local_names(self._settings.local, self._local_models):
             return LOCAL, address
         missing = f"provider '{provider}'" if slash else f"model '{address}' without a provider that could have it"
         raise UsageError(f"there is no {missing}", hint=f"write provider/model; {LIST}")

@@ -1,5 +1,6 @@
 """A disk that is really full, or may only be read: an answer is an answer all the same, and the next one is kept."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -11,11 +12,17 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli.config.places import Places, find_places
-from chatllm_cli.errors import HistoryError
+from chatllm_cli.config.sections import RetrySettings, TimeoutSettings
+from chatllm_cli.errors import ChatllmError, HistoryError
 from chatllm_cli.services.history import HistoryService, Query
+from chatllm_cli.services.local.downloads import Downloads
+from chatllm_cli.services.local.pulled import PulledModels
+from chatllm_cli.services.local.sources import find_source
 from tests.conftest import Run
 from tests.durability.helpers import conversation_of, journal_of, turns
 from tests.fake_openai import FakeOpenAI
+from tests.fakes import RecordingPull
+from tests.model_server import ModelServer, a_model
 
 SECRET = "verysecretword"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
@@ -34,6 +41,9 @@ class Disk:
         )
         if done.returncode != 0:
             pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", self.root], check=True)
 
     def fill(self, spare: int = 0) -> None:
         """Leave no room but for so many kilobytes."""
@@ -61,7 +71,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk.mount("size=1m,mode=0700")
     monkeypatch.setenv("CHATLLM_HOME", str(disk.root / "home"))
     yield disk
-    subprocess.run(["umount", disk.root], check=True)
+    disk.unmount()
 
 
 def told(stderr: str) -> list[str]:
@@ -322,3 +332,48 @@ def test_once_there_is_room_again_everything_that_was_said_is_kept(
     assert "one" in shown
     assert "last" in shown
     assert len(journals(find_places())) == 1
+
+
+@pytest.fixture
+def larger_disk(tmp_path: Path) -> Iterator[Disk]:
+    """One that holds the model, and what has to stay free."""
+    disk = Disk(tmp_path / "larger")
+    disk.root.mkdir()
+    disk.mount("size=70m,mode=0700")
+    yield disk
+    disk.unmount()
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_byte(run: Run, disk: Disk) -> None:
+    with ModelServer(a_model(2_000_000)) as server:
+        result = run("models", "pull", f"{server.url}/whole/tiny.gguf")
+    folder = find_places().models
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"chatllm: there is no room for tiny in {folder}: 2.0 MB to come, 1.0 MB free\n"
+        "  hint: make room; 64 MB have to stay free\n"
+    )
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_disk_that_fills_up_meanwhile_keeps_what_came(larger_disk: Disk) -> None:
+    models = PulledModels(larger_disk.root / "models")
+    downloads = Downloads(models, TimeoutSettings(), RetrySettings(max_retries=0))
+    with ModelServer(a_model(3_000_000)) as server:
+        source = find_source(f"{server.url}/slow-1000000/tiny.gguf", "")
+        task = asyncio.ensure_future(downloads.pull(source, RecordingPull()))
+        part = models.part("tiny")
+        while not part.exists() or part.stat().st_size < 1_000_000:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(larger_disk.fill, 100)
+        server.go_on.set()
+        with pytest.raises(
+            ChatllmError, match=r"^the disk is full: .*tiny\.gguf\.part could not be written further$"
+        ):
+            await task
+        assert 1_000_000 <= part.stat().st_size < 3_000_000
+        larger_disk.make_room()
+        told = RecordingPull()
+        model = await downloads.pull(source, told)
+        assert told.starts[0][0] >= 1_000_000
+        assert model.path.read_bytes() == server.content

@@ -9,6 +9,7 @@ import pytest
 
 from chatllm_cli.config.places import Places
 from tests.fake_openai import FakeOpenAI
+from tests.model_server import ModelServer, a_model
 from tests.terminal import CHATLLM
 
 
@@ -56,3 +57,19 @@ def test_a_kill_before_the_first_word_keeps_the_prompt(provider: FakeOpenAI, pla
     assert [record["type"] for record in records(places)] == ["conversation", "message"]
     chatllm("ask", "-c", "-m", "says-found", "again")
     assert provider.last_messages() == [("user", "again")]
+
+
+def test_a_kill_while_a_model_is_fetched_costs_nothing_that_came(places: Places) -> None:
+    with ModelServer(a_model(1_000_000)) as server:
+        pull = [CHATLLM, "models", "pull", f"{server.url}/slow-400000/tiny.gguf"]
+        process = subprocess.Popen(pull, stderr=subprocess.DEVNULL)
+        part = places.models / "tiny.gguf.part"
+        while not part.exists() or part.stat().st_size < 400_000:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        server.go_on.set()
+        assert chatllm(*pull[1:]) == "local/tiny\n"
+        assert server.ranges == ["", "bytes=400000-"]
+        assert (places.models / "tiny.gguf").read_bytes() == server.content
+    assert sorted(path.name for path in places.models.iterdir()) == ["tiny.gguf", "tiny.gguf.json"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli.config.sections import LocalSettings
-from chatllm_cli.services.local_model import LocalModel
+from chatllm_cli.services.local.engine import LocalModel
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
 

@@ -18,7 +18,7 @@ from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
-from chatllm_cli.services.local_model import LocalModel
+from chatllm_cli.services.local.engine import LocalModel
 from chatllm_cli.surrogates import without_halves
 
 # Left over from LangChain's first tracer: where one is set and tracing is off, every request would raise.
@@ -107,7 +107,7 @@ class LLMService:
         """Return `endpoint` with its key, and the embedded model with an address: it has one once it runs."""
         if endpoint.base_url:
             return replace(endpoint, api_key=await self._keys.key_for(endpoint)) if self._keys else endpoint
-        base_url, api_key = await self._local_model.start()
+        base_url, api_key = await self._local_model.start(endpoint.model)
         return replace(endpoint, base_url=base_url, api_key=api_key)
 
     def _chat_model(self, endpoint: Endpoint) -> ChatOpenAI:

@@ -1,0 +1,1 @@
+"""Models that run on this machine: finding them, fetching them, running them."""
