@@ -10,16 +10,32 @@ from chatllm_cli.config.sections import ProviderSettings
 from chatllm_cli.config.settings import Settings, section_of
 from chatllm_cli.config.sources import flatten
 
+MASK = "********"
+PROFILES = (
+    "Any of these settings, under a name: with --profile NAME, or CHATLLM_PROFILE=NAME, they outweigh those above."
+)
+
 
 def shown_settings(settings: Settings) -> dict[str, str]:
     """Return every value as it would stand in the config file, by dotted key, with secrets masked."""
-    return {key: _as_toml(value) for key, value in flatten(settings.model_dump()).items()}
+    return {key: as_toml(value) for key, value in flatten(settings.model_dump()).items()}
 
 
-def _as_toml(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        value = "********" if value.get_secret_value() else ""
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Return every value as JSON has it, by dotted key, with secrets masked."""
+    return {key: _masked(value) for key, value in flatten(settings.model_dump()).items()}
+
+
+def as_toml(value: Any) -> str:
+    """Return a value as it would stand in the config file, a secret masked."""
+    value = _masked(value)
     return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    return value
 
 
 def example_config() -> str:
@@ -32,6 +48,7 @@ def example_config() -> str:
             blocks += [_example_line(key, field) for key, field in section.model_fields.items()]
     blocks.append(f"\n# {ProviderSettings.__doc__}\n# Its models are addressed as NAME/model.\n#[providers.NAME]\n")
     blocks += [_example_line(key, field) for key, field in ProviderSettings.model_fields.items()]
+    blocks.append(f"\n# {PROFILES}\n#[profile.NAME]\n")
     return "".join(blocks)
 
 
@@ -41,4 +58,4 @@ def _is_plain(info: FieldInfo) -> bool:
 
 def _example_line(key: str, info: FieldInfo) -> str:
     value = info.default if info.default is not None else (info.examples or [""])[0]
-    return f"# {info.description}\n#{key} = {_as_toml(value)}\n"
+    return f"# {info.description}\n#{key} = {as_toml(value)}\n"

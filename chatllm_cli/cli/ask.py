@@ -28,6 +28,7 @@ from chatllm_cli.cli.options import (
     NoHistory,
     Output,
     Plain,
+    Profile,
     Prompt,
     Resume,
     SchemaSpec,
@@ -85,6 +86,7 @@ def ask(
     fallback: Fallback = None,
     max_wait: MaxWait = None,
     no_history: NoHistory = False,
+    profile: Profile = None,
     cache: FromCache = None,
     plain: Plain = False,
     markdown: MarkdownOnPipe = False,
@@ -109,6 +111,7 @@ def ask(
         max_wait=max_wait,
         no_history=no_history,
         plain=plain,
+        profile=profile,
         cache=cache,
     )
     looks = looks_of(settings, markdown=markdown)

@@ -14,6 +14,7 @@ from chatllm_cli.cli.options import (
     Model,
     NoHistory,
     Plain,
+    Profile,
     Resume,
     System,
     Temperature,
@@ -37,6 +38,7 @@ def chat(
     fallback: Fallback = None,
     max_wait: MaxWait = None,
     no_history: NoHistory = False,
+    profile: Profile = None,
     plain: Plain = False,
 ) -> None:
     """Talk with a model, turn after turn."""
@@ -49,6 +51,7 @@ def chat(
         max_wait=max_wait,
         no_history=no_history,
         plain=plain,
+        profile=profile,
     )
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 

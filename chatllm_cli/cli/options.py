@@ -4,10 +4,11 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chatllm_cli.config.profiles import PROFILE_TABLE, choose_profile
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 
 if TYPE_CHECKING:
@@ -54,6 +55,32 @@ def complete_address(incomplete: str) -> list[tuple[str, str]]:
         for each in listing.conversations
     ]
     return [(address, title) for address, title in found if address.startswith(incomplete)]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Return the settings, and what stands in the config file, that begin so, for the shell."""
+    from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
+    from chatllm_cli.config.sources import flatten  # noqa: PLC0415
+
+    known = dict.fromkeys([*all_fields(Settings), *flatten(_values_of_file())])
+    return [key for key in known if key.startswith(incomplete)]
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    """Return the profiles that begin so, for the shell."""
+    profiles = _values_of_file().get(PROFILE_TABLE, {})
+    return [name for name in profiles if name.startswith(incomplete)] if isinstance(profiles, dict) else []
+
+
+def _values_of_file() -> dict[str, Any]:
+    from chatllm_cli.config.places import find_places  # noqa: PLC0415  (only the shell asks)
+    from chatllm_cli.config.sources import read_config_file  # noqa: PLC0415
+    from chatllm_cli.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        return read_config_file(find_places().config_file)
+    except ConfigError:
+        return {}
 
 
 def check_is_text(value: str | None) -> str | None:
@@ -176,6 +203,16 @@ SchemaSpec = Annotated[
         callback=check_is_text,
     ),
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Take the settings of this profile, too.",
+        callback=check_is_text,
+        autocompletion=complete_profile,
+    ),
+]
 Plain = Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")]
 
 
@@ -195,11 +232,14 @@ def load_with_options(
     max_wait: float | None,
     no_history: bool,
     plain: bool,
+    profile: str | None = None,
     cache: bool | None = None,
 ) -> "Settings":
     """Load the settings with what was given on the command line on top."""
     from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
 
+    if profile is not None:  # given behind the command, which outweighs one given before it
+        choose_profile(profile)
     return load_settings(
         {
             "temperature": temperature,
