@@ -62,7 +62,9 @@ def complete_setting(incomplete: str) -> list[str]:
     from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
     from chatllm_cli.config.sources import flatten  # noqa: PLC0415
 
-    known = dict.fromkeys([*all_fields(Settings), *flatten(_values_of_file())])
+    fields = all_fields(Settings)
+    in_profiles = [f"{PROFILE_TABLE}.{name}.{field}" for name in complete_profile("") for field in fields]
+    known = dict.fromkeys([*fields, *flatten(_values_of_file()), *in_profiles])
     return [key for key in known if key.startswith(incomplete)]
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr
 from chatllm_cli.config.keys import Key, spell_key
 from chatllm_cli.config.profiles import PROFILE_TABLE
 from chatllm_cli.config.settings import Settings, all_fields
+from chatllm_cli.config.sources import complaint_about_profile
 from chatllm_cli.errors import ConfigError
 
 
@@ -43,7 +44,10 @@ def is_table(kind: Any) -> bool:
 
 def check_can_be_set(key: Key) -> None:
     """Raise `ConfigError` unless a key of the config file is that of one setting."""
-    kind = Settings if key == (PROFILE_TABLE,) else kind_at(split_profile(key)[1])
+    name, inner = split_profile(key)
+    if name and (complaint := complaint_about_profile(name, dict.fromkeys(inner[:1]))):
+        raise ConfigError(complaint)
+    kind: Any = dict[str, Settings] if key == (PROFILE_TABLE,) else kind_at(inner)
     if kind is None:
         raise unknown_setting(key)
     if is_section(kind):

@@ -7,10 +7,15 @@ from random import Random
 
 import pytest
 
+from chatllm_cli.config.checking import check_file
+from chatllm_cli.config.editing import set_value, unset_value
+from chatllm_cli.config.keys import parse_key
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.settings import Settings, all_fields
-from chatllm_cli.errors import ConfigError
+from chatllm_cli.config.shape import check_can_be_set
+from chatllm_cli.config.sources import read_value
+from chatllm_cli.errors import ChatllmError, ConfigError
 from tests.durability.helpers import chance, named
 from tests.durability.odd_values import text, value
 
@@ -117,3 +122,63 @@ def test_no_environment_makes_the_settings_fail(places: Places, monkeypatch: pyt
             loaded.append(loads_or_explains(f"seed {seed}: {environment!r}"))
     assert (len(loaded), 500 <= sum(loaded) <= 9_500) == (10_000, True)
     assert not places.config_file.parent.exists()
+
+
+def key_text(random: Random) -> str:
+    name = random.choice(SETTINGS) if random.random() < 0.9 else text(random, 12)
+    odd = random.choice(["x", '"a.b"', json.dumps(text(random, 5)), text(random, 5)])
+    return random.choice([name, name, name, f"profile.work.{name}", f"providers.{odd}.base_url", f"{name}.{odd}"])
+
+
+def value_text(random: Random) -> str:
+    return random.choice([toml_value(random), text(random), "1", "0.5", "true", "a/b", "https://host/v1", "never"])
+
+
+# Files as somebody may have them, with all ways to write a table.
+BEGUN = [
+    "",
+    "# Mine.\n\n# Colours\n[output]\nplain = true # yes\n",
+    "timeouts.idle = 5\nmodel = 'x'\r\n",
+    "providers = {a = {base_url = 'http://h'}} # all\n[cache]\n#mode = 'auto'\n",
+    "[providers.a]\nend_marker = ''\n[output]\n[providers.b]\napi_key = '''\n[x]\n'''\n[profile.work]\n",
+    "fallback = [\n 'a/b', # ]\n]\n[profile.work.timeouts]\nidle = 5",
+]
+
+
+def change(random: Random, path: Path) -> bool:
+    """Set, or take away, something; return whether that was done."""
+    try:
+        key = parse_key(key_text(random))
+        if random.random() < 0.2:
+            unset_value(path, key)
+        else:
+            check_can_be_set(key)
+            raw = value_text(random)
+            set_value(path, key, [*read_value(raw), raw])
+    except ChatllmError as error:
+        assert error.message
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_change_of_the_config_file_fails_or_leaves_one_that_does_not_load(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_HOME", str(quick))
+    config = quick / "config.toml"
+    done = []
+    for seed in range(400):
+        random = chance("change", seed)
+        config.write_bytes(random.choice(BEGUN).encode())
+        config.chmod(0o600)
+        for step in range(3):
+            case, before = f"seed {seed}, step {step}", config.read_bytes()
+            assert check_file(config) == [], case
+            with named(case):
+                done.append(change(random, config))
+            assert done[-1] or config.read_bytes() == before, case
+        assert check_file(config) == [], f"seed {seed}"
+    assert (len(done), 200 <= sum(done) <= 1_000) == (1_200, True)
+    assert [path.name for path in quick.iterdir()] == ["config.toml"]
