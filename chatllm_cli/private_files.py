@@ -10,7 +10,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER_MODE = 0o700
@@ -94,10 +94,14 @@ def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> N
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing what is in `folder`, those that ask by this; waits for them."""
+    """Keep other processes from changing what is in `folder`, those that ask by this; waits for them.
+
+    Where the file system knows no such lock (NFS, for a folder) it goes without.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
