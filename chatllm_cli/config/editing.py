@@ -27,21 +27,21 @@ def set_value(path: Path, key: Key, readings: Sequence[Any]) -> None:
     """
 
     def change(text: str) -> str:
-        known = {(fault.key, fault.message) for fault in check_text(text, path)}
         refused: list[Fault] = []
         for reading in readings:
             changed = with_value(text, key, reading)
-            faults = check_text(changed, path)
-            if not (
-                new := [
-                    each for each in faults if (each.key, each.message) not in known or each.key == spell_key(key)
-                ]
-            ):
+            if not (faults := _brought(text, changed, path, key)):
                 return with_value(text, key, _proper(changed, key, reading))
-            refused = refused or new
+            refused = refused or faults
         raise ConfigError(refused[0].message, hint=refused[0].hint)
 
     _change_file(path, change)
+
+
+def _brought(before: str, after: str, path: Path, key: Key = ()) -> list[Fault]:
+    """Return the faults that a change brings, and those of the key that it is about."""
+    known = {(fault.key, fault.message) for fault in check_text(before, path) if fault.key != spell_key(key)}
+    return [each for each in check_text(after, path) if (each.key, each.message) not in known]
 
 
 def _proper(text: str, key: Key, value: Any) -> Any:
@@ -66,10 +66,9 @@ def unset_value(path: Path, key: Key) -> None:
     """Take a setting, or a whole table, out of the config file. Raises `ChatllmError` if it is not there."""
 
     def change(text: str) -> str:
-        known = {(fault.key, fault.message) for fault in check_text(text, path)}
         changed = without(text, key)
-        if new := [each for each in check_text(changed, path) if (each.key, each.message) not in known]:
-            raise ConfigError(new[0].message, hint=new[0].hint)
+        if faults := _brought(text, changed, path):
+            raise ConfigError(faults[0].message, hint=faults[0].hint)
         return changed
 
     _change_file(path, change)
