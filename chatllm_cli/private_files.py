@@ -4,10 +4,13 @@ A mode that is set after a file was made leaves a moment in which others can ope
 """
 
 import errno
+import fcntl
 import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER_MODE = 0o700
@@ -87,6 +90,21 @@ def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> N
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing what is in `folder`, those that ask by this; waits for them.
+
+    Where the file system knows no such lock (NFS, for a folder) it goes without.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def temporary_prefix(path: Path) -> str:

@@ -7,30 +7,48 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from chatllm_cli.config.sections import ModelSettings, OptionSettings, ProviderSettings
+from chatllm_cli.config.setting_keys import spell_key
 from chatllm_cli.config.settings import Settings, section_of
-from chatllm_cli.config.sources import flatten, quoted
+from chatllm_cli.config.sources import flatten
+
+MASK = "********"
+PROFILES = (
+    "Any of these settings, under a name: with --profile NAME, or CHATLLM_PROFILE=NAME, they outweigh those above."
+)
 
 
 def shown_settings(settings: Settings) -> dict[str, str]:
     """Return every value as it would stand in the config file, by dotted key, with secrets masked."""
     values = settings.model_dump()
-    return {key: _as_toml(value) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
+    return {key: as_toml(value) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
 
 
-def _as_toml(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        value = "********" if value.get_secret_value() else ""
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Return every value as JSON has it, by dotted key, with secrets masked."""
+    values = settings.model_dump()
+    return {key: _masked(value) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
+
+
+def as_toml(value: Any) -> str:
+    """Return a value as it would stand in the config file, a secret masked."""
+    value = _masked(value)
     if isinstance(value, dict) and value:  # inside of a list; the rest is flat by then
-        return f"{{ {', '.join(f'{quoted(key)} = {_as_toml(each)}' for key, each in value.items())} }}"
+        return f"{{ {', '.join(f'{spell_key((key,))} = {as_toml(each)}' for key, each in value.items())} }}"
     if isinstance(value, list):
-        return f"[{', '.join(_as_toml(each) for each in value)}]"
+        return f"[{', '.join(as_toml(each) for each in value)}]"
     return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-NAMED: dict[str, tuple[str, type[OptionSettings | ProviderSettings]]] = {
+def _masked(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    return value
+
+
+NAMED: dict[str, tuple[str, type[OptionSettings | ProviderSettings]]] = {  # tables of sections
     "providers": ("NAME", ProviderSettings),
     "models": ('"PROVIDER/MODEL"', ModelSettings),
-}  # a section each
+}
 TABLES = (*NAMED, "aliases")
 
 
@@ -49,6 +67,7 @@ def example_config() -> str:
     blocks.append(
         f'\n# {fields["aliases"].description}\n#[aliases]\n# A name of your own.\n#fast = "openai/gpt-4o-mini"\n'
     )
+    blocks.append(f"\n# {PROFILES}\n#[profile.NAME]\n")
     return "".join(blocks)
 
 
@@ -65,4 +84,4 @@ def _is_plain(name: str) -> bool:
 
 def _example_line(key: str, info: FieldInfo) -> str:
     value = info.default if info.default is not None else (info.examples or [""])[0]
-    return f"# {info.description}\n#{key} = {_as_toml(value)}\n"
+    return f"# {info.description}\n#{key} = {as_toml(value)}\n"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from chatllm_cli.cli.app import app
 from chatllm_cli.config.places import Places, find_places
+from chatllm_cli.config.profiles import PROFILE_VARIABLE
 from chatllm_cli.config.sources import FOREIGN_VARIABLES
 from chatllm_cli.render.renderer import Renderer
 from tests.fake_openai import FakeOpenAI
@@ -35,6 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.C
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CHATLLM_HOME", str(home / "chatllm"))
+    monkeypatch.setenv(PROFILE_VARIABLE, "")
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
@@ -117,7 +119,8 @@ def run() -> Run:
     """Run a command in this process, its output on pipes."""
 
     def run(*arguments: str, stdin: str | bytes = "") -> Result:
-        return CliRunner().invoke(app, list(arguments), input=stdin)
+        profile = os.environ.get(PROFILE_VARIABLE)  # which --profile changes for its own run alone
+        return CliRunner().invoke(app, list(arguments), input=stdin, env={PROFILE_VARIABLE: profile})
 
     return run
 

@@ -24,6 +24,7 @@ Usage: chatllm [OPTIONS] COMMAND [ARGS]...
 Options:
   --version             Show the version and exit.
   --debug               Show a traceback when something goes wrong.
+  --profile NAME        Take the settings of this profile, too.
   --install-completion  Install completion for the current shell.
   --show-completion     Show completion for the current shell, to copy it or
                         customize the installation.
@@ -36,7 +37,7 @@ Commands:
   history  Find, show, change and export the stored conversations.
   models   See which models and providers there are; fetch some.
   keys     Store, list and remove the keys of providers.
-  config   See and prepare the settings.
+  config   See, check and change the settings.
 """
 
 
@@ -71,7 +72,12 @@ def test_no_command_is_a_usage_error_that_shows_the_help(run: Run, monkeypatch: 
         ("models list", "chatllm models list [OPTIONS]"),
         ("config", "chatllm config [OPTIONS] COMMAND [ARGS]..."),
         ("config init", "chatllm config init [OPTIONS]"),
-        ("config show", "chatllm config show [OPTIONS]"),
+        ("config show", "chatllm config show [OPTIONS] [KEY]..."),
+        ("config set", "chatllm config set [OPTIONS] {KEY} {VALUE}"),
+        ("config unset", "chatllm config unset [OPTIONS] {KEY}"),
+        ("config check", "chatllm config check [OPTIONS] [FILE]"),
+        ("config edit", "chatllm config edit [OPTIONS]"),
+        ("config profiles", "chatllm config profiles [OPTIONS]"),
         ("config path", "chatllm config path [OPTIONS]"),
     ],
 )

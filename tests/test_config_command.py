@@ -1,3 +1,4 @@
+import json
 import stat
 
 import pytest
@@ -180,3 +181,61 @@ def test_show_of_settings_that_cannot_be_used_is_one_line(run: Run, places: Plac
     result = run("config", "show")
     expected = f"chatllm: {places.config_file}: modle is not a setting\n  hint: did you mean model?\n"
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+
+
+def test_show_of_some_keys_and_sections_shows_those(run: Run, places: Places) -> None:
+    write_config(places, 'model = "x"\n[providers."my-own"]\nbase_url = "http://h"\napi_key = "sk-canary"\n')
+    result = run("config", "show", "model", "cache", "providers.my-own.api_key")
+    expected = (
+        'model = "x"\ncache.mode = "auto"\ncache.ttl_days = 30.0\ncache.size_mb = 256\n'
+        'providers.my-own.api_key = "********"\n'
+    )
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("modle", "chatllm: modle is not a setting\n  hint: did you mean model?\n"),
+        ("providers.groq.base_url", "chatllm: providers.groq.base_url is not set\n"),
+    ],
+)
+def test_show_of_what_is_not_there_is_one_line(run: Run, key: str, expected: str) -> None:
+    result = run("config", "show", key)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+
+
+def test_show_as_json(run: Run, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config(places, 'fallback = ["a/b"]\napi_key = "sk-canary"\n')
+    monkeypatch.setenv("CHATLLM_TEMPERATURE", "0.5")
+    keys = ["temperature", "max_tokens", "fallback", "api_key"]
+    values = {"temperature": 0.5, "max_tokens": None, "fallback": ["a/b"], "api_key": "********"}
+    assert json.loads(run("config", "show", "--json", *keys).stdout) == values
+    assert len(json.loads(run("config", "show", "--json").stdout)) == len(DEFAULTS.splitlines())
+    assert json.loads(run("config", "show", "--json", "--origin", *keys[:3]).stdout) == {
+        "temperature": {"value": 0.5, "origin": "environment variable CHATLLM_TEMPERATURE"},
+        "max_tokens": {"value": None, "origin": "default"},
+        "fallback": {"value": ["a/b"], "origin": str(places.config_file)},
+    }
+
+
+def test_profiles_are_listed_with_what_they_set(run: Run, places: Places) -> None:
+    result = run("config", "profiles")
+    expected = "there are no profiles; `chatllm config set profile.NAME.model MODEL` begins one\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", expected)
+    write_config(places, "[profile.work]\ntemperature = 1\n[profile.work.timeouts]\nidle = 1\n[profile.home]\n")
+    result = run("--profile", "work", "config", "profiles")
+    expected = "work\tyes\ttemperature, timeouts.idle\nhome\t\t\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+    assert json.loads(run("config", "profiles", "--json").stdout) == [
+        {"name": "work", "in_force": False, "settings": ["temperature", "timeouts.idle"]},
+        {"name": "home", "in_force": False, "settings": []},
+    ]
+
+
+def test_the_list_of_profiles_is_there_where_the_settings_cannot_be_used(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(places, "modle = 5\n[profile.work]\n")
+    monkeypatch.setenv("CHATLLM_PROFILE", "wrok")
+    assert run("config", "profiles").stdout == "work\t\t\n"

@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import stat
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +11,13 @@ from threading import Barrier, Event
 
 import pytest
 
-from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file, write_all
+from chatllm_cli.private_files import (
+    locked_folder,
+    make_private_folder,
+    open_private,
+    replace_private_file,
+    write_all,
+)
 
 WRITABLE = os.O_RDWR | os.O_CREAT
 
@@ -223,3 +230,19 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         replace_private_file(pipe, b"through")
         assert reader.result(5) == b"through"
     assert pipe.is_fifo()
+
+
+def test_a_locked_folder_is_waited_for(tmp_path: Path) -> None:
+    order = []
+
+    def other() -> None:
+        with locked_folder(tmp_path):
+            order.append("other")
+
+    thread = threading.Thread(target=other)
+    with locked_folder(tmp_path):
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "other"]

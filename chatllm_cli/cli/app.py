@@ -14,8 +14,9 @@ from typer.core import TyperGroup
 
 from chatllm_cli import __version__
 from chatllm_cli.cli import ask, chat, config, doctor, history, keys, models
-from chatllm_cli.cli.options import JSON_WANTED
+from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text, complete_profile
 from chatllm_cli.cli.running import keys_seen
+from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
@@ -101,6 +102,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _choose_profile(ctx: typer.Context, name: str | None) -> str | None:
+    ctx.meta[PROFILE_WANTED] = name
+    choose_profile(check_is_text(name))
+    return name
+
+
 @app.callback()
 def chatllm(
     version: Annotated[  # its callback does the work
@@ -110,6 +117,16 @@ def chatllm(
     debug: Annotated[  # read by the error boundary
         bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")
     ] = False,
+    profile: Annotated[  # its callback does the work
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            callback=_choose_profile,
+            autocompletion=complete_profile,
+            help="Take the settings of this profile, too.",
+        ),
+    ] = None,
 ) -> None:
     """Chat with language models in the terminal, and keep every word."""
 

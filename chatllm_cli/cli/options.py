@@ -3,9 +3,11 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from chatllm_cli.config.profiles import PROFILE_TABLE
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 UNITS = {"min": 1 / 60, "h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}  # hours
 DAYS = {"today": 0, "yesterday": 1}
 MOST_COMPLETED = 1000
+PROFILE_WANTED = "chatllm.profile"  # where commands find the --profile that stood before them
 JSON_WANTED = "chatllm.json"  # where the error boundary finds out that errors are to be JSON too
 
 
@@ -51,6 +54,34 @@ def complete_address(incomplete: str) -> list[tuple[str, str]]:
         for each in listing.conversations
     ]
     return [(address, title) for address, title in found if address.startswith(incomplete)]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Return the settings, and what stands in the config file, that begin so, for the shell."""
+    from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
+    from chatllm_cli.config.sources import flatten  # noqa: PLC0415
+
+    fields = all_fields(Settings)
+    in_profiles = [f"{PROFILE_TABLE}.{name}.{field}" for name in complete_profile("") for field in fields]
+    known = dict.fromkeys([*fields, *flatten(_values_of_file()), *in_profiles])
+    return [key for key in known if key.startswith(incomplete)]
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    """Return the profiles that begin so, for the shell."""
+    profiles = _values_of_file().get(PROFILE_TABLE, {})
+    return [name for name in profiles if name.startswith(incomplete)] if isinstance(profiles, dict) else []
+
+
+def _values_of_file() -> dict[str, Any]:
+    from chatllm_cli.config.places import find_places  # noqa: PLC0415  (only the shell asks)
+    from chatllm_cli.config.sources import read_config_file  # noqa: PLC0415
+    from chatllm_cli.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        return read_config_file(find_places().config_file)
+    except ConfigError:
+        return {}
 
 
 def check_is_text(value: str | None) -> str | None:
@@ -143,6 +174,16 @@ SchemaSpec = Annotated[
         metavar="SPEC",
         help='Ask for JSON that fits: a JSON Schema, its file, or "name, age int, tags list".',
         callback=check_is_text,
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Take the settings of this profile, too.",
+        callback=check_is_text,
+        autocompletion=complete_profile,
     ),
 ]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from chatllm_cli.cli.options import check_are_text, check_is_text
+from chatllm_cli.cli.options import Profile, check_are_text, check_is_text
+from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions
 
@@ -77,12 +78,14 @@ class RequestFlags:
         bool, typer.Option("--hide-reasoning", help="Do not show what the model thinks before it answers.")
     ] = False
     insecure_http: InsecureHttp = False
+    profile: Profile = None
     plain: Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")] = False
 
     def load(self, *, cache: bool | None = None) -> "Settings":
         """Load the settings with what was given here on top. Raises `ConfigError`, and `UsageError`."""
         from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
 
+        choose_profile(self.profile)  # given behind the command, which outweighs one given before it
         return load_settings(
             {
                 "temperature": self.temperature,

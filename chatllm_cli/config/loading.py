@@ -2,34 +2,30 @@
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from chatllm_cli.config.addresses import host_of
+from chatllm_cli.config.faults import complaints
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
-from chatllm_cli.config.places import find_places
-from chatllm_cli.config.settings import Settings, all_fields, section_of
+from chatllm_cli.config.setting_keys import Key, spell_key
+from chatllm_cli.config.settings import Settings
+from chatllm_cli.config.shape import is_setting_of_a_table, is_table, kind_at, nearest
 from chatllm_cli.config.sources import (
     ENV_PREFIX,
     FOREIGN_VARIABLES,
+    file_layers,
     flatten,
     foreign_variables,
     key_of,
     nest,
     own_variables,
-    quoted,
-    read_config_file,
 )
 from chatllm_cli.errors import ConfigError
-
-TABLES = ("providers", "models", "aliases", "options")  # of names that anybody may choose
-NAMED_SECTIONS = ("providers.", "aliases.", "options.")  # whose keys are anybody's, and may stand in a variable
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
@@ -37,7 +33,8 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 
     Raises `ConfigError` with one line that names where the fault stands, its key and what is expected.
     """
-    _refuse_unusable_variables()
+    if unusable := unusable_variables():
+        raise unusable[0]
     try:
         return Settings(**nest({key: value for key, value in (flags or {}).items() if value is not None}))
     except ValidationError as error:
@@ -60,13 +57,18 @@ def secrets_of(settings: Settings) -> list[str]:
 
 def setting_origins() -> dict[str, str]:
     """Return where each value that is not a default came from, by dotted key."""
-    config_file = find_places().config_file
-    origins = dict.fromkeys(flatten(read_config_file(config_file)), str(config_file))
-    for name, key in FOREIGN_VARIABLES.items():
-        if key in foreign_variables():
-            origins[key] = f"environment variable {name}"
+    origins: dict[str, str] = {}
+    for where, values in reversed(file_layers()):
+        origins |= dict.fromkeys(flatten(values), where)
+    return origins | variable_origins()
+
+
+def variable_origins(values: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return which environment variable sets what, by dotted key; of those `values` if not all can be read."""
+    foreign = foreign_variables()
+    origins = {key: f"environment variable {name}" for name, key in FOREIGN_VARIABLES.items() if key in foreign}
     variables = {key_of(name): name for name in own_variables() if os.environ[name]}
-    for key in flatten(EnvSettingsSource(Settings)()):
+    for key in flatten(EnvSettingsSource(Settings)() if values is None else values):
         variable = variables.get(key) or variables.get(key.partition(".")[0])  # a section may be given whole, as JSON
         origins[key] = f"environment variable {variable}"
     return origins
@@ -83,65 +85,60 @@ class KeyOrigin:
 def key_origins(settings: Settings) -> dict[str, KeyOrigin]:
     """Return where the keys in the settings came from, by provider.
 
-    One in the config file is for the address that the file names, or that is well known: the environment may name
-    another, and must not take the key there.
+    One in the config file is for the address that stands beside it, or that is well known: the environment, or a
+    profile, may name another, and must not take the key there.
     """
-    file, origins = flatten(read_config_file(find_places().config_file)), setting_origins()
+    layers = {place: flatten(values) for place, values in file_layers()}
+    origins = setting_origins()
 
     def origin(setting: str, base_url: str, known: KnownProvider) -> KeyOrigin:
-        is_in_file = origins[setting] == str(find_places().config_file)
-        return KeyOrigin(origins[setting], host_of(str(file.get(base_url) or known.base_url)) if is_in_file else None)
+        place = origins[setting]
+        if place not in layers:
+            return KeyOrigin(place)
+        return KeyOrigin(place, host_of(str(layers[place].get(base_url) or known.base_url)))
 
     found = {
-        name: origin(key, f"providers.{quoted(name)}.base_url", KNOWN.get(name, UNKNOWN))
+        name: origin(spell_key((*path, "api_key")), spell_key((*path, "base_url")), KNOWN.get(name, UNKNOWN))
         for name, provider in settings.providers.items()
-        if provider.api_key.get_secret_value() and (key := f"providers.{quoted(name)}.api_key")
+        if provider.api_key.get_secret_value() and (path := ("providers", name))
     }
     if settings.api_key.get_secret_value():
         found["default" if settings.base_url else OPENAI] = origin("api_key", "base_url", KNOWN[OPENAI])
     return found
 
 
-def _refuse_unusable_variables() -> None:
-    """Refuse what pydantic-settings would pass over in silence, or complain of in its own words."""
+def unusable_variables() -> list[ConfigError]:
+    """Return what is wrong with our variables that pydantic-settings passes over, or tells in its own words."""
+    found = []
     for name in own_variables():
-        key = key_of(name)
-        if not (key in all_fields(Settings) or key in Settings.model_fields or key.startswith(NAMED_SECTIONS)):
-            raise ConfigError(f"environment variable {name} is not a setting", hint=_nearest(key, as_variable=True))
-        if os.environ[name] and (key in TABLES or section_of(Settings.model_fields.get(key))):
-            _check_is_json_object(name)
+        path = tuple(key_of(name).split("."))
+        if not (kind_at(path) or is_setting_of_a_table(path[:1])):
+            error = ConfigError(f"environment variable {name} is not a setting", hint=_nearest_variable(path))
+        elif os.environ[name] and len(path) == 1 and is_table(kind_at(path)) and not _is_json_object(name):
+            error = ConfigError(f"environment variable {name}: expected a section, as JSON")
+        else:
+            continue
+        found.append(error)
+    return found
 
 
-def _check_is_json_object(variable: str) -> None:
+def _is_json_object(variable: str) -> bool:
     try:
-        is_object = isinstance(json.loads(os.environ[variable]), dict)
+        return isinstance(json.loads(os.environ[variable]), dict)
     except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
-        raise ConfigError(f"environment variable {variable}: expected a section, as JSON")
+        return False
 
 
 def _explain(error: ValidationError, flags: Mapping[str, Any]) -> ConfigError:
-    """Turn pydantic's first complaint into one line that names place, key and expectation, never the value."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    parts = [part for part in first["loc"] if isinstance(part, str) and part != "[key]"]
-    key = ".".join(quoted(part) for part in parts)
+    """Turn pydantic's first complaint into one line that names place, key and expectation."""
+    first = complaints(error)[0]
+    key = spell_key(first.key)
     origins = setting_origins() | {name: "command line" for name, value in flags.items() if value is not None}
     origin = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "settings")
-    if first["type"] == "extra_forbidden":
-        return ConfigError(f"{origin}: {key} is not a setting", hint=_nearest(key))
-    return ConfigError(f"{origin}: {key}: {_expectation(first['msg'])}")
+    return ConfigError(f"{origin}: {first.line()}", hint=first.hint)
 
 
-def _expectation(pydantic_message: str) -> str:
-    text = pydantic_message.removeprefix("Value error, ").partition(", unable to")[0]
-    text = text.replace("Input should be", "expected")
-    text = re.sub(r"a valid dictionary or instance of \w+", "a section", text)
-    return re.sub(r"expected (less|greater)", r"expected a number \1", text)
-
-
-def _nearest(key: str, *, as_variable: bool = False) -> str:
-    if not (near := get_close_matches(key, [*all_fields(Settings), *Settings.model_fields], n=1)):
-        return f"the settings and sections are {', '.join(Settings.model_fields)}"
-    name = f"{ENV_PREFIX}{near[0].upper().replace('.', '__')}" if as_variable else near[0]
-    return f"did you mean {name}?"
+def _nearest_variable(key: Key) -> str:
+    if near := nearest(key):
+        return f"did you mean {ENV_PREFIX}{near.upper().replace('.', '__')}?"
+    return f"the settings and sections are {', '.join(Settings.model_fields)}"

@@ -1,4 +1,4 @@
-"""Settings: flag > environment > config.toml > default."""
+"""Settings: flag > environment > profile > config.toml > default."""
 
 from typing import Literal
 
@@ -6,7 +6,6 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chatllm_cli.config.places import find_places
 from chatllm_cli.config.sections import (
     Alias,
     ApiKey,
@@ -25,7 +24,7 @@ from chatllm_cli.config.sections import (
     RetrySettings,
     TimeoutSettings,
 )
-from chatllm_cli.config.sources import ENV_PREFIX, foreign_variables, nest, read_config_file
+from chatllm_cli.config.sources import ENV_PREFIX, file_layers, foreign_variables, nest
 
 
 class Settings(OptionSettings, BaseSettings):
@@ -86,7 +85,7 @@ class Settings(OptionSettings, BaseSettings):
             init_settings,
             env_settings,
             InitSettingsSource(settings_cls, nest(foreign_variables())),
-            InitSettingsSource(settings_cls, read_config_file(find_places().config_file)),
+            *(InitSettingsSource(settings_cls, values) for _, values in file_layers()),
         )
 
 

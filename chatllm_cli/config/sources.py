@@ -3,7 +3,6 @@
 Nothing is read from the current folder: a cloned repository must not be able to send a key elsewhere.
 """
 
-import json
 import os
 import re
 import tomllib
@@ -12,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from chatllm_cli.config.known_providers import KNOWN
-from chatllm_cli.config.places import HOME_VARIABLE
+from chatllm_cli.config.places import HOME_VARIABLE, find_places
+from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
+from chatllm_cli.config.setting_keys import spell_key
 from chatllm_cli.errors import ConfigError
 
 ENV_PREFIX = "CHATLLM_"
+NO_SETTINGS = {HOME_VARIABLE, PROFILE_VARIABLE}
 # Variables of other programs that are honoured, and the setting each stands for.
 FOREIGN_VARIABLES = {
     **{known.key_variable: f"providers.{name}.api_key" for name, known in KNOWN.items() if known.key_variable},
@@ -26,21 +28,98 @@ FOREIGN_VARIABLES = {
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """Parse the config file; one that is missing is empty, one that shows a key to others is refused."""
-    try:
-        with path.open("rb") as file:
-            values = tomllib.loads(file.read().decode("utf-8"))
-            others_can_read = os.fstat(file.fileno()).st_mode & 0o077
-    except FileNotFoundError:
+    if (read := read_config_text(path)) is None:
         return {}
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
-    except (ValueError, RecursionError) as error:  # a number may have more digits than Python takes, too
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    if others_can_read and any(key.endswith("api_key") for key in flatten(values)):
+    text, mode = read
+    values = parse_config(text, path)
+    if shows_a_key(values, mode):
         raise ConfigError(f"{path} holds a key and others can read it", hint=f"chmod 600 {path}")
     return values
+
+
+def read_config_text(path: Path) -> tuple[str, int] | None:
+    """Return the text of a config file and its mode; None if there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return file.read().decode("utf-8"), os.fstat(file.fileno()).st_mode
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parse_config(text: str, path: Path) -> dict[str, Any]:
+    """Parse the text of a config file. Raises `ConfigError`."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number may have more digits than Python takes, too
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def read_value(text: str) -> list[Any]:
+    """Return what `text` is in TOML, or nothing if it is no value there."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return []
+    return list(found.values()) if len(found) == 1 else []
+
+
+def shows_a_key(values: Mapping[str, Any], mode: int) -> bool:
+    """Tell whether a file with these values and this mode lets others read a key."""
+    return bool(mode & 0o077) and any(key.endswith("api_key") for key in flatten(values))
+
+
+def file_layers() -> list[tuple[str, dict[str, Any]]]:
+    """Return what the config file says and where, the strongest first: the profile in force, and the rest of it."""
+    path = find_places().config_file
+    values = read_config_file(path)
+    profiles = profiles_of(values, path)
+    name = chosen_profile()
+    rest = [(place_in_file(path, ""), without_profiles(values))]
+    if not name:
+        return rest
+    if name not in profiles:
+        raise ConfigError(unknown_profile(name, profiles, path))
+    if complaint := complaint_about_profile(name, profiles[name]):
+        raise ConfigError(f"{path}: {complaint}")
+    return [(place_in_file(path, name), profiles[name]), *rest]
+
+
+def place_in_file(path: Path, profile: str) -> str:
+    """Return how to call the part of a config file that a profile is; "" is the rest."""
+    return f"{path} [{spell_key((PROFILE_TABLE, profile))}]" if profile else str(path)
+
+
+def profiles_of(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the profiles in a config file, by name, as they are. Raises `ConfigError`."""
+    profiles = values.get(PROFILE_TABLE, {})
+    if not isinstance(profiles, dict):
+        raise ConfigError(f"{path}: {PROFILE_TABLE}: expected profiles, such as [profile.work]")
+    return profiles
+
+
+def unknown_profile(name: str, profiles: Mapping[str, Any], path: Path) -> str:
+    """Return what to say of a profile that does not exist."""
+    there_are = f"there are {', '.join(profiles)}" if profiles else f"there are none in {path}"
+    return f"there is no profile {name}; {there_are}"
+
+
+def without_profiles(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config file says whatever profile is in force."""
+    return {key: value for key, value in values.items() if key != PROFILE_TABLE}
+
+
+def complaint_about_profile(name: str, profile: object) -> str | None:
+    """Return what is wrong with a profile as such, its settings apart."""
+    key = spell_key((PROFILE_TABLE, name))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        return f"{key}: expected a name of letters, digits, _ and -"
+    if not isinstance(profile, dict):
+        return f"{key}: expected a section"
+    return f"{key}.{PROFILE_TABLE}: a profile cannot hold profiles" if PROFILE_TABLE in profile else None
 
 
 def foreign_variables() -> dict[str, str]:
@@ -50,7 +129,7 @@ def foreign_variables() -> dict[str, str]:
 
 def own_variables() -> list[str]:
     """Return the names of the variables that are meant for us."""
-    return sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name != HOME_VARIABLE)
+    return sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name not in NO_SETTINGS)
 
 
 def key_of(variable: str) -> str:
@@ -63,15 +142,10 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{quoted(key)}.")
+            flat |= flatten(value, f"{prefix}{spell_key((key,))}.")
         else:
-            flat[f"{prefix}{quoted(key)}"] = value
+            flat[f"{prefix}{spell_key((key,))}"] = value
     return flat
-
-
-def quoted(part: str) -> str:
-    """Return one part of a dotted key as TOML has it: a model's name may hold dots itself."""
-    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,3 +158,12 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             level = level.setdefault(parent, {})
         level[last] = value
     return nested
+
+
+def merged(values: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with those on top that outweigh them."""
+    result = dict(values)
+    for key, value in stronger.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result

@@ -2,15 +2,23 @@
 
 import json
 import os
+import tomllib
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from chatllm_cli.config.checking import check_file
+from chatllm_cli.config.editing import set_value, unset_value
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
+from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
 from chatllm_cli.config.settings import Settings, all_fields
-from chatllm_cli.errors import ConfigError
+from chatllm_cli.config.shape import check_can_be_set
+from chatllm_cli.config.sources import flatten, read_config_file, read_value
+from chatllm_cli.config.toml_lines import line_of
+from chatllm_cli.errors import ChatllmError, ConfigError
 from tests.durability.helpers import chance, named
 from tests.durability.odd_values import text, value
 
@@ -117,3 +125,76 @@ def test_no_environment_makes_the_settings_fail(places: Places, monkeypatch: pyt
             loaded.append(loads_or_explains(f"seed {seed}: {environment!r}"))
     assert (len(loaded), 500 <= sum(loaded) <= 9_500) == (10_000, True)
     assert not places.config_file.parent.exists()
+
+
+def key_text(random: Random) -> str:
+    name = random.choice(SETTINGS) if random.random() < 0.9 else text(random, 12)
+    odd = random.choice(["x", "y", "z", '"a.b"', json.dumps(text(random, 5)), text(random, 5)])
+    of_provider = f"providers.{odd}.{random.choice(['base_url', 'end_marker'])}"
+    return random.choice([name, name, f"profile.work.{name}", of_provider, of_provider, f"{name}.{odd}"])
+
+
+def value_text(random: Random) -> str:
+    usual = ["1", "0.5", "9000", "true", "a/b", "https://host/v1", "never", "required"]
+    return random.choice([toml_value(random), text(random), *usual])
+
+
+# Files as somebody may have them, with all ways to write a table.
+BEGUN = [
+    "",
+    "# Mine.\n\n# Colours\n[output]\nplain = true # yes\n",
+    "timeouts.idle = 5\nmodel = 'x'\r\n",
+    "providers = {a = {base_url = 'http://h'}} # all\n[cache]\n#mode = 'auto'\n",
+    "[providers.a]\nend_marker = ''\n[output]\n[providers.b]\napi_key = '''\n[x]\n'''\n[profile.work]\n",
+    "fallback = [\n 'a/b', # ]\n]\n[profile.work.timeouts]\nidle = 5",
+]
+
+
+def change(random: Random, path: Path) -> Key | None:
+    """Set, or take away, something; return what, if that was done."""
+    try:
+        key = parse_key(key_text(random))
+        if random.random() < 0.2:
+            unset_value(path, key)
+            assert line_of(path.read_text(), key) is None
+        else:
+            check_can_be_set(key)
+            raw = value_text(random)
+            set_value(path, key, [*read_value(raw), raw])
+            assert spell_key(key) in flatten(read_config_file(path))
+    except ChatllmError as error:
+        assert error.message
+        return None
+    return key
+
+
+def changed_keys(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the keys whose values differ."""
+    old, new = ({key: value for key, value in flatten(each).items() if value != {}} for each in (before, after))
+    return [key for key in {*old, *new} if repr(old.get(key)) != repr(new.get(key))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_change_of_the_config_file_fails_or_leaves_one_that_does_not_load(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_HOME", str(quick))
+    config = quick / "config.toml"
+    done: list[Key | None] = []
+    for seed in range(700):
+        random = chance("change", seed)
+        config.write_bytes(random.choice(BEGUN).encode())
+        config.chmod(0o600)
+        for step in range(3):
+            case, before = f"seed {seed}, step {step}", config.read_bytes()
+            assert check_file(config) == [], case
+            with named(case):
+                done.append(change(random, config))
+            key = spell_key(done[-1] or ())
+            changed = changed_keys(tomllib.loads(before.decode()), read_config_file(config))
+            assert [each for each in changed if not f"{each}.".startswith(f"{key}.")] == [], case
+            assert done[-1] or config.read_bytes() == before, case
+        assert check_file(config) == [], f"seed {seed}"
+    assert (len(done), 200 <= sum(map(bool, done)) <= 1_800) == (2_100, True)
+    assert [path.name for path in quick.iterdir()] == ["config.toml"]

@@ -1,0 +1,149 @@
+"""Everything that is wrong with a config file and with the environment, at once."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_settings import EnvSettingsSource
+
+from chatllm_cli.config.faults import Complaint, complaints_about
+from chatllm_cli.config.loading import unusable_variables, variable_origins
+from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
+from chatllm_cli.config.setting_keys import Key, spell_key
+from chatllm_cli.config.settings import Settings
+from chatllm_cli.config.sources import (
+    complaint_about_profile,
+    foreign_variables,
+    merged,
+    nest,
+    parse_config,
+    profiles_of,
+    read_config_text,
+    shows_a_key,
+    unknown_profile,
+    without_profiles,
+)
+from chatllm_cli.config.toml_lines import line_of
+from chatllm_cli.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, and where."""
+
+    place: str
+    message: str
+    key: str = ""
+    line: int | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = self.place if self.line is None else f"{self.place}:{self.line}"
+        return f"{where}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+def check_all(path: Path) -> list[Fault]:
+    """Return what is wrong with the config file at `path`, if there is one, and with the environment."""
+    return [*check_file(path, may_be_missing=True), *check_environment(path)]
+
+
+def check_file(path: Path, *, may_be_missing: bool = False, whatever_mode: bool = False) -> list[Fault]:
+    """Return what is wrong with a config file, its profiles and its mode."""
+    try:
+        read = read_config_text(path)
+    except ConfigError as error:
+        return [_of_file(error, path)]
+    if read is None:
+        return [] if may_be_missing else [Fault(str(path), "there is no such file")]
+    text, mode = read
+    faults = check_text(text, path)
+    is_toml = all(fault.key for fault in faults)
+    if is_toml and not whatever_mode and shows_a_key(parse_config(text, path), mode):
+        faults.append(Fault(str(path), "it holds a key and others can read it", hint=f"chmod 600 {path}"))
+    return faults
+
+
+def check_text(text: str, path: Path) -> list[Fault]:
+    """Return what is wrong with the text of a config file, whatever the environment says."""
+    try:
+        values = parse_config(text, path)
+    except ConfigError as error:
+        return [_of_file(error, path)]
+    found = [(each.key, each.line(), each.hint) for each in complaints_about(without_profiles(values))]
+    found += _complaints_about_profiles(values, path)
+    faults = [Fault(str(path), message, spell_key(key), line_of(text, key), hint) for key, message, hint in found]
+    return sorted(faults, key=lambda fault: fault.line or 0)
+
+
+Found = tuple[Key, str, str | None]
+
+
+def _complaints_about_profiles(values: Mapping[str, Any], path: Path) -> Iterator[Found]:
+    try:
+        profiles = profiles_of(values, path)
+    except ConfigError as error:
+        yield (PROFILE_TABLE,), error.message.removeprefix(f"{path}: "), error.hint
+        return
+    for name, profile in profiles.items():
+        if complaint := complaint_about_profile(name, profile):
+            yield (PROFILE_TABLE, name), complaint, None
+        top = without_profiles(profile) if isinstance(profile, dict) else {}
+        for each in _complaints_about_top(without_profiles(values), top):
+            key = (PROFILE_TABLE, name, *each.key)
+            yield key, each.line(key), each.hint
+
+
+def _complaints_about_top(values: Mapping[str, Any], top: Mapping[str, Any]) -> list[Complaint]:
+    """Return what is wrong with what lies on top of other values; what is wrong with those themselves aside."""
+    told = {each.key for each in complaints_about(values)}
+    return [each for each in complaints_about(merged(values, top)) if each.key not in told or _holds(top, each.key)]
+
+
+def _holds(values: Any, key: Key) -> bool:
+    for part in key:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def check_environment(path: Path) -> list[Fault]:
+    """Return what is wrong with the variables that are meant for us, and with the profile they choose."""
+    try:
+        read = read_config_text(path)
+        values = parse_config(read[0], path) if read else {}
+        profiles = profiles_of(values, path)
+    except ConfigError:  # which is told of the file
+        values, profiles = {}, None
+    unusable = unusable_variables()
+    faults = [
+        Fault(place, message, hint=error.hint) for error in unusable for place, message in [_split(error.message)]
+    ]
+    source = EnvSettingsSource(Settings)
+    broken = {fault.place.rpartition(" ")[2].lower() for fault in faults}
+    source.env_vars = {name: value for name, value in source.env_vars.items() if name.lower() not in broken}
+    top, origins = merged(nest(foreign_variables()), source()), variable_origins(source())
+    faults += [_of_variable(each, origins) for each in _complaints_about_top(without_profiles(values), top)]
+    name = chosen_profile()
+    if name and profiles is not None and name not in profiles:
+        faults.append(Fault(f"environment variable {PROFILE_VARIABLE}", unknown_profile(name, profiles, path)))
+    return faults
+
+
+def _split(message: str) -> tuple[str, str]:
+    """Return the variable that a message begins with, and the rest of it."""
+    begin, rest = message.split(maxsplit=3)[:3], message.split(maxsplit=3)[3]
+    return " ".join(begin).rstrip(":"), f"it {rest}" if rest.startswith("is ") else rest
+
+
+def _of_variable(complaint: Complaint, origins: Mapping[str, str]) -> Fault:
+    key = spell_key(complaint.key)
+    place = next((where for name, where in origins.items() if f"{name}.".startswith(f"{key}.")), "environment")
+    return Fault(place, complaint.line(), key, hint=complaint.hint)
+
+
+def _of_file(error: ConfigError, path: Path) -> Fault:
+    line = re.search(r"\(at line (\d+)", error.message)
+    return Fault(str(path), error.message.removeprefix(f"{path} "), line=int(line[1]) if line else None)

@@ -1,0 +1,123 @@
+"""Changing the config file: one setting at a time, or a draft of all of it."""
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chatllm_cli.config.checking import Fault, check_text
+from chatllm_cli.config.faults import settings_alone
+from chatllm_cli.config.profiles import PROFILE_TABLE
+from chatllm_cli.config.setting_keys import Key, spell_key
+from chatllm_cli.config.shape import split_profile
+from chatllm_cli.config.sources import merged, parse_config, read_config_text, without_profiles
+from chatllm_cli.config.toml_editing import with_value, without
+from chatllm_cli.errors import ConfigError
+from chatllm_cli.private_files import locked_folder, make_private_folder, replace_private_file
+
+Change = Callable[[str], str]
+
+
+def set_value(path: Path, key: Key, readings: Sequence[Any]) -> None:
+    """Put a value at a key of the config file, the first of its readings that is of the right kind.
+
+    Raises `ConfigError`, and writes nothing, if none is; what was wrong with the file before is no hindrance.
+    """
+
+    def change(text: str) -> str:
+        refused: list[Fault] = []
+        for reading in readings:
+            changed = with_value(text, key, reading)
+            if not (faults := _brought(text, changed, path, key)):
+                return with_value(text, key, _proper(changed, key, reading))
+            refused = refused or faults
+        raise ConfigError(refused[0].message, hint=refused[0].hint)
+
+    _change_file(path, change)
+
+
+def _brought(before: str, after: str, path: Path, key: Key = ()) -> list[Fault]:
+    """Return the faults that a change brings, and those of the key that it is about."""
+    known = {(fault.key, fault.message) for fault in check_text(before, path) if fault.key != spell_key(key)}
+    return [each for each in check_text(after, path) if (each.key, each.message) not in known]
+
+
+def _proper(text: str, key: Key, value: Any) -> Any:
+    """Return a value as the file should have it: `yes` that is read as a boolean as one, a list as a list."""
+    values = tomllib.loads(text)
+    name, inner = split_profile(key)
+    rest = without_profiles(values)
+    found: Any
+    try:
+        found = settings_alone(merged(rest, values[PROFILE_TABLE][name]) if name else rest)
+    except ValueError:  # something else is wrong with the file
+        return value
+    for part in inner:
+        found = found[part] if isinstance(found, dict) else getattr(found, part, value)
+    if isinstance(value, str) and isinstance(found, tuple):
+        return list(found)
+    is_number = isinstance(found, bool | int | float)
+    return found if is_number and (isinstance(value, str) or isinstance(found, int)) else value
+
+
+def unset_value(path: Path, key: Key) -> None:
+    """Take a setting, or a whole table, out of the config file. Raises `ChatllmError` if it is not there."""
+
+    def change(text: str) -> str:
+        changed = without(text, key)
+        if faults := _brought(text, changed, path):
+            raise ConfigError(faults[0].message, hint=faults[0].hint)
+        return changed
+
+    _change_file(path, change)
+
+
+def _change_file(path: Path, change: Change) -> None:
+    """Change the text of a file that no other process of ours changes meanwhile."""
+    try:
+        with _locked(path):
+            read = read_config_text(path)
+            text = read[0] if read else ""
+            parse_config(text, path)
+            if (changed := change(text)) != text:
+                replace_private_file(path, changed.encode())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _locked(path: Path) -> Any:
+    folder = path.resolve().parent
+    make_private_folder(folder)
+    return locked_folder(folder)
+
+
+def begin_draft(path: Path, text: str) -> Path:
+    """Make a private copy of the config file next to it, and return where. Raises `ConfigError`."""
+    try:
+        folder = path.resolve().parent
+        make_private_folder(folder)
+        descriptor, draft = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".draft.toml", dir=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be edited: {error.strerror}") from None
+    return Path(draft)
+
+
+def put_draft(path: Path, draft: Path, *, before: str | None) -> None:
+    """Put a draft into the place of the config file, if that still is what it was `before`. Raises `ConfigError`."""
+    try:
+        with _locked(path):
+            read = read_config_text(path)
+            if (read[0] if read else None) != before:
+                raise ConfigError(
+                    f"{path} was changed by somebody else meanwhile", hint=f"your text is kept in {draft}"
+                )
+            replace_private_file(path, draft.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", hint=f"your text is kept in {draft}"
+        ) from None
+    draft.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatllm_cli.config.places import Places
+from chatllm_cli.settings_text import example_config
+from tests.conftest import Run
+from tests.terminal import CTRL_C, Terminal
+from tests.test_config import write_config
+
+MINE = "# Mine.\ntemperature = 1\n"
+EXPECTED = "temperature: expected a number less than or equal to 2"
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make a shell script the editor; $1 is the file, and an argument comes before it."""
+
+    def make(script: str) -> None:
+        path = tmp_path / "my editor"
+        path.write_text(f"#!/bin/sh\nshift\n{script}\n")
+        path.chmod(0o700)
+        monkeypatch.setenv("EDITOR", f"'{path}' --wait")
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_visual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+
+
+def drafts(places: Places) -> list[Path]:
+    return [path for path in places.config_file.parent.iterdir() if path != places.config_file]
+
+
+Editor = Callable[[str], None]
+
+
+def test_what_is_right_takes_the_place_of_the_file(run: Run, places: Places, editor: Editor) -> None:
+    write_config(places, MINE)
+    editor("sed -i 's/= 1/= 0.5/' \"$1\"")
+    result = run("config", "edit")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{places.config_file} is changed\n")
+    assert (places.config_file.read_text(), drafts(places)) == ("# Mine.\ntemperature = 0.5\n", [])
+
+
+def test_the_editor_has_a_private_copy_next_to_the_file(
+    run: Run, places: Places, editor: Editor, tmp_path: Path
+) -> None:
+    write_config(places, MINE)
+    editor(f'stat -c %a:%n "$1" > \'{tmp_path}/seen\'; chmod 644 "$1"; echo \'api_key = "sk-canary"\' >> "$1"')
+    result = run("config", "edit")
+    mode, _, name = (tmp_path / "seen").read_text().strip().partition(":")
+    assert (result.exit_code, mode, Path(name).parent) == (0, "600", places.config_file.parent)
+    assert stat.S_IMODE(places.config_file.stat().st_mode) == 0o600
+
+
+def test_without_a_file_the_example_is_edited(run: Run, places: Places, editor: Editor) -> None:
+    editor("sed -i '0,/^#temperature.*/s//temperature = 0.5/' \"$1\"")
+    assert run("config", "edit").exit_code == 0
+    assert places.config_file.read_text() == example_config().replace("#temperature = 0.7", "temperature = 0.5", 1)
+
+
+def test_what_is_left_as_it_was_changes_nothing(run: Run, places: Places, editor: Editor) -> None:
+    editor(":")
+    result = run("config", "edit")
+    assert (result.exit_code, result.stderr) == (0, f"nothing is changed in {places.config_file}\n")
+    assert list(places.config_file.parent.iterdir()) == []
+
+
+def test_what_is_at_fault_never_replaces_the_file_and_is_kept(run: Run, places: Places, editor: Editor) -> None:
+    write_config(places, MINE)
+    editor("sed -i 's/= 1/= 9/' \"$1\"")
+    result = run("config", "edit")
+    (draft,) = drafts(places)
+    told = f"chatllm: {places.config_file} is left as it was\n  hint: your text is kept in {draft}\n"
+    expected = f"{draft}:2: {EXPECTED}\n{told}"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
+    assert (places.config_file.read_text(), draft.read_text()) == (MINE, "# Mine.\ntemperature = 9\n")
+
+
+def test_on_a_terminal_it_can_be_edited_again(
+    places: Places, editor: Editor, terminal: Callable[..., Terminal]
+) -> None:
+    write_config(places, MINE)
+    editor("grep -q '= 9' \"$1\" && sed -i 's/= 9/= 0.5/' \"$1\" || sed -i 's/= 1/= 9/' \"$1\"")
+    shown = terminal("config", "edit", columns=200)
+    assert EXPECTED in shown.wait_for("edit it again? [Y/n]")
+    shown.type("\n")
+    assert shown.wait() == 0
+    assert (places.config_file.read_text(), drafts(places)) == ("# Mine.\ntemperature = 0.5\n", [])
+
+
+def test_on_a_terminal_it_can_be_left(places: Places, editor: Editor, terminal: Callable[..., Terminal]) -> None:
+    write_config(places, MINE)
+    editor("sed -i 's/= 1/= 9/' \"$1\"")
+    shown = terminal("config", "edit", columns=200)
+    shown.wait_for("edit it again? [Y/n]")
+    shown.type("n\n")
+    assert shown.wait() == 2
+    (draft,) = drafts(places)
+    assert f"your text is kept in {draft}" in shown.text
+    assert places.config_file.read_text() == MINE
+
+
+def test_ctrl_c_is_left_to_the_editor(places: Places, editor: Editor, terminal: Callable[..., Terminal]) -> None:
+    write_config(places, MINE)
+    editor("trap 'echo interrupted' INT; echo ready; sleep 30; sed -i 's/= 1/= 0.5/' \"$1\"")
+    shown = terminal("config", "edit")
+    shown.wait_for("ready")
+    shown.type(CTRL_C)
+    assert (shown.wait(), "interrupted" in shown.text) == (0, True)
+    assert places.config_file.read_text() == "# Mine.\ntemperature = 0.5\n"
+
+
+def test_an_editor_that_fails_changes_nothing(run: Run, places: Places, editor: Editor) -> None:
+    write_config(places, MINE)
+    editor("exit 3")
+    result = run("config", "edit")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith("my editor failed with exit code 3; nothing is changed\n")
+    assert (places.config_file.read_text(), drafts(places)) == (MINE, [])
+
+
+def test_what_was_typed_before_the_editor_died_is_kept(run: Run, places: Places, editor: Editor) -> None:
+    write_config(places, MINE)
+    editor("echo '# more' >> \"$1\"; kill -9 $$")
+    result = run("config", "edit")
+    (draft,) = drafts(places)
+    assert (result.exit_code, places.config_file.read_text(), draft.read_text()) == (1, MINE, f"{MINE}# more\n")
+    assert result.stderr.endswith(
+        f"my editor was stopped by signal 9; nothing is changed\n  hint: your text is kept in {draft}\n"
+    )
+
+
+def test_a_change_that_somebody_else_made_meanwhile_is_not_undone(run: Run, places: Places, editor: Editor) -> None:
+    write_config(places, MINE)
+    editor(f"echo '# theirs' >> '{places.config_file}'; sed -i 's/= 1/= 0.5/' \"$1\"")
+    result = run("config", "edit")
+    (draft,) = drafts(places)
+    what, hint = result.stderr.splitlines()
+    assert (result.exit_code, hint) == (2, f"  hint: your text is kept in {draft}")
+    assert what == f"chatllm: {places.config_file} was changed by somebody else meanwhile"
+    assert (places.config_file.read_text(), draft.read_text()) == (
+        f"{MINE}# theirs\n",
+        "# Mine.\ntemperature = 0.5\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("/nowhere/editor -x", "the editor /nowhere/editor cannot be started: No such file or directory"),
+        ("vi 'x", "environment variable EDITOR is no command: vi 'x"),
+        ("rm", "what was edited cannot be read: No such file or directory"),
+    ],
+)
+def test_an_editor_that_is_none_is_one_line(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch, command: str, message: str
+) -> None:
+    write_config(places, MINE)
+    monkeypatch.setenv("EDITOR", command)
+    result = run("config", "edit")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"chatllm: {message}")
+    assert (places.config_file.read_text(), drafts(places)) == (MINE, [])
+
+
+def test_visual_outweighs_editor(run: Run, places: Places, editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor("exit 3")
+    monkeypatch.setenv("VISUAL", "true")
+    assert run("config", "edit").exit_code == 0
+
+
+def test_an_editor_that_is_there_is_found_and_none_is_one_line(
+    run: Run, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDITOR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = run("config", "edit")
+    expected = f"chatllm: there is no editor\n  hint: set EDITOR, or edit {places.config_file} by other means\n"
+    assert (result.exit_code, result.stderr) == (2, expected)
+    (tmp_path / "nano").write_text('#!/bin/sh\necho \'model = "x"\' > "$1"\n')
+    (tmp_path / "nano").chmod(0o700)
+    assert (run("config", "edit").exit_code, places.config_file.read_text()) == (0, 'model = "x"\n')
