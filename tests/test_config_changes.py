@@ -90,7 +90,7 @@ def test_a_value_is_read_as_its_setting_wants_it(
         ("temperature.x", "1", "temperature.x is not a setting", "did you mean temperature?"),
         ("timeouts", "5", "timeouts is a section", "its settings are connect, first_token, idle, total"),
         ("providers", "5", "providers is a section", "a name follows: providers.NAME"),
-        ("retries", "5", "retries is a section", "its settings are max_retries, max_wait, first_delay, longest_delay"),
+        ("privacy", "5", "privacy is a section", "its settings are tracing"),
         ("profile", "work", "profile is a section", "a name follows: profile.NAME"),
         ("profile.a.profile.b.model", "x", "profile.a.profile: a profile cannot hold profiles", None),
         (

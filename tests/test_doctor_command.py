@@ -62,10 +62,12 @@ def test_a_key_that_is_rejected_is_a_problem_and_not_shown(run: Run, provider: F
 
 def test_settings_that_cannot_be_used_are_a_problem(run: Run, places: Places) -> None:
     places.config_file.parent.mkdir(parents=True, mode=0o700)
-    places.config_file.write_text("temperature = 9\n")
+    places.config_file.write_text("temperature = 9\nmodle = 1\n")
     result = run("doctor")
     expected = (
-        f"{NEW}problem  settings  ~/chatllm/config.toml: temperature: expected a number less than or equal to 2\n"
+        f"{NEW}problem  settings  ~/chatllm/config.toml:1: temperature: expected a number less than or equal to 2\n"
+        "problem  settings  ~/chatllm/config.toml:2: modle is not a setting\n"
+        "                   did you mean model?\n"
     )
     assert (result.exit_code, lines(result.stdout), result.stderr) == (1, expected, "")
 
@@ -73,7 +75,7 @@ def test_settings_that_cannot_be_used_are_a_problem(run: Run, places: Places) ->
 def test_a_model_that_nobody_has_is_a_problem(run: Run) -> None:
     result = run("doctor", "-m", "nope/model")
     assert result.exit_code == 1
-    assert "problem  settings  there is no provider 'nope'\n" in result.stdout
+    assert "problem  model     there is no provider 'nope'\n" in result.stdout
 
 
 def test_a_person_sees_what_is_wrong_first_of_all(

@@ -5,6 +5,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,6 +62,7 @@ def _secrets() -> list[str]:
 
 
 async def _examine(services: Services, model: str) -> "AsyncIterator[Finding]":
+    from chatllm_cli.config.checking import check_all  # noqa: PLC0415
     from chatllm_cli.services import doctor as of  # noqa: PLC0415
 
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
@@ -69,13 +71,18 @@ async def _examine(services: Services, model: str) -> "AsyncIterator[Finding]":
     for finding in of.look_at_folders({"data": places.data, "cache": places.cache, "state": places.state}):
         yield finding
     yield of.look_at_storage(places.data, _mounts())
-    try:
-        endpoint = services.providers.endpoint(model)  # which loads the settings
-    except ChatllmError as error:
-        yield of.problem("settings", error)
+    faults = check_all(places.config_file)
+    for fault in faults:
+        yield of.Finding("settings", of.Verdict.PROBLEM, str(replace(fault, hint=None)), fault.hint or "")
+    if faults:
         return
     there = "is there" if places.config_file.exists() else "is not there: everything is as it comes"
     yield of.Finding("settings", of.Verdict.OK, f"{places.config_file} {there}")
+    try:
+        endpoint = services.providers.endpoint(model)
+    except ChatllmError as error:
+        yield of.problem("model", error)
+        return
     async for finding in _examine_model(services, endpoint):
         yield finding
 
