@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.cache import ResponseCache
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
+    from chatllm_cli.services.prices import Prices
     from chatllm_cli.services.providers import Providers
 
 
@@ -78,6 +79,13 @@ class Services:
         return Providers(self.settings)
 
     @cached_property
+    def prices(self) -> "Prices":
+        """What models cost, and how much they read."""
+        from chatllm_cli.services.prices import Prices
+
+        return Prices(self.settings.prices, local_window=self.settings.local.context_size)
+
+    @cached_property
     def cache(self) -> "ResponseCache":
         """The answers that were given before."""
         from chatllm_cli.services.cache import ResponseCache
@@ -111,6 +119,7 @@ class Services:
             retries=self.settings.retries,
             limits=self.settings.limits,
             cache=self.cache if cached else None,
+            prices=self.prices,
         )
 
     async def open_conversation(

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.sections import PriceSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings, section_of
 from chatllm_cli.config.sources import flatten
 
@@ -32,11 +32,16 @@ def example_config() -> str:
             blocks += [_example_line(key, field) for key, field in section.model_fields.items()]
     blocks.append(f"\n# {ProviderSettings.__doc__}\n# Its models are addressed as NAME/model.\n#[providers.NAME]\n")
     blocks += [_example_line(key, field) for key, field in ProviderSettings.model_fields.items()]
+    blocks.append(f'\n# {PriceSettings.__doc__}\n#[prices."PROVIDER/MODEL"]\n')
+    blocks += [_example_line(key, field) for key, field in PriceSettings.model_fields.items()]
     return "".join(blocks)
 
 
 def _is_plain(info: FieldInfo) -> bool:
-    return section_of(info) is None and info is not Settings.model_fields["providers"]
+    return section_of(info) is None and info not in (
+        Settings.model_fields["providers"],
+        Settings.model_fields["prices"],
+    )
 
 
 def _example_line(key: str, info: FieldInfo) -> str:

@@ -16,6 +16,7 @@ from tests import payloads
 from tests.fault_modes import find_fault
 
 Reply = dict[str, Any]
+USAGE: Reply = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 @dataclass
@@ -40,6 +41,7 @@ class FakeOpenAI:
 
     models: list[str] = field(default_factory=lambda: ["tokens-5", "says-hello"])
     seen: list[Seen] = field(default_factory=list)
+    usage: Reply = field(default_factory=lambda: USAGE)  # what it says that each answer took
 
     def __post_init__(self) -> None:
         self._server = _Server(self)
@@ -77,7 +79,6 @@ TEXTS = {
     "payloads-in-code": f"```python\n{payloads.ALL}\n```\n",
 }
 HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -213,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
     def conclude(self, reason: Any = "stop") -> None:
         """End a chat stream as it should be."""
         self.delta({}, reason)
-        self.delta({}, choices=[], usage=USAGE)
+        self.delta({}, choices=[], usage=self.server.fake.usage)
         self.write(b"data: [DONE]\n\n")
         self.write(b"")
 

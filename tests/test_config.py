@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.loading import load_settings, setting_origins
 from chatllm_cli.config.places import Places, find_places
-from chatllm_cli.config.sections import ProviderSettings
+from chatllm_cli.config.sections import PriceSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.settings_text import example_config, shown_settings
@@ -583,7 +583,13 @@ def test_the_example_changes_nothing_as_it_is(places: Places) -> None:
     assert load_settings() == DEFAULTS
 
 
-@pytest.mark.parametrize(("heading", "line"), settings_in_example())
+PRICE = PriceSettings(input=2.5, output=10.0, cached_input=1.25, context=128000)
+
+
+# Prices stand together or not at all: the test after this one has them.
+@pytest.mark.parametrize(
+    ("heading", "line"), [each for each in settings_in_example() if not each[0].startswith("[prices")]
+)
 def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, heading: str, line: str) -> None:
     write_config(places, f"{heading}\n{line}\n")
     expected = DEFAULTS
@@ -601,13 +607,15 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
 def test_the_example_loads_with_every_setting_uncommented(places: Places) -> None:
     write_config(places, re.sub(r"^#(?! )", "", example_config(), flags=re.MULTILINE))
     changed = TOTAL | {"temperature": 0.7, "max_tokens": 1000, "providers": {"NAME": ProviderSettings()}}
+    changed["prices"] = {"PROVIDER/MODEL": PRICE}
     assert load_settings() == DEFAULTS.model_copy(update=changed)
 
 
 def test_the_example_lists_every_setting_once() -> None:
-    with_provider = DEFAULTS.model_copy(update={"providers": {"NAME": ProviderSettings()}})
+    tables = {"providers": {"NAME": ProviderSettings()}, "prices": {"PROVIDER/MODEL": PRICE}}
+    with_provider = DEFAULTS.model_copy(update=tables)
     listed = [
-        f"{heading.strip('[]')}.{line.partition(' = ')[0]}".removeprefix(".")
+        f"{heading.strip('[]')}.{line.partition(' = ')[0]}".removeprefix(".").replace('"', "")
         for heading, line in settings_in_example()
     ]
     assert listed == list(shown_settings(with_provider))

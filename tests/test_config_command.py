@@ -35,8 +35,10 @@ output.plain = false
 output.clean = "auto"
 output.theme = "auto"
 output.code_theme = ""
+output.usage = "auto"
 privacy.tracing = false
 providers = {}
+prices = {}
 """
 
 CHANGED = """\
@@ -68,6 +70,7 @@ output.plain = false                        # default
 output.clean = "auto"                       # default
 output.theme = "auto"                       # default
 output.code_theme = ""                      # default
+output.usage = "auto"                       # default
 privacy.tracing = false                     # default
 providers.work.base_url = "http://work/v1"  # {file}
 providers.work.api_key = ""                 # default
@@ -75,6 +78,7 @@ providers.work.end_marker = ""              # default
 providers.openai.base_url = ""              # default
 providers.openai.api_key = "********"       # environment variable OPENAI_API_KEY
 providers.openai.end_marker = ""            # default
+prices = {{}}                                 # default
 """
 
 

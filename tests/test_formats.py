@@ -105,7 +105,8 @@ JSON = """\
       "cached": false,
       "error": null,
       "instead_of": null,
-      "continues": null
+      "continues": null,
+      "cost": null
     },
     {
       "id": "a1",
@@ -120,7 +121,8 @@ JSON = """\
       "cached": true,
       "error": null,
       "instead_of": null,
-      "continues": null
+      "continues": null,
+      "cost": null
     },
     {
       "id": "a2",
@@ -132,13 +134,15 @@ JSON = """\
       "model": "hub/other",
       "usage": {
         "input_tokens": 3,
-        "output_tokens": 4
+        "output_tokens": 4,
+        "cached_tokens": 0
       },
       "finish_reason": "length",
       "cached": false,
       "error": null,
       "instead_of": null,
-      "continues": null
+      "continues": null,
+      "cost": null
     }
   ],
   "head": "a2",

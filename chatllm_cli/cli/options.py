@@ -221,4 +221,4 @@ def looks_of(settings: "Settings", *, markdown: bool = False) -> "Looks":
     wished = settings.output
     if wished.code_theme:
         check_code_theme(wished.code_theme)
-    return Looks(wished.plain and not markdown, markdown, wished.clean, wished.theme, wished.code_theme)
+    return Looks(wished.plain and not markdown, markdown, wished.clean, wished.theme, wished.code_theme, wished.usage)

@@ -66,7 +66,7 @@ def _refuse_unusable_variables() -> None:
         key = key_of(name)
         if not (key in all_fields(Settings) or key in Settings.model_fields or key.startswith("providers.")):
             raise ConfigError(f"environment variable {name} is not a setting", hint=_nearest(key, as_variable=True))
-        if os.environ[name] and (key == "providers" or section_of(Settings.model_fields.get(key))):
+        if os.environ[name] and (key in {"providers", "prices"} or section_of(Settings.model_fields.get(key))):
             _check_is_json_object(name)
 
 

@@ -14,8 +14,10 @@ from chatllm_cli.config.sections import (
     HistorySettings,
     LimitSettings,
     LocalSettings,
+    ModelAddress,
     Models,
     OutputSettings,
+    PriceSettings,
     PrivacySettings,
     ProviderName,
     ProviderSettings,
@@ -62,6 +64,8 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     providers: dict[ProviderName, ProviderSettings] = {}
     """Providers by name, addressed as NAME/model."""
+    prices: dict[ModelAddress, PriceSettings] = {}
+    """Prices by model, named as provider/model."""
 
     @classmethod
     def settings_customise_sources(

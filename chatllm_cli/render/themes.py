@@ -32,6 +32,7 @@ class Looks:
     clean: str = "auto"
     theme: str = "auto"
     code_theme: str = ""
+    usage: str = "auto"  # when it is said what an answer took
 
 
 def check_code_theme(name: str) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chatllm_cli.errors import HistoryError, ProviderError
-from chatllm_cli.models import ChatRequest, Chunk, Completion, Conversation, Endpoint, Message, RetryWait
+from chatllm_cli.models import ChatRequest, Chunk, Completion, Conversation, Endpoint, Message, RetryWait, TokenUsage
 
 
 class ChatModel(Protocol):
@@ -38,6 +38,19 @@ class Cache(Protocol):
 
     async def put(self, request: ChatRequest, completion: Completion, *, conversation: str) -> None:
         """Keep a complete answer, for as long as its conversation is."""
+
+
+class PriceList(Protocol):
+    """What a turn needs of `Prices`."""
+
+    def prepare(self, endpoint: Endpoint) -> None:
+        """Get ready to say what this model costs."""
+
+    async def cost(self, endpoint: Endpoint, usage: TokenUsage | None, at: datetime) -> float | None:
+        """Return what an answer costs in US dollars, if its size and its price are known."""
+
+    async def window(self, endpoint: Endpoint) -> int | None:
+        """Return how many tokens a model takes at most, if that is known."""
 
 
 class Log(Protocol):

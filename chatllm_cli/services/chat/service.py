@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
@@ -17,10 +17,20 @@ from chatllm_cli.errors import (
     RateLimitError,
     UsageError,
 )
-from chatllm_cli.models import ChatOptions, ChatRequest, Completion, Endpoint, Message, Role, Status
+from chatllm_cli.models import (
+    Bill,
+    ChatOptions,
+    ChatRequest,
+    Completion,
+    Conversation,
+    Endpoint,
+    Message,
+    Role,
+    Status,
+)
 from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
 from chatllm_cli.services.chat.draft import Draft, marks
-from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, TurnListener
+from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
 from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
@@ -43,12 +53,14 @@ class ChatService:
         retries: RetrySettings | None = None,
         limits: LimitSettings | None = None,
         cache: Cache | None = None,
+        prices: PriceList | None = None,
     ) -> None:
         self._llm = llm
         self._timeouts = timeouts or TimeoutSettings()
         self._retries = retries or RetrySettings()
         self._limits = limits or LimitSettings()
         self._cache = cache
+        self._prices = prices
 
     async def send(
         self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -77,6 +89,12 @@ class ChatService:
         begun = unfinished_reply(log.conversation)
         return await self._answer(_Turn(log, options, listener, _draft(log, begun), begun), endpoints)
 
+    async def bill(self, conversation: Conversation, reply: Message, endpoints: Sequence[Endpoint]) -> Bill:
+        """Return what the turn took that brought `reply`, one of `endpoints` having answered."""
+        endpoint = _by_address(endpoints, reply.model)
+        window = await self._prices.window(endpoint) if self._prices and endpoint and not reply.cached else None
+        return Bill(reply.usage, reply.cost, conversation.cost, conversation.unpriced, window, reply.cached)
+
     async def title(self, log: Log, endpoint: Endpoint) -> str:
         """Ask for a title for what was said; empty if none comes that could be one. Raises nothing."""
         messages = (*context(log.conversation), (Role.USER, ASK_FOR_TITLE))
@@ -97,20 +115,28 @@ class ChatService:
         try:
             request = await self._ask_in_order(turn, endpoints)
         except ChatllmError as error:
-            await _keep_broken(turn, draft.ended(Status.ERROR, error=error.message))
+            await _keep_broken(turn, await self._priced(draft.ended(Status.ERROR, error=error.message), endpoints))
             if not draft.has_grown:
                 raise
             raise IncompleteAnswerError(f"the answer broke off: {error.message}") from error
         except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
             is_whole = draft.finish_reason is not None
-            await _keep_broken(turn, draft.ended(status_of(draft.finish_reason) if is_whole else Status.INTERRUPTED))
+            broken = draft.ended(status_of(draft.finish_reason) if is_whole else Status.INTERRUPTED)
+            await _keep_broken(turn, await self._priced(broken, endpoints))
             raise
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
-        reply = await _keep(log, draft.ended(status), turn.listener)
+        reply = await _keep(log, await self._priced(draft.ended(status), endpoints), turn.listener)
         if self._cache and not turn.goes_on and _is_worth_caching(reply):
             answer = Completion(reply.content, reply.finish_reason, reply.usage)
             await self._cache.put(request, answer, conversation=log.conversation.id)
         return reply
+
+    async def _priced(self, reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+        """Return a reply with what it costs; one from the cache was paid before."""
+        endpoint = _by_address(endpoints, reply.model)
+        if reply.cached or self._prices is None or endpoint is None:
+            return replace(reply, cost=0.0 if reply.cached else None)
+        return replace(reply, cost=await self._prices.cost(endpoint, reply.usage, reply.at))
 
     async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
         patience = Patience(self._retries, turn.listener)
@@ -151,11 +177,16 @@ class ChatService:
             raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
         return request
 
+    async def _get_ready(self, endpoint: Endpoint) -> None:
+        await self._llm.ready(endpoint)
+        if self._prices:
+            self._prices.prepare(endpoint)
+
     async def _stream(self, turn: "_Turn", request: ChatRequest) -> None:
         """Take the reply as it comes; once it said why it ended it is whole, whatever the connection does then."""
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
-        await self._llm.ready(endpoint)
+        await self._get_ready(endpoint)
         try:
             async with (
                 marks(turn.log, draft),
@@ -214,6 +245,10 @@ def _draft(log: Log, begun: Message | None = None) -> Draft:
     content, continues = (begun.content, begun.id) if begun else ("", None)
     now = datetime.now(UTC)
     return Draft(Message(new_id(), Role.ASSISTANT, content, at=now, parent=next(prompts, None), continues=continues))
+
+
+def _by_address(endpoints: Sequence[Endpoint], address: str | None) -> Endpoint | None:
+    return next((endpoint for endpoint in endpoints if endpoint.address == address), None)
 
 
 def _is_worth_caching(reply: Message) -> bool:

@@ -1,0 +1,27 @@
+"""What an address says of where it leads."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def is_loopback(base_url: str) -> bool:
+    """Tell whether `base_url` stays on this machine."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def host_of(base_url: str) -> str:
+    """Return the host that `base_url` leads to, with the port unless it is the usual one."""
+    parts = urlsplit(base_url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return host if parts.port in {None, DEFAULT_PORTS.get(parts.scheme)} else f"{host}:{parts.port}"
+
+
+def is_readable_on_the_way(base_url: str) -> bool:
+    """Tell whether others could read what is sent there: plain http that leaves this machine."""
+    return urlsplit(base_url).scheme == "http" and not is_loopback(base_url)
