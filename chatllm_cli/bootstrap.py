@@ -111,7 +111,7 @@ class Services:
 
     def build_chat(self, *, cached: bool) -> "ChatService":
         """Build the service that does turns, with the response cache or without."""
-        from chatllm_cli.services.chat import ChatService
+        from chatllm_cli.services.chat import Budget, ChatService
 
         return ChatService(
             _LateModel(self),
@@ -120,6 +120,7 @@ class Services:
             limits=self.settings.limits,
             cache=self.cache if cached else None,
             prices=self.prices,
+            budget=Budget(self.settings.budget, self.history.spend, self.prices),
         )
 
     async def open_conversation(

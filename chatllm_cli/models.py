@@ -281,6 +281,20 @@ class Bill:
         return (self.usage.input_tokens + self.usage.output_tokens) / self.window
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """How much of a budget is spent, in US dollars."""
+
+    period: str  # as a person says it: November, today
+    spent: float
+    limit: float
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left of it; a sum of many amounts may be off by a hair."""
+        return self.spent >= self.limit - 1e-9
+
+
 AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows
 
 

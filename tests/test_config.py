@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.loading import load_settings, setting_origins
 from chatllm_cli.config.places import Places, find_places
-from chatllm_cli.config.sections import PriceSettings, ProviderSettings
+from chatllm_cli.config.sections import BudgetSettings, PriceSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.settings_text import example_config, shown_settings
@@ -577,7 +577,7 @@ def settings_in_example() -> list[tuple[str, str]]:
 
 
 def test_the_example_changes_nothing_as_it_is(places: Places) -> None:
-    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "output", "privacy")
+    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "budget", "output", "privacy")
     assert tomllib.loads(example_config()) == {name: {} for name in sections}
     write_config(places, example_config())
     assert load_settings() == DEFAULTS
@@ -599,6 +599,8 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
         expected = DEFAULTS.model_copy(update={"max_tokens": 1000})
     elif line.startswith("total = "):
         expected = DEFAULTS.model_copy(update=TOTAL)
+    elif heading == "[budget]" and "over" not in line:
+        expected = DEFAULTS.model_copy(update={"budget": BudgetSettings.model_validate(tomllib.loads(line))})
     elif heading == "[providers.NAME]":
         expected = DEFAULTS.model_copy(update={"providers": {"NAME": ProviderSettings()}})
     assert load_settings() == expected
@@ -607,6 +609,7 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
 def test_the_example_loads_with_every_setting_uncommented(places: Places) -> None:
     write_config(places, re.sub(r"^#(?! )", "", example_config(), flags=re.MULTILINE))
     changed = TOTAL | {"temperature": 0.7, "max_tokens": 1000, "providers": {"NAME": ProviderSettings()}}
+    changed["budget"] = BudgetSettings(month=5, day=1)
     changed["prices"] = {"PROVIDER/MODEL": PRICE}
     assert load_settings() == DEFAULTS.model_copy(update=changed)
 

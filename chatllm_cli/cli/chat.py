@@ -13,6 +13,7 @@ from chatllm_cli.cli.options import (
     MaxWait,
     Model,
     NoHistory,
+    OverBudget,
     Plain,
     Resume,
     System,
@@ -36,6 +37,7 @@ def chat(
     max_tokens: MaxTokens = None,
     fallback: Fallback = None,
     max_wait: MaxWait = None,
+    over_budget: OverBudget = False,
     no_history: NoHistory = False,
     plain: Plain = False,
 ) -> None:
@@ -47,6 +49,7 @@ def chat(
         max_tokens=max_tokens,
         fallback=fallback,
         max_wait=max_wait,
+        over_budget=over_budget,
         no_history=no_history,
         plain=plain,
     )

@@ -124,6 +124,7 @@ Fallback = Annotated[
         callback=check_are_text,
     ),
 ]
+OverBudget = Annotated[bool, typer.Option("--over-budget", help="Ask also when a budget is used up.")]
 MaxWait = Annotated[
     float | None,
     typer.Option(
@@ -196,6 +197,7 @@ def load_with_options(
     no_history: bool,
     plain: bool,
     cache: bool | None = None,
+    over_budget: bool = False,
 ) -> "Settings":
     """Load the settings with what was given on the command line on top."""
     from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
@@ -209,6 +211,7 @@ def load_with_options(
             "retries.max_retries": None if max_wait is None else AS_OFTEN_AS_NEEDED,
             "history.enabled": False if no_history else None,
             "output.plain": plain or None,
+            "budget.over": over_budget or None,
             "cache.mode": None if cache is None else ("always" if cache else "never"),
         }
     )

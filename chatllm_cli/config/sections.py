@@ -143,6 +143,17 @@ class HistorySettings(_Section):
     """Where titles come from: the first line of the first prompt, or (in the chat, meanwhile) the model."""
 
 
+class BudgetSettings(_Section):
+    """What may be spent, in US dollars; at 80 % it is told, and at 100 % nothing is sent that costs something."""
+
+    month: Annotated[Dollars | None, Field(examples=[5.0])] = None
+    """In a calendar month; no limit unless set."""
+    day: Annotated[Dollars | None, Field(examples=[1.0])] = None
+    """In a day; no limit unless set."""
+    over: bool = False
+    """Ask all the same when it is used up; the same as --over-budget."""
+
+
 class OutputSettings(_Section):
     """What a terminal shows."""
 

@@ -10,6 +10,7 @@ from chatllm_cli.config.places import find_places
 from chatllm_cli.config.sections import (
     ApiKey,
     BaseUrl,
+    BudgetSettings,
     CacheSettings,
     HistorySettings,
     LimitSettings,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
     history: HistorySettings = HistorySettings()
+    budget: BudgetSettings = BudgetSettings()
     output: OutputSettings = OutputSettings()
     privacy: PrivacySettings = PrivacySettings()
     providers: dict[ProviderName, ProviderSettings] = {}

@@ -4,8 +4,18 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Protocol
 
-from chatllm_cli.errors import HistoryError, ProviderError
-from chatllm_cli.models import ChatRequest, Chunk, Completion, Conversation, Endpoint, Message, RetryWait, TokenUsage
+from chatllm_cli.errors import ChatllmError, HistoryError
+from chatllm_cli.models import (
+    BudgetUse,
+    ChatRequest,
+    Chunk,
+    Completion,
+    Conversation,
+    Endpoint,
+    Message,
+    RetryWait,
+    TokenUsage,
+)
 
 
 class ChatModel(Protocol):
@@ -49,6 +59,12 @@ class PriceList(Protocol):
     async def cost(self, endpoint: Endpoint, usage: TokenUsage | None, at: datetime) -> float | None:
         """Return what an answer costs in US dollars, if its size and its price are known."""
 
+    async def is_known(self, endpoint: Endpoint) -> bool:
+        """Tell whether a model has a price, be it nothing."""
+
+    async def costs_nothing(self, endpoint: Endpoint) -> bool:
+        """Tell whether a model is known to cost nothing."""
+
     async def window(self, endpoint: Endpoint) -> int | None:
         """Return how many tokens a model takes at most, if that is known."""
 
@@ -86,7 +102,13 @@ class TurnListener(Protocol):
     def on_wait(self, wait: RetryWait) -> None:
         """Say why the turn waits, and how long still: told anew each second, and with none left at the end."""
 
-    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
+    def on_budget(self, use: BudgetUse) -> None:
+        """Say that a budget is nearly used up."""
+
+    def on_unpriced(self, endpoint: Endpoint) -> None:
+        """Say that the price of `endpoint` is unknown, so that no budget holds it."""
+
+    def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
         """Say that `endpoint` is asked instead, and why."""
 
     def on_history_error(self, error: HistoryError) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
+    BudgetError,
     ChatllmError,
     HistoryError,
     IncompleteAnswerError,
@@ -28,6 +29,7 @@ from chatllm_cli.models import (
     Role,
     Status,
 )
+from chatllm_cli.services.chat.budget import Budget
 from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
 from chatllm_cli.services.chat.draft import Draft, marks
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
@@ -35,8 +37,9 @@ from chatllm_cli.services.chat.retries import Patience
 from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
 
-# What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money.
-ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError)
+# What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money that is
+# not there.
+ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError, BudgetError)
 MEGABYTE = 1_000_000
 ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
 TITLE_TOKENS, LONGEST_TITLE = 30, 80
@@ -54,6 +57,7 @@ class ChatService:
         limits: LimitSettings | None = None,
         cache: Cache | None = None,
         prices: PriceList | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._llm = llm
         self._timeouts = timeouts or TimeoutSettings()
@@ -61,6 +65,7 @@ class ChatService:
         self._limits = limits or LimitSettings()
         self._cache = cache
         self._prices = prices
+        self._budget = budget
 
     async def send(
         self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -140,17 +145,18 @@ class ChatService:
 
     async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
         patience = Patience(self._retries, turn.listener)
-        *first, last = endpoints
-        for endpoint, next_one in zip(first, endpoints[1:], strict=True):
+        endpoint, *others = endpoints
+        while True:
             turn.draft.ask(endpoint, endpoints[0])
             try:
                 return await self._ask_patiently(turn, endpoint, patience)
             except ANOTHER_MAY_DO as error:
-                if turn.draft.has_grown:
+                if isinstance(error, BudgetError):
+                    others = [each for each in others if self._prices and await self._prices.costs_nothing(each)]
+                if turn.draft.has_grown or not others:
                     raise
-                turn.listener.on_fallback(error, next_one)
-        turn.draft.ask(last, endpoints[0])
-        return await self._ask_patiently(turn, last, patience)
+                endpoint, *others = others
+                turn.listener.on_fallback(error, endpoint)
 
     async def _ask_patiently(self, turn: "_Turn", endpoint: Endpoint, patience: Patience) -> ChatRequest:
         retry = 1
@@ -172,6 +178,8 @@ class ChatService:
             turn.listener.on_chunk(hit.completion.text)
             draft.take_cached(hit.completion)
             return request
+        if self._budget:
+            await self._budget.check(endpoint, turn.listener, datetime.now(UTC))
         await self._stream(turn, request)
         if draft.finish_reason is None and not draft.has_grown:
             raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")

@@ -143,6 +143,12 @@ def tallies(db: sqlite3.Connection, by: str, wanted: Filter) -> list[Tally]:
     return [Tally(*row) for row in db.execute(sql, values)]
 
 
+def spent(db: sqlite3.Connection, since: datetime) -> float:
+    """Return what was spent since a moment."""
+    sql = "SELECT total(cost) FROM messages WHERE cost > 0 AND at >= ?"
+    return float(db.execute(sql, [since.timestamp()]).fetchone()[0])
+
+
 def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter, most: int) -> list[Any]:
     """Return messages that hold all terms: as words first, else anywhere inside of words."""
     where, values = _message_conditions(wanted)

@@ -79,6 +79,10 @@ class HistoryService:
         """Return how much was said, by model, provider, day or month."""
         return await self._ask(lambda db: search.tallies(db, by, wanted or Filter()))
 
+    async def spend(self, since: datetime) -> float:
+        """Return what answers have cost since then, in US dollars, as far as it is known."""
+        return await self._ask(lambda db: search.spent(db, since))
+
     async def find(self, address: str) -> Path:
         """Return the journal of the conversation at `address`. Raises as `load` does."""
         return await self._ask(lambda db: self._find(db, address))
