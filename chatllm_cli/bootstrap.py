@@ -121,6 +121,7 @@ class Services:
             cache=self.cache if cached else None,
             prices=self.prices,
             budget=Budget(self.settings.budget, self.history.spend, self.prices),
+            trim=self.settings.trim,
         )
 
     async def open_conversation(

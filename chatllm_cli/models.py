@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class Role(StrEnum):
@@ -293,6 +294,18 @@ class BudgetUse:
     def is_used_up(self) -> bool:
         """Whether nothing is left of it; a sum of many amounts may be off by a hair."""
         return self.spent >= self.limit - 1e-9
+
+
+TrimMode = Literal["never", "oldest", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The oldest messages of a conversation, which are not in the request."""
+
+    messages: int
+    tokens: int  # about
+    is_summed_up: bool = False
 
 
 AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
 from chatllm_cli.errors import ChatllmError, HistoryError
-from chatllm_cli.models import BudgetUse, ChatRequest, Chunk, Endpoint, RetryWait, TokenUsage
+from chatllm_cli.models import BudgetUse, ChatRequest, Chunk, Endpoint, RetryWait, TokenUsage, Trimmed
 
 ENDPOINT = Endpoint("fake", "model", "http://127.0.0.1:9/v1")
 Step = Chunk | Exception | asyncio.Event | float
@@ -62,6 +62,7 @@ class RecordingListener:
         self.waits: list[RetryWait] = []
         self.silences: list[float] = []
         self.fallbacks: list[tuple[str, str]] = []
+        self.trimmed: list[Trimmed] = []
         self.budgets: list[BudgetUse] = []
         self.unpriced: list[str] = []
         self.history_errors: list[HistoryError] = []
@@ -77,6 +78,9 @@ class RecordingListener:
 
     def on_wait(self, wait: RetryWait) -> None:
         self.waits.append(wait)
+
+    def on_trimmed(self, trimmed: Trimmed) -> None:
+        self.trimmed.append(trimmed)
 
     def on_budget(self, use: BudgetUse) -> None:
         self.budgets.append(use)

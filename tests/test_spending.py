@@ -1,13 +1,20 @@
 """What turns cost, from the table of prices to the history and its figures."""
 
+import asyncio
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 
 from chatllm_cli.config.places import Places
+from chatllm_cli.models import ChatOptions, Endpoint, Status
+from chatllm_cli.services.chat import ChatService
+from chatllm_cli.services.history import HistoryService, records
+from chatllm_cli.services.prices import Prices
 from tests.conftest import Run
 from tests.fake_openai import USAGE, FakeOpenAI
+from tests.fakes import FakeLLM, RecordingListener
 from tests.terminal import Terminal
 
 MODEL = "default/says-hello-there"
@@ -58,6 +65,24 @@ def test_an_answer_from_the_cache_costs_nothing(run: Run, priced: FakeOpenAI) ->
 
 def test_a_fallback_costs_what_it_costs_itself(run: Run, priced: FakeOpenAI) -> None:
     assert described(run, "-m", "fault-402", "--fallback", MODEL) == pytest.approx(COST)
+
+
+async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(places: Places) -> None:
+    llm, prices = FakeLLM(), Prices({}, local_window=8192)
+    prices._loading = asyncio.get_running_loop().create_future()  # noqa: SLF001  (a disk that takes for ever)
+    log = HistoryService(places.conversations).start("t", model="openai/gpt-4o")
+    endpoint = Endpoint("openai", "gpt-4o", "https://api.openai.com/v1")
+    llm.reply("whole")
+    turn = asyncio.ensure_future(
+        ChatService(llm, prices=prices).send(log, "hi", [endpoint], ChatOptions(), RecordingListener())
+    )
+    await asyncio.wait([turn], timeout=0.5)
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    (path,) = places.conversations.rglob("*.jsonl")
+    reply = records.decode(path.read_bytes(), path.stem).messages[-1]
+    assert (reply.content, reply.status, reply.cost) == ("whole", Status.COMPLETE, None)
 
 
 @pytest.mark.parametrize("model", ["fault-401", "cut-2"])
@@ -123,3 +148,50 @@ def test_a_price_that_cannot_be_used_is_one_line(run: Run, places: Places, table
     configure(places, table)
     result = run("ask", "hi")
     assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"chatllm: {places.config_file}: {told}")
+
+
+LONG = "word " * 60
+FITS_NOT = "the conversation is about 1[0-9]{2} tokens, and default/says-hello-there reads at most 100"
+
+
+def test_a_conversation_that_does_not_fit_is_refused_with_its_size(run: Run, priced: FakeOpenAI) -> None:
+    run("ask", LONG)
+    result = run("ask", "-c", LONG)
+    told, hint = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout, len(priced.chats)) == (5, "", 1)
+    assert re.fullmatch(f"chatllm: {FITS_NOT}", told)
+    assert (
+        hint
+        == "  hint: --trim oldest leaves out the oldest turns, --trim summarise sums them up; the history keeps them"
+    )
+    assert json.loads(run("ask", "--json", "-c", LONG).stderr)["error"]["kind"] == "context_length"
+
+
+def test_its_oldest_turns_are_left_out_if_that_is_wished(run: Run, priced: FakeOpenAI) -> None:
+    run("ask", LONG)
+    result = run("ask", "--trim", "oldest", "-c", f"{LONG}again")
+    assert (result.exit_code, result.stdout) == (0, "hello there")
+    assert re.fullmatch(
+        r"left out of the request: the 2 oldest messages, about \d+ tokens; the history keeps them\n", result.stderr
+    )
+    assert priced.last_messages() == [("user", f"{LONG}again")]
+    assert len(json.loads(run("history", "show", "--json").stdout)["messages"]) == 4
+
+
+def test_or_summed_up_for_which_the_answer_pays(
+    run: Run, priced: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("ask", LONG)
+    monkeypatch.setenv("CHATLLM_TRIM", "summarise")
+    result = run("ask", "--json", "-c", f"{LONG}again")
+    assert json.loads(result.stderr)["notice"].startswith("summed up in the request: the 2 oldest messages")
+    assert priced.last_messages()[0][0] == "system"
+    assert priced.last_messages()[0][1].endswith("summed up:\nhello there")
+    summaries = len(priced.chats) - 2
+    assert summaries >= 1
+    assert json.loads(result.stdout)["cost"] == pytest.approx((summaries + 1) * COST)
+
+
+@pytest.mark.parametrize("trim", ["sometimes", ""])
+def test_a_trim_that_there_is_not_is_a_usage_error(run: Run, priced: FakeOpenAI, trim: str) -> None:
+    assert (run("ask", "--trim", trim, "hi").exit_code, priced.chats) == (2, [])

@@ -18,6 +18,7 @@ from chatllm_cli.cli.options import (
     Resume,
     System,
     Temperature,
+    Trim,
     load_with_options,
     looks_of,
 )
@@ -38,6 +39,7 @@ def chat(
     fallback: Fallback = None,
     max_wait: MaxWait = None,
     over_budget: OverBudget = False,
+    trim: Trim = None,
     no_history: NoHistory = False,
     plain: Plain = False,
 ) -> None:
@@ -50,6 +52,7 @@ def chat(
         fallback=fallback,
         max_wait=max_wait,
         over_budget=over_budget,
+        trim=trim,
         no_history=no_history,
         plain=plain,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatllm_cli.models import AS_OFTEN_AS_NEEDED
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED, TrimMode
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -125,6 +125,13 @@ Fallback = Annotated[
     ),
 ]
 OverBudget = Annotated[bool, typer.Option("--over-budget", help="Ask also when a budget is used up.")]
+Trim = Annotated[
+    TrimMode | None,
+    typer.Option(
+        metavar="never|oldest|summarise",
+        help="If the conversation does not fit the model: refuse it, leave out its oldest turns, or sum them up.",
+    ),
+]
 MaxWait = Annotated[
     float | None,
     typer.Option(
@@ -198,6 +205,7 @@ def load_with_options(
     plain: bool,
     cache: bool | None = None,
     over_budget: bool = False,
+    trim: TrimMode | None = None,
 ) -> "Settings":
     """Load the settings with what was given on the command line on top."""
     from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
@@ -212,6 +220,7 @@ def load_with_options(
             "history.enabled": False if no_history else None,
             "output.plain": plain or None,
             "budget.over": over_budget or None,
+            "trim": trim,
             "cache.mode": None if cache is None else ("always" if cache else "never"),
         }
     )

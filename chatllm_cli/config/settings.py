@@ -26,6 +26,7 @@ from chatllm_cli.config.sections import (
     TimeoutSettings,
 )
 from chatllm_cli.config.sources import ENV_PREFIX, foreign_variables, nest, read_config_file
+from chatllm_cli.models import TrimMode
 
 
 class Settings(BaseSettings):
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     """The longest answer, in tokens; no limit of ours unless set."""
     fallback: Models = ()
     """Models to ask in turn when the one before is unreachable, over its limit or out of quota."""
+    trim: TrimMode = "never"
+    """What to do if a conversation does not fit the model: refuse it (never), leave out the oldest, or summarise."""
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
     limits: LimitSettings = LimitSettings()

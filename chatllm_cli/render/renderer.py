@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from chatllm_cli.amounts import dollars
 from chatllm_cli.errors import ChatllmError, UsageError
 from chatllm_cli.models import Bill, Conversation, Message, Status
-from chatllm_cli.money import dollars
 from chatllm_cli.private_files import replace_file, replace_private_file
 from chatllm_cli.render.clean import clean, clean_line
 from chatllm_cli.render.terminal import Stream, columns_of, fitting

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
+from chatllm_cli.amounts import about, dollars
 from chatllm_cli.errors import AnswerFormatError, ChatllmError, HistoryError
-from chatllm_cli.models import AS_OFTEN_AS_NEEDED, BudgetUse, Endpoint, RetryWait
-from chatllm_cli.money import dollars
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED, BudgetUse, Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.renderer import Renderer
@@ -75,6 +75,12 @@ class TurnView(ABC):
             self._catch_up()
         elif self._spinning is None:  # nobody turns it: without an event loop of its own
             self._spin(seconds)
+
+    def on_trimmed(self, trimmed: Trimmed) -> None:
+        """Say what is not in the request as it was said."""
+        how = "summed up in" if trimmed.is_summed_up else "left out of"
+        which = f"the {trimmed.messages} oldest messages, {about(trimmed.tokens)} tokens"
+        self._tell(f"{how} the request: {which}; the history keeps them")
 
     def on_budget(self, use: BudgetUse) -> None:
         """Say how much of a budget is spent."""

@@ -70,6 +70,11 @@ class Prices:
         """Tell whether a model is known to cost nothing."""
         return await self.cost(endpoint, TokenUsage(MILLION, MILLION), datetime.now(UTC)) == 0
 
+    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` needs no look at the table."""
+        own = self._own.get(endpoint.address)
+        return _is_here(endpoint) or bool(own and own.context)
+
     async def window(self, endpoint: Endpoint) -> int | None:
         """Return how many tokens a model takes at most; None if that is unknown."""
         own = self._own.get(endpoint.address)

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, time
 
+from chatllm_cli.amounts import dollars
 from chatllm_cli.config.sections import BudgetSettings
 from chatllm_cli.errors import BudgetError
 from chatllm_cli.models import BudgetUse, Endpoint
-from chatllm_cli.money import dollars
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
 
 NEARLY = 0.8

@@ -15,6 +15,7 @@ from chatllm_cli.models import (
     Message,
     RetryWait,
     TokenUsage,
+    Trimmed,
 )
 
 
@@ -65,6 +66,9 @@ class PriceList(Protocol):
     async def costs_nothing(self, endpoint: Endpoint) -> bool:
         """Tell whether a model is known to cost nothing."""
 
+    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` answers at once, be it that nobody knows."""
+
     async def window(self, endpoint: Endpoint) -> int | None:
         """Return how many tokens a model takes at most, if that is known."""
 
@@ -101,6 +105,9 @@ class TurnListener(Protocol):
 
     def on_wait(self, wait: RetryWait) -> None:
         """Say why the turn waits, and how long still: told anew each second, and with none left at the end."""
+
+    def on_trimmed(self, trimmed: Trimmed) -> None:
+        """Say what is left out of the request, or is about to be summed up in it."""
 
     def on_budget(self, use: BudgetUse) -> None:
         """Say that a budget is nearly used up."""

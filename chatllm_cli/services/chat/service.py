@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
     BudgetError,
     ChatllmError,
+    ContextLengthError,
     HistoryError,
     IncompleteAnswerError,
     InvalidReplyError,
@@ -28,12 +29,15 @@ from chatllm_cli.models import (
     Message,
     Role,
     Status,
+    TrimMode,
 )
 from chatllm_cli.services.chat.budget import Budget
 from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
 from chatllm_cli.services.chat.draft import Draft, marks
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
+from chatllm_cli.services.chat.summaries import Paid, Summaries
+from chatllm_cli.services.chat.trimming import Trimming, Wanted
 from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
 
@@ -58,6 +62,7 @@ class ChatService:
         cache: Cache | None = None,
         prices: PriceList | None = None,
         budget: Budget | None = None,
+        trim: TrimMode = "never",
     ) -> None:
         self._llm = llm
         self._timeouts = timeouts or TimeoutSettings()
@@ -66,6 +71,7 @@ class ChatService:
         self._cache = cache
         self._prices = prices
         self._budget = budget
+        self._trimming = Trimming(trim, prices, Summaries(llm, self._timeouts))
 
     async def send(
         self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -120,28 +126,45 @@ class ChatService:
         try:
             request = await self._ask_in_order(turn, endpoints)
         except ChatllmError as error:
-            await _keep_broken(turn, await self._priced(draft.ended(Status.ERROR, error=error.message), endpoints))
+            await self._keep_broken(turn, draft.ended(Status.ERROR, error=error.message), endpoints)
             if not draft.has_grown:
                 raise
             raise IncompleteAnswerError(f"the answer broke off: {error.message}") from error
         except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
             is_whole = draft.finish_reason is not None
             broken = draft.ended(status_of(draft.finish_reason) if is_whole else Status.INTERRUPTED)
-            await _keep_broken(turn, await self._priced(broken, endpoints))
+            await self._keep_broken(turn, broken, endpoints)
             raise
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
-        reply = await _keep(log, await self._priced(draft.ended(status), endpoints), turn.listener)
+        reply = await self._keep_priced(turn, draft.ended(status), endpoints)
         if self._cache and not turn.goes_on and _is_worth_caching(reply):
             answer = Completion(reply.content, reply.finish_reason, reply.usage)
             await self._cache.put(request, answer, conversation=log.conversation.id)
         return reply
 
-    async def _priced(self, reply: Message, endpoints: Sequence[Endpoint]) -> Message:
-        """Return a reply with what it costs; one from the cache was paid before."""
+    async def _keep_broken(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> None:
+        """Keep what came of a reply; one that was taken up and did not grow stands as it is."""
+        if turn.draft.has_grown or turn.begun is None:
+            await self._keep_priced(turn, reply, endpoints)
+
+    async def _keep_priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+        """Keep a reply with what it costs, and without that if there is no time to find it out."""
+        try:
+            reply = await self._priced(turn, reply, endpoints)
+        finally:
+            await _keep(turn.log, reply, turn.listener)
+        return reply
+
+    async def _priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+        """Return a reply with what it costs, and what was asked for it besides; a cached one was paid before."""
         endpoint = _by_address(endpoints, reply.model)
         if reply.cached or self._prices is None or endpoint is None:
             return replace(reply, cost=0.0 if reply.cached else None)
-        return replace(reply, cost=await self._prices.cost(endpoint, reply.usage, reply.at))
+        is_nothing = turn.paid and not reply.content and reply.usage is None
+        took = turn.paid if is_nothing else [*turn.paid, (endpoint, reply.usage)]
+        costs = [await self._prices.cost(asked, usage, reply.at) for asked, usage in took]
+        known = [cost for cost in costs if cost is not None]
+        return replace(reply, cost=sum(known) if len(known) == len(costs) else None)
 
     async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
         patience = Patience(self._retries, turn.listener)
@@ -180,10 +203,24 @@ class ChatService:
             return request
         if self._budget:
             await self._budget.check(endpoint, turn.listener, datetime.now(UTC))
-        await self._stream(turn, request)
+        request = await self._stream_fitting(turn, request)
         if draft.finish_reason is None and not draft.has_grown:
             raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
         return request
+
+    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> ChatRequest:
+        """Take the reply to as much of a request as fits, and return what that was."""
+        wanted = Wanted(request, turn.log.conversation, turn.kept(request.endpoint), turn.listener, turn.paid)
+        plan = await self._trimming.fit(wanted)
+        while True:
+            try:
+                await self._stream(turn, plan.request)
+            except ContextLengthError as error:
+                if turn.draft.has_grown:
+                    raise
+                plan = await self._trimming.cut_more(plan, error)
+            else:
+                return plan.request
 
     async def _get_ready(self, endpoint: Endpoint) -> None:
         await self._llm.ready(endpoint)
@@ -232,11 +269,17 @@ class _Turn:
     listener: TurnListener
     draft: Draft
     begun: Message | None = None  # the reply that is taken up
+    paid: list[Paid] = field(default_factory=list)  # what was asked besides
 
     @property
     def goes_on(self) -> bool:
         """Whether there is text to go on with."""
         return bool(self.begun and self.begun.content)
+
+    def kept(self, endpoint: Endpoint) -> int:
+        """Return how many messages at the end of the request it would make no sense without."""
+        prompts = 1 if endpoint.is_embedded else 2  # see `context_to_go_on`
+        return 1 + prompts if self.goes_on else 1
 
     def request(self, endpoint: Endpoint) -> ChatRequest:
         conversation = self.log.conversation
@@ -261,12 +304,6 @@ def _by_address(endpoints: Sequence[Endpoint], address: str | None) -> Endpoint 
 
 def _is_worth_caching(reply: Message) -> bool:
     return reply.status is Status.COMPLETE and not reply.cached and bool(reply.content.strip())
-
-
-async def _keep_broken(turn: _Turn, reply: Message) -> None:
-    """Keep what came of a reply; one that was taken up and did not grow stands as it is."""
-    if turn.draft.has_grown or turn.begun is None:
-        await _keep(turn.log, reply, turn.listener)
 
 
 async def _keep(log: Log, message: Message, listener: TurnListener) -> Message:

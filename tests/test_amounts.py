@@ -1,6 +1,6 @@
 import pytest
 
-from chatllm_cli.money import dollars
+from chatllm_cli.amounts import dollars
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Amounts of money as a person reads them."""
+"""Amounts as a person reads them."""
 
 import math
 
@@ -11,3 +11,9 @@ def dollars(amount: float) -> str:
     if rounded >= ONE_DIGIT_LESS or rounded <= 0:
         return f"${amount:,.2f}"
     return f"${rounded:.{1 - math.floor(math.log10(rounded))}f}"
+
+
+def about(tokens: int) -> str:
+    """Return a number of tokens that is not exact, rounded up to three figures."""
+    unit = 10 ** max(len(str(tokens)) - 3, 0)
+    return f"about {math.ceil(tokens / unit) * unit:,}"
