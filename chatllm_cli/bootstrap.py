@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.local.downloads import Downloads
     from chatllm_cli.services.local.pulled import PulledModels
     from chatllm_cli.services.model_lists import ModelLists
+    from chatllm_cli.services.prices import Prices
     from chatllm_cli.services.providers import Providers
     from chatllm_cli.services.redaction import PromptGuard
 
@@ -119,6 +120,13 @@ class Services:
         )
 
     @cached_property
+    def prices(self) -> "Prices":
+        """What models cost, and how much they read."""
+        from chatllm_cli.services.prices import Prices
+
+        return Prices(self.settings.prices, local_window=self.settings.local.context_size)
+
+    @cached_property
     def cache(self) -> "ResponseCache":
         """The answers that were given before."""
         from chatllm_cli.services.cache import ResponseCache
@@ -164,7 +172,7 @@ class Services:
 
     def build_chat(self, *, cached: bool) -> "ChatService":
         """Build the service that does turns, with the response cache or without."""
-        from chatllm_cli.services.chat import ChatService
+        from chatllm_cli.services.chat import Budget, ChatService
 
         return ChatService(
             _LateModel(self),
@@ -173,6 +181,9 @@ class Services:
             limits=self.settings.limits,
             cache=self.cache if cached else None,
             guard=self.guard,
+            prices=self.prices,
+            budget=Budget(self.settings.budget, self.history.spend, self.prices),
+            trim=self.settings.trim,
         )
 
     async def open_conversation(

@@ -15,6 +15,7 @@
     │   └── InvalidReplyError        5   what it sent is not a chat completion
     ├── IncompleteAnswerError        6   some text came, then it broke off
     ├── AnswerFormatError            6   the answer is whole, but not of the shape that was asked for
+    ├── BudgetError                  7   a budget is used up: nothing was sent
     └── HistoryError                 8   the history cannot be read or written
 
 A class stands here if it is a kind of its own to whoever catches it, looks for its exit code, or reads its name
@@ -145,6 +146,12 @@ class AnswerFormatError(ChatllmError):
     """The answer is not JSON, or does not fit the schema."""
 
     exit_code = ExitCode.INCOMPLETE
+
+
+class BudgetError(ChatllmError):
+    """A budget is used up, and the request would have cost something."""
+
+    exit_code = ExitCode.BUDGET
 
 
 class HistoryError(ChatllmError):

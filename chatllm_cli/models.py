@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class Role(StrEnum):
@@ -30,6 +31,7 @@ class TokenUsage:
 
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0  # of the input: what the provider still had from before, and asks less for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Message:
     instead_of: str | None = None  # the model that was asked first, if this is a fallback's reply
     reasoning: str = ""  # what the model thought aloud, which is no part of the answer
     continues: str | None = None  # the id of the incomplete reply that this one begins with
+    cost: float | None = None  # in US dollars; None if nobody knows the price
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,17 @@ class Conversation:
         """The text of the last reply; empty if a prompt stands last."""
         last = self.thread()[-1:]
         return last[0].content if last and last[0].role is Role.ASSISTANT else ""
+
+    @property
+    def cost(self) -> float:
+        """What all replies cost whose price is known, those on other branches included."""
+        return sum(message.cost or 0.0 for message in self.messages)
+
+    @property
+    def unpriced(self) -> int:
+        """How many replies cost nobody knows what."""
+        replies = (message for message in self.messages if message.role is Role.ASSISTANT and message.content)
+        return sum(reply.cost is None for reply in replies)
 
     def thread(self) -> tuple[Message, ...]:
         """Return the messages from the first one down to the head, other branches left out.
@@ -132,6 +146,8 @@ class Summary:
     output_tokens: int
     tags: tuple[str, ...] = ()
     place: int | None = None  # N of its @N, where the list is in that order
+    cost: float = 0.0  # in US dollars, of the replies whose price is known
+    unpriced: int = 0  # replies whose price is not
 
     @property
     def tokens(self) -> int:
@@ -162,6 +178,8 @@ class Tally:
     messages: int  # replies
     input_tokens: int
     output_tokens: int
+    cost: float = 0.0  # in US dollars, of the replies whose price is known
+    unpriced: int = 0  # replies whose price is not
 
     @property
     def tokens(self) -> int:
@@ -263,6 +281,51 @@ class Completion:
     text: str
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a turn took, and its conversation so far."""
+
+    usage: TokenUsage | None
+    cost: float | None  # in US dollars; None if nobody knows the price
+    conversation_cost: float  # of the replies whose price is known
+    unpriced: int  # replies of the conversation whose price is not
+    window: int | None  # tokens that the model reads at most, if that is known
+    cached: bool = False
+
+    @property
+    def context(self) -> float | None:
+        """How much of the window the conversation takes, from 0 to 1."""
+        if not self.usage or not self.window:
+            return None
+        return (self.usage.input_tokens + self.usage.output_tokens) / self.window
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """How much of a budget is spent, in US dollars."""
+
+    period: str  # as a person says it: November, today
+    spent: float
+    limit: float
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left of it; a sum of many amounts may be off by a hair."""
+        return self.spent >= self.limit - 1e-9
+
+
+TrimMode = Literal["never", "oldest", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The oldest messages of a conversation, which are not in the request."""
+
+    messages: int
+    tokens: int  # about
+    is_summed_up: bool = False
 
 
 AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from chatllm_cli.config.sections import ModelSettings, OptionSettings, ProviderSettings
+from chatllm_cli.config.sections import ModelSettings, OptionSettings, PriceSettings, ProviderSettings
 from chatllm_cli.config.setting_keys import spell_key
 from chatllm_cli.config.settings import Settings, section_of
 from chatllm_cli.config.sources import flatten
@@ -45,9 +45,10 @@ def _masked(value: Any) -> Any:
     return value
 
 
-NAMED: dict[str, tuple[str, type[OptionSettings | ProviderSettings]]] = {  # tables of sections
+NAMED: dict[str, tuple[str, type[OptionSettings | ProviderSettings | PriceSettings]]] = {  # tables of sections
     "providers": ("NAME", ProviderSettings),
     "models": ('"PROVIDER/MODEL"', ModelSettings),
+    "prices": ('"PROVIDER/MODEL"', PriceSettings),
 }
 TABLES = (*NAMED, "aliases")
 

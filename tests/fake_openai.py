@@ -16,6 +16,7 @@ from tests import payloads
 from tests.fault_modes import find_fault
 
 Reply = dict[str, Any]
+USAGE: Reply = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 @dataclass
@@ -41,6 +42,7 @@ class FakeOpenAI:
 
     models: list[str] = field(default_factory=lambda: ["tokens-5", "says-hello"])
     seen: list[Seen] = field(default_factory=list)
+    usage: Reply = field(default_factory=lambda: USAGE)  # what it says that each answer took
 
     port: int = 0  # any that is free
     lists: Any = None  # what its list of models is instead
@@ -83,7 +85,6 @@ TEXTS = {
 }
 THINKING = {"thinks": [["reasoning_content"]], "thinks-twice": [["reasoning_content", "reasoning"]]}
 HALVES = {"halves": ("a \ud83d", "\ude00 b"), "lone": ("a \ud83d", " b")}
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -224,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
     def conclude(self, reason: Any = "stop") -> None:
         """End a chat stream as it should be."""
         self.delta({}, reason)
-        self.delta({}, choices=[], usage=USAGE)
+        self.delta({}, choices=[], usage=self.server.fake.usage)
         self.write(b"data: [DONE]\n\n")
         self.write(b"")
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
-from chatllm_cli.errors import HistoryError, ProviderError
-from chatllm_cli.models import ChatRequest, Chunk, Endpoint, RetryWait, TokenUsage
+from chatllm_cli.errors import ChatllmError, HistoryError
+from chatllm_cli.models import BudgetUse, ChatRequest, Chunk, Endpoint, RetryWait, TokenUsage, Trimmed
 
 ENDPOINT = Endpoint("fake", "model", "http://127.0.0.1:9/v1")
 Step = Chunk | Exception | asyncio.Event | float
@@ -64,6 +64,9 @@ class RecordingListener:
         self.waits: list[RetryWait] = []
         self.silences: list[float] = []
         self.fallbacks: list[tuple[str, str]] = []
+        self.trimmed: list[Trimmed] = []
+        self.budgets: list[BudgetUse] = []
+        self.unpriced: list[str] = []
         self.history_errors: list[HistoryError] = []
 
     def on_chunk(self, text: str) -> None:
@@ -84,8 +87,17 @@ class RecordingListener:
     def on_wait(self, wait: RetryWait) -> None:
         self.waits.append(wait)
 
-    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
-        self.fallbacks.append((error.reason, endpoint.address))
+    def on_trimmed(self, trimmed: Trimmed) -> None:
+        self.trimmed.append(trimmed)
+
+    def on_budget(self, use: BudgetUse) -> None:
+        self.budgets.append(use)
+
+    def on_unpriced(self, endpoint: Endpoint) -> None:
+        self.unpriced.append(endpoint.address)
+
+    def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
+        self.fallbacks.append((getattr(error, "reason", error.message), endpoint.address))
 
     def on_history_error(self, error: HistoryError) -> None:
         self.history_errors.append(error)

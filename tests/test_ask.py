@@ -452,7 +452,7 @@ def test_json_is_one_object_with_all_there_is_to_know(run: Run, provider: FakeOp
     timings = answer.pop("timings")
     assert 0 <= timings["first_text"] <= timings["total"] < 60
     assert answer == {
-        "cost": None,
+        "cost": 0.0,
         "text": "grüße \u202e",
         "reasoning": "",
         "status": "complete",
@@ -460,7 +460,7 @@ def test_json_is_one_object_with_all_there_is_to_know(run: Run, provider: FakeOp
         "provider": "default",
         "model": "says-grüße-\u202e",
         "instead_of": None,
-        "usage": {"input_tokens": 7, "output_tokens": 3},
+        "usage": {"input_tokens": 7, "output_tokens": 3, "cached_tokens": 0},
         "cached": False,
         "error": None,
         "conversation": records[0]["id"],

@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.loading import load_settings, setting_origins
 from chatllm_cli.config.places import Places, find_places
-from chatllm_cli.config.sections import ModelSettings, ProviderSettings
+from chatllm_cli.config.sections import BudgetSettings, ModelSettings, PriceSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.settings_text import example_config, shown_settings
@@ -571,10 +571,12 @@ OPTIONS = {
     "max_tokens": 1000,
     "seed": 42,
 }  # the example's, where none is the default
+PRICE = PriceSettings(input=2.5, output=10.0, cached_input=1.25, context=128000)
 ALIASES = {"aliases": {"fast": "openai/gpt-4o-mini"}}
 IN_TABLES = {
     "providers": {"NAME": ProviderSettings()},
     "models": {"PROVIDER/MODEL": ModelSettings.model_validate(OPTIONS)},
+    "prices": {"PROVIDER/MODEL": PRICE},
     **ALIASES,
 }
 
@@ -591,13 +593,16 @@ def settings_in_example() -> list[tuple[str, str]]:
 
 
 def test_the_example_changes_nothing_as_it_is(places: Places) -> None:
-    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "output", "privacy")
+    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "budget", "output", "privacy")
     assert tomllib.loads(example_config()) == {name: {} for name in sections}
     write_config(places, example_config())
     assert load_settings() == DEFAULTS
 
 
-@pytest.mark.parametrize(("heading", "line"), settings_in_example())
+# Prices stand together or not at all: the test after this one has them.
+@pytest.mark.parametrize(
+    ("heading", "line"), [each for each in settings_in_example() if not each[0].startswith("[prices")]
+)
 def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, heading: str, line: str) -> None:
     write_config(places, f"{heading}\n{line}\n")
     name = line.partition(" = ")[0]
@@ -609,6 +614,8 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
         expected = DEFAULTS.model_copy(update={name: OPTIONS[name]})
     elif line.startswith("total = "):
         expected = DEFAULTS.model_copy(update=TOTAL)
+    elif heading == "[budget]" and "over" not in line:
+        expected = DEFAULTS.model_copy(update={"budget": BudgetSettings.model_validate(tomllib.loads(line))})
     elif heading == "[providers.NAME]":
         expected = DEFAULTS.model_copy(update={"providers": {"NAME": ProviderSettings()}})
     elif heading == "[aliases]":
@@ -618,7 +625,8 @@ def test_each_setting_of_the_example_loads_and_is_the_default(places: Places, he
 
 def test_the_example_loads_with_every_setting_uncommented(places: Places) -> None:
     write_config(places, re.sub(r"^#(?! )", "", example_config(), flags=re.MULTILINE))
-    assert load_settings() == DEFAULTS.model_copy(update=TOTAL | OPTIONS | IN_TABLES)
+    changed = TOTAL | OPTIONS | IN_TABLES | {"budget": BudgetSettings(month=5, day=1)}
+    assert load_settings() == DEFAULTS.model_copy(update=changed)
 
 
 def test_the_example_lists_every_setting_once() -> None:

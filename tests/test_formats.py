@@ -106,7 +106,8 @@ JSON = """\
       "error": null,
       "instead_of": null,
       "reasoning": "",
-      "continues": null
+      "continues": null,
+      "cost": null
     },
     {
       "id": "a1",
@@ -122,7 +123,8 @@ JSON = """\
       "error": null,
       "instead_of": null,
       "reasoning": "",
-      "continues": null
+      "continues": null,
+      "cost": null
     },
     {
       "id": "a2",
@@ -134,14 +136,16 @@ JSON = """\
       "model": "hub/other",
       "usage": {
         "input_tokens": 3,
-        "output_tokens": 4
+        "output_tokens": 4,
+        "cached_tokens": 0
       },
       "finish_reason": "length",
       "cached": false,
       "error": null,
       "instead_of": null,
       "reasoning": "",
-      "continues": null
+      "continues": null,
+      "cost": null
     }
   ],
   "head": "a2",

@@ -248,7 +248,7 @@ async def test_conversations_are_listed_the_last_used_first(history: HistoryServ
     assert await listed(history, limit=2) == ["First", "Third"]
     summary = (await history.list()).conversations[0]
     assert summary == Summary(
-        "aaaa", "aaaa", "First", "openai/gpt", NOON, NOON + timedelta(hours=1), 2, 0, 0, place=1
+        "aaaa", "aaaa", "First", "openai/gpt", NOON, NOON + timedelta(hours=1), 2, 0, 0, place=1, unpriced=1
     )
 
 

@@ -118,7 +118,11 @@ def test_a_long_conversation_is_a_tree_too(on_pipe: Renderer, pipe: io.StringIO)
     assert pipe.getvalue().splitlines()[-1] == "* m4999 you: text 4999"
 
 
-TALLIES = [Tally("hub/a", 2, 4, 1000, 500), Tally("hub/b", 1, 1, 0, 0)]
+TALLIES = [
+    Tally("hub/a", 2, 4, 1000, 500, cost=1.24),
+    Tally("hub/b", 1, 1, 0, 0, cost=0.0041, unpriced=1),
+    Tally("hub/c", 1, 2, 0, 0, unpriced=2),
+]
 
 
 def test_figures_on_a_pipe_are_exact_and_on_a_terminal_have_bars(
@@ -126,11 +130,14 @@ def test_figures_on_a_pipe_are_exact_and_on_a_terminal_have_bars(
 ) -> None:
     for renderer in (on_pipe, on_terminal):
         show_tallies(renderer, TALLIES, "model")
-    assert pipe.getvalue() == "hub/a\t2\t4\t1500\nhub/b\t1\t1\t0\n"
-    header, first, second = out.text.splitlines()
-    assert header.split() == ["model", "conversations", "answers", "tokens"]
-    assert first.split() == ["hub/a", "2", "4", "1.5k", "█" * 20]
-    assert second.split() == ["hub/b", "1", "1", "0"]
+    assert pipe.getvalue() == (
+        "hub/a\t2\t4\t1500\t1.240000\t0\nhub/b\t1\t1\t0\t0.004100\t1\nhub/c\t1\t2\t0\t0.000000\t2\n"
+    )
+    header, first, second, third = out.text.splitlines()
+    assert header.split() == ["model", "conversations", "answers", "tokens", "cost"]
+    assert first.split() == ["hub/a", "2", "4", "1.5k", "$1.24", "█" * 20]
+    assert second.split() == ["hub/b", "1", "1", "0", "≥", "$0.0041"]
+    assert third.split() == ["hub/c", "1", "2", "0", "–"]  # noqa: RUF001
 
 
 @pytest.mark.parametrize(

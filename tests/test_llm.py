@@ -16,7 +16,7 @@ from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, 
 from chatllm_cli.services.llm import LLMService
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, translate
 from chatllm_cli.services.local.engine import LocalModel
-from tests.fake_openai import FakeOpenAI
+from tests.fake_openai import USAGE, FakeOpenAI
 
 
 @pytest.fixture
@@ -40,6 +40,12 @@ async def test_chunks_carry_text_then_how_it_ended_and_what_it_cost(llm: LLMServ
     assert [chunk.text for chunk in chunks if chunk.text] == ["word0 ", "word1 ", "word2 "]
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
     assert [chunk.usage for chunk in chunks if chunk.usage] == [TokenUsage(7, 3)]
+
+
+async def test_tokens_that_the_provider_still_had_are_told_apart(llm: LLMService, fake_openai: FakeOpenAI) -> None:
+    fake_openai.usage = USAGE | {"prompt_tokens_details": {"cached_tokens": 5}}
+    chunks = await collect(llm, request_to(fake_openai, "tokens-3"))
+    assert [chunk.usage for chunk in chunks if chunk.usage] == [TokenUsage(7, 3, cached_tokens=5)]
 
 
 async def test_the_limit_on_the_answer_goes_out_as_the_provider_calls_it(

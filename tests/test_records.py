@@ -44,7 +44,8 @@ moments = st.builds(
     lambda at, ms: NOON.fromtimestamp(at, UTC).replace(microsecond=ms * 1000), seconds, st.integers(0, 999)
 )
 tokens = st.integers(0, 2**40 - 1)
-usages = st.builds(TokenUsage, tokens, tokens)
+usages = st.builds(TokenUsage, tokens, tokens, tokens)
+costs = st.none() | st.floats(0, 1e12, exclude_max=True)
 
 
 @st.composite
@@ -60,6 +61,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
             status=draw(st.sampled_from(Status)),
             model=draw(st.none() | texts),
             usage=draw(st.none() | usages),
+            cost=draw(costs),
             finish_reason=draw(st.none() | texts),
             cached=draw(st.booleans()),
             error=draw(st.none() | texts),
@@ -112,6 +114,9 @@ def test_records_are_lines_of_json_that_others_can_read() -> None:
         '"content":"Grüße 😀\u2028","status":"complete","model":"openai/gpt",'
         '"usage":{"input_tokens":3,"output_tokens":5},"finish_reason":"stop","cached":true,"error":"none"}'
     )
+    priced = records.message_record(replace(reply, usage=TokenUsage(3, 5, cached_tokens=2), cost=0.0041))
+    assert priced["usage"] == {"input_tokens": 3, "output_tokens": 5, "cached_tokens": 2}
+    assert priced["cost"] == 0.0041
 
 
 def test_half_a_surrogate_pair_is_still_utf_8_on_the_disk() -> None:
@@ -173,6 +178,10 @@ def test_a_torn_tail_costs_its_own_record_only() -> None:
         line(**{**records.message_record(PROMPT), "at": "noon"}),
         line(**{**records.message_record(PROMPT), "at": 7}),
         line(**{**records.message_record(PROMPT), "parent": 7}),
+        line(**{**records.message_record(PROMPT), "cost": "much"}),
+        line(**{**records.message_record(PROMPT), "cost": -1}),
+        line(**{**records.message_record(PROMPT), "cost": 1e999}),
+        line(**{**records.message_record(PROMPT), "cost": True}),
         line(**{**records.message_record(PROMPT), "usage": "much"}),
         line(**{**records.message_record(PROMPT), "usage": {"input_tokens": 1}}),
         line(**{**records.message_record(PROMPT), "usage": {"input_tokens": 1e999, "output_tokens": 1}}),
@@ -180,7 +189,7 @@ def test_a_torn_tail_costs_its_own_record_only() -> None:
         line(type="partial", id="m9", text=["no", "text"]),
         line(type="system_prompt", system_prompt=None),
     ],
-    ids=range(32),
+    ids=range(36),
 )
 def test_a_damaged_line_is_skipped_and_counted(damaged: bytes) -> None:
     header, prompt, reply = journal_of(replace(HEADER, messages=(PROMPT, REPLY))).splitlines(keepends=True)

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatllm_cli.errors import ChatllmError, ProviderError
-from chatllm_cli.models import Message, Role, Status
+from chatllm_cli.models import Bill, Message, Role, Status, TokenUsage
+from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.renderer import LONGEST_ERROR, Renderer, age
+from chatllm_cli.render.themes import Looks
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 TITLE = "\x1b]0;owned\x07"  # what would rename the window
@@ -165,6 +167,44 @@ def test_a_cached_answer_and_a_stand_in_are_told_on_stderr(
         "cached 2 h ago (--no-cache asks again)\n"
         "no key and no base_url: local/smol answers, the small model that comes along\n"
     )
+
+
+USED = TokenUsage(812, 344)
+
+
+@pytest.mark.parametrize(
+    ("bill", "line"),
+    [
+        (
+            Bill(USED, 0.0041, 0.031, 0, 12_800),
+            "812 in · 344 out · $0.0041 · conversation $0.031 · context 9 %",
+        ),
+        (Bill(USED, 0.0041, 0.031, 2, None), "812 in · 344 out · $0.0041 · conversation ≥ $0.031"),
+        (Bill(USED, None, 0.0, 1, 12_800), "812 in · 344 out · price unknown · context 9 %"),
+        (Bill(USED, 0.0, 0.0, 0, 8192), "812 in · 344 out · context 14 %"),
+        (Bill(TokenUsage(12_345, 1), 0.0, 0.0, 0, None), "12,345 in · 1 out"),
+        (Bill(TokenUsage(5, 5), 0.0, 0.0, 0, 8192), "5 in · 5 out · context <1 %"),
+        (Bill(USED, 0.0, 0.031, 0, None, cached=True), "cached · conversation $0.031"),
+        (Bill(USED, 0.0, 0.0, 0, None, cached=True), ""),
+        (Bill(None, None, 0.031, 1, 8192), ""),
+    ],
+)
+def test_what_an_answer_took_is_one_dim_line_on_a_terminal(
+    on_terminal: Renderer, err: FakeTerminal, bill: Bill, line: str
+) -> None:
+    assert on_terminal.shows_usage
+    on_terminal.usage(bill)
+    assert (err.text, err.getvalue()) == (line, f"\x1b[2m{line}\x1b[0m\n" if line else "")
+
+
+@pytest.mark.parametrize(
+    ("wished", "terminal", "pipe"), [("auto", True, False), ("always", True, True), ("never", False, False)]
+)
+def test_whether_it_is_told_what_an_answer_took_is_a_setting(wished: str, terminal: bool, pipe: bool) -> None:
+    looks = Looks(usage=wished)
+    shown = [Renderer(io.StringIO(), stream, looks).shows_usage for stream in (FakeTerminal(), io.StringIO())]
+    assert shown == [terminal, pipe]
+    assert not JsonRenderer(io.StringIO(), FakeTerminal(), looks).shows_usage
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 import asyncio
 import io
+import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chatllm_cli.errors import HistoryError, RateLimitError
-from chatllm_cli.models import Endpoint, RetryWait
+from chatllm_cli.models import BudgetUse, Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.clean import clean
+from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.themes import Looks
 from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
@@ -266,3 +269,44 @@ def test_what_markdown_decodes_does_not_reach_the_terminal_either(
     left = ours.sub("", out.getvalue()).replace("\n", "").replace("\r", "")
     assert clean(left) == left
     assert out.screen.title == ""
+
+
+HOSTILE = Endpoint("hub", "m\x1b[31m", "https://hub.example/v1")
+
+
+@pytest.mark.parametrize(
+    ("tell", "told"),
+    [
+        (
+            lambda view: view.on_trimmed(Trimmed(6, 11_980)),
+            "left out of the request: the 6 oldest messages, about 12,000 tokens; the history keeps them",
+        ),
+        (
+            lambda view: view.on_trimmed(Trimmed(2, 115, is_summed_up=True)),
+            "summed up in the request: the 2 oldest messages, about 115 tokens; the history keeps them",
+        ),
+        (
+            lambda view: view.on_budget(BudgetUse("November", 4.1, 5)),
+            "the budget for November is nearly used up: $4.10 of $5.00",
+        ),
+        (
+            lambda view: view.on_unpriced(HOSTILE),
+            "the price of hub/m^[[31m is unknown: what it costs does not count towards the budget",
+        ),
+    ],
+)
+def test_what_is_done_about_size_and_money_is_told_and_then_the_model_is_waited_for_again(
+    view: TurnView, both: FakeTerminal, tell: Callable[[TurnView], None], told: str
+) -> None:
+    tell(view)
+    *shown, waiting = both.text.split("\n") if view._renderer.can_paint else [*both.text.split("\n"), "waiting for"]  # noqa: SLF001
+    assert (" ".join(shown), "waiting for" in waiting) == (told, True)
+    view.on_chunk("text")
+    view.close()
+    assert "waiting" not in both.text
+    err = io.StringIO()
+    tell(open_turn_view(open_renderer(io.StringIO(), err), "hub/model"))
+    assert err.getvalue() == f"{told}\n"
+    err = io.StringIO()
+    tell(open_turn_view(open_renderer(io.StringIO(), err, as_json=True), "hub/model"))
+    assert json.loads(err.getvalue()) == {"notice": told.replace("^[", "\x1b")}

@@ -154,6 +154,8 @@ async def _ask(
         view.close()
     renderer.answer(log.conversation, wish, view.timings)
     renderer.ending(reply, command=GO_ON if log.is_kept else "")
+    if renderer.shows_usage:
+        renderer.usage(await chat.bill(log.conversation, reply, endpoints))
     return exit_code(reply, is_lost=settings.history.enabled and not log.is_kept)
 
 

@@ -185,7 +185,7 @@ def stats(
     tag: Tag = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how much was said."""
+    """Show how much was said, and what it cost, as far as prices are known: else with ≥ before it."""
     from chatllm_cli.render import history_views  # noqa: PLC0415
 
     wanted = Filter(since=since, until=until, model=model, tag=tag)

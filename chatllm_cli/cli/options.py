@@ -210,4 +210,5 @@ def looks_of(settings: "Settings", *, markdown: bool = False) -> "Looks":
         wished.theme,
         wished.code_theme,
         reasoning=wished.reasoning,
+        usage=wished.usage,
     )

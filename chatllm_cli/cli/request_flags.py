@@ -12,7 +12,7 @@ import typer
 from chatllm_cli.cli.options import Profile, check_are_text, check_is_text
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.errors import UsageError
-from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions, TrimMode
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -71,6 +71,14 @@ class RequestFlags:
             help="How long to wait, in all, for a busy provider; 60 unless set, 0 for not at all.",
         ),
     ] = None
+    over_budget: Annotated[bool, typer.Option("--over-budget", help="Ask also when a budget is used up.")] = False
+    trim: Annotated[
+        TrimMode | None,
+        typer.Option(
+            metavar="never|oldest|summarise",
+            help="If the conversation does not fit the model: refuse it, leave out its oldest turns, or sum them up.",
+        ),
+    ] = None
     no_history: Annotated[
         bool, typer.Option("--no-history", "--private", help="Keep nothing of this, neither in history nor cache.")
     ] = False
@@ -102,6 +110,8 @@ class RequestFlags:
                 "output.plain": self.plain or None,
                 "output.reasoning": False if self.hide_reasoning else None,
                 "insecure_http": self.insecure_http or None,
+                "budget.over": self.over_budget or None,
+                "trim": self.trim,
                 "cache.mode": None if cache is None else ("always" if cache else "never"),
             }
         )

@@ -2,10 +2,10 @@
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED
@@ -53,6 +53,13 @@ def _check_alias(name: str) -> str:
     return name
 
 
+def _check_address(address: str) -> str:
+    provider, _, model = address.partition("/")
+    if not (provider and model):
+        raise ValueError('expected a model, such as [prices."openai/gpt-4o-mini"]')
+    return address
+
+
 EXPECTED_MODELS = 'expected models, such as ["openai/gpt-4o-mini", "local/smollm2"]'
 
 
@@ -98,6 +105,8 @@ TAKEN_BECAUSE = "the request says it already, or a setting of that name does"
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+Dollars = Annotated[float, Field(ge=0, le=1e6)]
+ModelAddress = Annotated[str, AfterValidator(_check_address)]
 ProviderName = Annotated[str, AfterValidator(_check_provider_name)]
 # Several models: a list; in an environment variable as JSON, or with commas between them.
 Models = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -200,6 +209,17 @@ class HistorySettings(_Section):
     """Where titles come from: the first line of the first prompt, or (in the chat, meanwhile) the model."""
 
 
+class BudgetSettings(_Section):
+    """What may be spent, in US dollars; at 80 % it is told, and at 100 % nothing is sent that costs something."""
+
+    month: Annotated[Dollars | None, Field(examples=[5.0])] = None
+    """In a calendar month; no limit unless set."""
+    day: Annotated[Dollars | None, Field(examples=[1.0])] = None
+    """In a day; no limit unless set."""
+    over: bool = False
+    """Ask all the same when it is used up; the same as --over-budget."""
+
+
 class OutputSettings(_Section):
     """What a terminal shows."""
 
@@ -213,6 +233,8 @@ class OutputSettings(_Section):
     """A Pygments style for code, such as monokai; empty takes the terminal's own colours."""
     reasoning: bool = True
     """Show what a model thinks aloud, dim, before its answer; false is the same as --hide-reasoning."""
+    usage: Literal["auto", "always", "never"] = "auto"
+    """When a line on stderr says what an answer took, in tokens and money: auto (on a terminal), always or never."""
 
 
 class PrivacySettings(_Section):
@@ -220,6 +242,25 @@ class PrivacySettings(_Section):
 
     tracing: bool = False
     """Let LangSmith tracing send your prompts where the LANGSMITH_ variables say."""
+
+
+class PriceSettings(_Section):
+    """What a model costs, in US dollars per million tokens, and how much it reads; outweighs what is known of it."""
+
+    input: Annotated[Dollars | None, Field(examples=[2.5])] = None
+    """What it reads."""
+    output: Annotated[Dollars | None, Field(examples=[10.0])] = None
+    """What it writes."""
+    cached_input: Annotated[Dollars | None, Field(examples=[1.25])] = None
+    """What it reads that the provider still has from before; the same as input unless set."""
+    context: Annotated[int | None, Field(ge=1, examples=[128000])] = None
+    """Tokens that the conversation and the answer may take together."""
+
+    @model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        if (self.input is None) != (self.output is None) or (self.input is None and self.cached_input is not None):
+            raise ValueError("expected input and output, one with the other")
+        return self
 
 
 class ProviderSettings(_Section):

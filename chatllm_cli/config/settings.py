@@ -10,14 +10,17 @@ from chatllm_cli.config.sections import (
     Alias,
     ApiKey,
     BaseUrl,
+    BudgetSettings,
     CacheSettings,
     HistorySettings,
     LimitSettings,
     LocalSettings,
+    ModelAddress,
     Models,
     ModelSettings,
     OptionSettings,
     OutputSettings,
+    PriceSettings,
     PrivacySettings,
     ProviderName,
     ProviderSettings,
@@ -25,6 +28,7 @@ from chatllm_cli.config.sections import (
     TimeoutSettings,
 )
 from chatllm_cli.config.sources import ENV_PREFIX, file_layers, foreign_variables, nest
+from chatllm_cli.models import TrimMode
 
 
 class Settings(OptionSettings, BaseSettings):
@@ -56,12 +60,15 @@ class Settings(OptionSettings, BaseSettings):
     """Models to ask in turn when the one before is unreachable, over its limit or out of quota."""
     redact: Literal["warn", "replace", "off"] = "warn"
     """What is done about a prompt with a key or password in it: tell it on a terminal, replace it, or nothing."""
+    trim: TrimMode = "never"
+    """What to do if a conversation does not fit the model: refuse it (never), leave out the oldest, or summarise."""
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
     limits: LimitSettings = LimitSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
     history: HistorySettings = HistorySettings()
+    budget: BudgetSettings = BudgetSettings()
     output: OutputSettings = OutputSettings()
     privacy: PrivacySettings = PrivacySettings()
     providers: dict[ProviderName, ProviderSettings] = {}
@@ -70,6 +77,8 @@ class Settings(OptionSettings, BaseSettings):
     """Options by model, named as provider/model."""
     aliases: dict[Alias, str] = {}
     """Short names for models, to be used where a model is named."""
+    prices: dict[ModelAddress, PriceSettings] = {}
+    """Prices by model, named as provider/model."""
 
     @classmethod
     def settings_customise_sources(

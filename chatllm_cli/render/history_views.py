@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from chatllm_cli.models import Conversation, Hit, Message, Role, Status, Summary, Tally
-from chatllm_cli.render.renderer import Renderer, age
+from chatllm_cli.render.renderer import Renderer, age, amount
 from chatllm_cli.render.terminal import fitting
 
 THOUSAND = 1000
@@ -139,10 +139,12 @@ def show_tallies(renderer: Renderer, tallies: Sequence[Tally], by: str) -> None:
     rows = []
     for tally in tallies:
         figures = (tally.name, str(tally.conversations), str(tally.messages))
-        tokens = (count(tally.tokens) if renderer.is_terminal and tally.tokens else str(tally.tokens),)
-        bar = ("█" * round(BAR_WIDTH * (tally.tokens or tally.messages) / most),) if renderer.is_terminal else ()
-        rows.append((*figures, *tokens, *bar))
-    renderer.rows((by, "conversations", "answers", "tokens", ""), rows)
+        if renderer.is_terminal:
+            bar = "█" * round(BAR_WIDTH * (tally.tokens or tally.messages) / most)
+            rows.append((*figures, count(tally.tokens), amount(tally.cost, tally.unpriced), bar))
+        else:
+            rows.append((*figures, str(tally.tokens), f"{tally.cost:.6f}", str(tally.unpriced)))
+    renderer.rows((by, "conversations", "answers", "tokens", "cost", ""), rows)
 
 
 def count(number: int) -> str:

@@ -64,6 +64,11 @@ class JsonRenderer(Renderer):
     def ending(self, reply: Message, *, command: str = "") -> None:
         """Say nothing: the object has the status."""
 
+    @property
+    def shows_usage(self) -> bool:
+        """Tell that it is not said: the object has it."""
+        return False
+
     def _emit(self, what: dict[str, Any]) -> None:
         self.err.write(json.dumps(what) + "\n")
 
@@ -96,7 +101,7 @@ def _described(reply: Message, conversation_id: str) -> dict[str, Any]:
         "model": model,
         "instead_of": reply.instead_of,
         "usage": asdict(reply.usage) if reply.usage else None,
-        "cost": None,  # no prices are known yet
+        "cost": reply.cost,
         "cached": reply.cached,
         "error": reply.error,
         "conversation": conversation_id,

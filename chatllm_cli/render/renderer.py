@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from chatllm_cli.amounts import dollars
 from chatllm_cli.errors import ChatllmError, UsageError
-from chatllm_cli.models import Conversation, Message, Status
+from chatllm_cli.models import Bill, Conversation, Message, Status
 from chatllm_cli.private_files import replace_file, replace_private_file
 from chatllm_cli.render.clean import clean, clean_line
 from chatllm_cli.render.terminal import Stream, columns_of, fitting
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST_ERROR = 2000
+SMALLEST_SHARE = 0.01
 
 ENDINGS = {
     Status.INTERRUPTED: "the answer was interrupted",
@@ -170,6 +172,16 @@ class Renderer:
         elif not reply.content.strip():
             self.notice("the answer is empty")
 
+    @property
+    def shows_usage(self) -> bool:
+        """Tell whether it is said after an answer what it took."""
+        return self.looks.usage == "always" or (self.looks.usage == "auto" and self.err.is_terminal)
+
+    def usage(self, bill: Bill) -> None:
+        """Say what an answer took, if there is something to say."""
+        if line := usage_line(bill):
+            self.notice(line)
+
     def stopped(self, reply: Message | None, *, command: str) -> None:
         """Say that the user stopped a reply, which is None if nothing is kept of it.
 
@@ -251,6 +263,34 @@ def _ending(reply: Message) -> str | None:
     if reply.status is Status.TRUNCATED and not reply.content:
         return NOTHING_CAME
     return REFUSED if reply.finish_reason == "refusal" else ENDINGS.get(reply.status)
+
+
+def usage_line(bill: Bill) -> str:
+    """Return what a turn took, in tokens and money, and how full the model's context is."""
+    conversation = f"conversation {amount(bill.conversation_cost, bill.unpriced)}"
+    if bill.cached:
+        return f"cached · {conversation}" if bill.conversation_cost else ""
+    if bill.usage is None:
+        return ""
+    parts = [f"{bill.usage.input_tokens:,} in", f"{bill.usage.output_tokens:,} out"]
+    if bill.cost is None:
+        parts.append("price unknown")
+    elif bill.cost:
+        parts += [dollars(bill.cost), conversation]
+    if bill.context is not None:
+        parts.append(f"context {_percent(bill.context)}")
+    return " · ".join(parts)
+
+
+def amount(cost: float, unpriced: int) -> str:
+    """Return what some answers cost together, the price of so many of them being unknown."""
+    if not unpriced:
+        return dollars(cost)
+    return f"≥ {dollars(cost)}" if cost else "–"  # noqa: RUF001  (a dash, as for anything unknown)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %") if share >= SMALLEST_SHARE else "<1 %"
 
 
 def age(at: datetime, now: datetime) -> str:

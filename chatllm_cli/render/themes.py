@@ -33,6 +33,7 @@ class Looks:
     theme: str = "auto"
     code_theme: str = ""
     reasoning: bool = True  # what a model thinks aloud is shown
+    usage: str = "auto"  # when it is said what an answer took
 
 
 def check_code_theme(name: str) -> None:

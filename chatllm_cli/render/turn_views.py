@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from chatllm_cli.errors import AnswerFormatError, HistoryError, ProviderError
-from chatllm_cli.models import AS_OFTEN_AS_NEEDED, Endpoint, RetryWait
+from chatllm_cli.amounts import about, dollars
+from chatllm_cli.errors import AnswerFormatError, ChatllmError, HistoryError
+from chatllm_cli.models import AS_OFTEN_AS_NEEDED, BudgetUse, Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.renderer import Renderer
@@ -97,7 +98,22 @@ class TurnView(ABC):
         elif self._spinning is None:  # nobody turns it: without an event loop of its own
             self._spin(seconds)
 
-    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
+    def on_trimmed(self, trimmed: Trimmed) -> None:
+        """Say what is not in the request as it was said."""
+        how = "summed up in" if trimmed.is_summed_up else "left out of"
+        which = f"the {trimmed.messages} oldest messages, {about(trimmed.tokens)} tokens"
+        self._tell(f"{how} the request: {which}; the history keeps them")
+
+    def on_budget(self, use: BudgetUse) -> None:
+        """Say how much of a budget is spent."""
+        so_far = f"{dollars(use.spent)} of {dollars(use.limit)}"
+        self._tell(f"the budget for {use.period} is nearly used up: {so_far}")
+
+    def on_unpriced(self, endpoint: Endpoint) -> None:
+        """Say that no budget holds this model."""
+        self._tell(f"the price of {endpoint.address} is unknown: what it costs does not count towards the budget")
+
+    def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
         """Say who is asked instead."""
         self._stop_waiting()
         self._renderer.notice(f"{error.message}; {endpoint.address} is asked instead")
@@ -125,6 +141,11 @@ class TurnView(ABC):
         """Show what is left of the reply; closing again does nothing."""
         self._stop_waiting()
         self._stop_thinking()
+
+    def _tell(self, text: str) -> None:
+        self._stop_waiting()
+        self._renderer.notice(text)
+        self._await()
 
     def _await(self) -> None:
         """Show what is waited for, and for how long, until `_stop_waiting`."""

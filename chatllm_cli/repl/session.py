@@ -129,6 +129,8 @@ class Session:
         if reply:
             self._give_title()
             self.renderer.ending(reply, command=GO_ON)
+            if self.renderer.shows_usage and self._log:
+                self.renderer.usage(await self._chat.bill(self._log.conversation, reply, self._endpoints))
         else:
             kept = self._log.conversation.thread()[-1] if self._log and self._log.is_kept else None
             self.renderer.stopped(kept, command=GO_ON)

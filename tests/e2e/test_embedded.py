@@ -1,5 +1,6 @@
 """The installed program on a real model: what a fresh machine does, without a key."""
 
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -56,7 +57,7 @@ def test_chat_on_a_terminal_holds_a_conversation(terminal: Callable[..., Termina
     screen = terminal("chat", "--temperature", "0")
     screen.wait_for("\n>")
     screen.type("Say hello.\r")
-    screen.wait_for("ello")
+    screen.wait_for(" in · ")  # the end of the first answer
     screen.type(f"{LONG}\r")
     screen.wait_for(f"{LONG}\n")
     screen.type(CTRL_C)
@@ -66,6 +67,32 @@ def test_chat_on_a_terminal_holds_a_conversation(terminal: Callable[..., Termina
     shown = chatllm("history", "show").stdout
     assert "Say hello." in shown
     assert "interrupted" in shown
+
+
+def test_a_conversation_that_does_not_fit_any_more_is_refused_cut_or_summed_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHATLLM_LOCAL__CONTEXT_SIZE", "256")
+    question = ("ask", "-m", "local/", "--temperature", "0", "--max-tokens", "60", "-c")
+    for number in range(5):
+        turn = chatllm(*question[:-1] if number == 0 else question, f"{number}: {LONG}")
+        if turn.returncode == 5:
+            break
+    told, hint = turn.stderr.splitlines()
+    assert re.fullmatch(r"chatllm: the conversation is about \d+ tokens, and local/smollm2 reads at most 256", told)
+    assert hint.startswith("  hint: --trim oldest leaves out the oldest turns")
+    for trim, notice in (("oldest", "left out of"), ("summarise", "summed up in")):
+        turn = chatllm(*question, "--trim", trim, "And then?")
+        assert (turn.returncode in {0, 6}, bool(turn.stdout.strip())) == (True, True), turn
+        assert turn.stderr.startswith(f"{notice} the request: the ")
+    shown = chatllm("history", "show").stdout
+    assert "0: Tell me" in shown
+
+
+def test_ask_on_a_terminal_says_what_it_took_without_an_amount(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("ask", "-m", "local/", "--max-tokens", "10", "--temperature", "0", "Say hello.")
+    screen.wait()
+    assert re.fullmatch(r"\d+ in · \d+ out · context <1 %", screen.text.splitlines()[-1])
 
 
 def test_ctrl_c_ends_ask_by_the_signal_and_keeps_what_came(terminal: Callable[..., Terminal]) -> None:

@@ -47,7 +47,7 @@ HOSTILE = {
     "hub": {"HF_ENDPOINT": "{sink}", "HF_TOKEN": "hf-token"},
     "telemetry": {"OTEL_EXPORTER_OTLP_ENDPOINT": "{sink}", "SENTRY_DSN": "{sink}", "LANGFUSE_HOST": "{sink}"},
     "other providers": {"GROQ_API_KEY": "gsk", "ANTHROPIC_API_KEY": "sk-ant", "ANTHROPIC_BASE_URL": "{sink}"},
-    "certificates of nobody": {"SSLKEYLOGFILE": "{folder}/keys.log", "REQUESTS_CA_BUNDLE": "/nowhere"},
+    "certificates of nobody": {"REQUESTS_CA_BUNDLE": "/nowhere", "CURL_CA_BUNDLE": "/nowhere"},
     "all at once": TRACING
     | {"OPENAI_BASE_URL": "{sink}", "OPENAI_API_BASE": "{sink}", "OPENAI_PROXY": "{sink}", "OPENAI_ORG_ID": "org"}
     | {"HTTP_PROXY": "{sink}", "ALL_PROXY": "{sink}", "LANGSMITH_GATEWAY": "true", "HF_ENDPOINT": "{sink}"},
@@ -83,11 +83,8 @@ def host_of(fake: FakeOpenAI) -> str:
     return fake.base_url.removeprefix("http://").removesuffix("/v1")
 
 
-def replaced(variables: dict[str, str], sink: FakeOpenAI, folder: Path) -> dict[str, str]:
-    return {
-        name: value.replace("{sink}", sink.base_url).replace("{folder}", str(folder))
-        for name, value in variables.items()
-    }
+def replaced(variables: dict[str, str], sink: FakeOpenAI) -> dict[str, str]:
+    return {name: value.replace("{sink}", sink.base_url) for name, value in variables.items()}
 
 
 def check_only_the_needed_was_sent(fake: FakeOpenAI) -> None:
@@ -106,7 +103,7 @@ def own(fake: FakeOpenAI) -> dict[str, str]:
 def test_a_hostile_environment_leads_nowhere(
     tmp_path: Path, fake_openai: FakeOpenAI, sink: FakeOpenAI, case: str
 ) -> None:
-    hostile = replaced(HOSTILE[case], sink, tmp_path)
+    hostile = replaced(HOSTILE[case], sink)
     output, seen = run_watched(tmp_path, hostile | own(fake_openai), "ask", "hi")
     assert (output, seen - {"127.0.0.1"}, sink.seen) == ("hello", {host_of(fake_openai)}, [])
     check_only_the_needed_was_sent(fake_openai)
@@ -117,7 +114,7 @@ def test_a_hostile_environment_leads_nowhere(
 
 
 def test_neither_does_it_when_models_are_listed(tmp_path: Path, fake_openai: FakeOpenAI, sink: FakeOpenAI) -> None:
-    hostile = replaced(HOSTILE["all at once"], sink, tmp_path)
+    hostile = replaced(HOSTILE["all at once"], sink)
     output, seen = run_watched(tmp_path, hostile | own(fake_openai), "models", "list", "--provider", "default")
     assert (output, seen - {"127.0.0.1"}) == ("default/says-hello\ndefault/tokens-5\n", {host_of(fake_openai)})
     assert sink.seen == []
@@ -127,7 +124,7 @@ def test_neither_does_it_when_models_are_listed(tmp_path: Path, fake_openai: Fak
 def test_it_would_be_seen_if_anything_went_elsewhere(
     tmp_path: Path, fake_openai: FakeOpenAI, sink: FakeOpenAI
 ) -> None:
-    wished = replaced(TRACING, sink, tmp_path) | {"CHATLLM_PRIVACY__TRACING": "true"}
+    wished = replaced(TRACING, sink) | {"CHATLLM_PRIVACY__TRACING": "true"}
     output, seen = run_watched(tmp_path, wished | own(fake_openai), "ask", "hi")
     assert (output, host_of(sink) in seen) == ("hello", True)
 
@@ -179,7 +176,7 @@ def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path, fake_openai: FakeOpe
 
 @pytest.mark.embedded
 def test_the_embedded_model_asks_nobody_but_itself(tmp_path: Path, sink: FakeOpenAI) -> None:
-    hostile = replaced(HOSTILE["all at once"], sink, tmp_path)
+    hostile = replaced(HOSTILE["all at once"], sink)
     del hostile["OPENAI_BASE_URL"]  # which chooses another model, as it should
     output, seen = run_watched(tmp_path, hostile, "ask", "--max-tokens", "5", "hi")
     assert output

@@ -20,8 +20,8 @@ def test_what_is_typed_while_a_reply_streams_is_the_next_prompt(
     screen.type("first\r")
     screen.wait_for("word3")
     screen.type("typed ahead\r")
-    screen.wait_for("word29\n> typed ahead\nword0")
-    screen.wait_for("word29\n>")
+    screen.wait_for("word29\n7 in · 3 out\n> typed ahead\nword0")
+    screen.wait_for("word29\n7 in · 3 out\n>")
     assert [seen.body["messages"][-1]["content"] for seen in provider.chats] == ["first", "typed ahead"]
     assert "word3 typed" not in screen.text
 
@@ -49,14 +49,14 @@ def test_a_reply_taller_than_the_screen_is_in_the_scrollback_once(
 ) -> None:
     screen = terminal("ask", "-m", "tokens-300-2", "hi", columns=columns, rows=10)
     assert screen.wait() == 0
-    words = screen.text.split()
-    assert words == [f"word{number}" for number in range(300)]
+    words, usage = screen.text.rsplit("\n", 1)
+    assert (words.split(), usage) == ([f"word{number}" for number in range(300)], "7 in · 3 out")
 
 
 def test_what_a_reply_hides_is_shown_and_not_obeyed(provider: FakeOpenAI, terminal: Callable[..., Terminal]) -> None:
     screen = terminal("ask", "-m", "escape", "hi")
     assert screen.wait() == 0
-    assert screen.text.strip() == "a^[]0;title^Gb^[[31mc\\x9bd\\u{202e}e"
+    assert screen.text.strip() == "a^[]0;title^Gb^[[31mc\\x9bd\\u{202e}e\n7 in · 3 out"
     assert screen.screen.title == ""
 
 
@@ -73,7 +73,7 @@ def test_a_reply_that_was_suspended_stays_quiet(provider: FakeOpenAI, terminal: 
     screen.child.kill(SIGCONT)
     screen.wait_for("word20")
     screen.type("typed ahead\r")
-    screen.wait_for("word59\n> typed ahead\nword0")
+    screen.wait_for("word59\n7 in · 3 out\n> typed ahead\nword0")
 
 
 @pytest.mark.parametrize("rows", [5, 24])
@@ -84,7 +84,7 @@ def test_a_conversation_is_picked_whatever_the_height_of_the_window(
         run("ask", prompt)
     screen = terminal("chat", "-r", rows=rows)
     screen.wait_for("3 of 3 · Enter takes one up")
-    screen.type("sec")
+    screen.type("second")  # all of it: the letters of a part may stand in an id, too
     screen.wait_for("1 of 3")
     screen.type("\r")
     screen.wait_for("going on with 'second'")

@@ -4,8 +4,19 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from chatllm_cli.errors import HistoryError, ProviderError
-from chatllm_cli.models import ChatRequest, Chunk, Completion, Conversation, Endpoint, Message, RetryWait
+from chatllm_cli.errors import ChatllmError, HistoryError
+from chatllm_cli.models import (
+    BudgetUse,
+    ChatRequest,
+    Chunk,
+    Completion,
+    Conversation,
+    Endpoint,
+    Message,
+    RetryWait,
+    TokenUsage,
+    Trimmed,
+)
 
 
 class ChatModel(Protocol):
@@ -38,6 +49,28 @@ class Cache(Protocol):
 
     async def put(self, request: ChatRequest, completion: Completion, *, conversation: str) -> None:
         """Keep a complete answer, for as long as its conversation is."""
+
+
+class PriceList(Protocol):
+    """What a turn needs of `Prices`."""
+
+    def prepare(self, endpoint: Endpoint) -> None:
+        """Get ready to say what this model costs."""
+
+    async def cost(self, endpoint: Endpoint, usage: TokenUsage | None, at: datetime) -> float | None:
+        """Return what an answer costs in US dollars, if its size and its price are known."""
+
+    async def is_known(self, endpoint: Endpoint) -> bool:
+        """Tell whether a model has a price, be it nothing."""
+
+    async def costs_nothing(self, endpoint: Endpoint) -> bool:
+        """Tell whether a model is known to cost nothing."""
+
+    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` answers at once, be it that nobody knows."""
+
+    async def window(self, endpoint: Endpoint) -> int | None:
+        """Return how many tokens a model takes at most, if that is known."""
 
 
 class Log(Protocol):
@@ -79,7 +112,16 @@ class TurnListener(Protocol):
     def on_wait(self, wait: RetryWait) -> None:
         """Say why the turn waits, and how long still: told anew each second, and with none left at the end."""
 
-    def on_fallback(self, error: ProviderError, endpoint: Endpoint) -> None:
+    def on_trimmed(self, trimmed: Trimmed) -> None:
+        """Say what is left out of the request, or is about to be summed up in it."""
+
+    def on_budget(self, use: BudgetUse) -> None:
+        """Say that a budget is nearly used up."""
+
+    def on_unpriced(self, endpoint: Endpoint) -> None:
+        """Say that the price of `endpoint` is unknown, so that no budget holds it."""
+
+    def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
         """Say that `endpoint` is asked instead, and why."""
 
     def on_history_error(self, error: HistoryError) -> None:

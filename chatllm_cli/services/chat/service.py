@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
+    BudgetError,
     ChatllmError,
+    ContextLengthError,
     HistoryError,
     IncompleteAnswerError,
     InvalidReplyError,
@@ -17,17 +19,33 @@ from chatllm_cli.errors import (
     RateLimitError,
     UsageError,
 )
-from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Completion, Endpoint, Message, Role, Status
+from chatllm_cli.models import (
+    Bill,
+    ChatOptions,
+    ChatRequest,
+    Chunk,
+    Completion,
+    Conversation,
+    Endpoint,
+    Message,
+    Role,
+    Status,
+    TrimMode,
+)
+from chatllm_cli.services.chat.budget import Budget
 from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
 from chatllm_cli.services.chat.draft import Draft, marks
-from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, TurnListener
+from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
+from chatllm_cli.services.chat.summaries import Paid, Summaries
+from chatllm_cli.services.chat.trimming import Trimming, Wanted
 from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
 from chatllm_cli.services.redaction import PromptGuard
 
-# What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money.
-ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError)
+# What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money that is
+# not there.
+ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError, BudgetError)
 MEGABYTE = 1_000_000
 ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
 TITLE_TOKENS, LONGEST_TITLE = 30, 80
@@ -45,6 +63,9 @@ class ChatService:
         limits: LimitSettings | None = None,
         cache: Cache | None = None,
         guard: PromptGuard | None = None,
+        prices: PriceList | None = None,
+        budget: Budget | None = None,
+        trim: TrimMode = "never",
     ) -> None:
         self._llm = llm
         self._timeouts = timeouts or TimeoutSettings()
@@ -52,6 +73,9 @@ class ChatService:
         self._limits = limits or LimitSettings()
         self._cache = cache
         self._guard = guard or PromptGuard(looks=False, replaces=False)
+        self._prices = prices
+        self._budget = budget
+        self._trimming = Trimming(trim, prices, Summaries(llm, self._timeouts))
 
     async def send(
         self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -83,6 +107,12 @@ class ChatService:
         begun = unfinished_reply(log.conversation)
         return await self._answer(_Turn(log, options, listener, _draft(log, begun), begun), endpoints)
 
+    async def bill(self, conversation: Conversation, reply: Message, endpoints: Sequence[Endpoint]) -> Bill:
+        """Return what the turn took that brought `reply`, one of `endpoints` having answered."""
+        endpoint = _by_address(endpoints, reply.model)
+        window = await self._prices.window(endpoint) if self._prices and endpoint and not reply.cached else None
+        return Bill(reply.usage, reply.cost, conversation.cost, conversation.unpriced, window, reply.cached)
+
     async def title(self, log: Log, endpoint: Endpoint) -> str:
         """Ask for a title for what was said; empty if none comes that could be one. Raises nothing."""
         messages = (*context(log.conversation), (Role.USER, ASK_FOR_TITLE))
@@ -103,34 +133,60 @@ class ChatService:
         try:
             request = await self._ask_in_order(turn, endpoints)
         except ChatllmError as error:
-            await _keep_broken(turn, draft.ended(Status.ERROR, error=error.message))
+            await self._keep_broken(turn, draft.ended(Status.ERROR, error=error.message), endpoints)
             if not draft.has_grown:
                 raise
             raise IncompleteAnswerError(f"the answer broke off: {error.message}") from error
         except BaseException:  # cancelled, a closed pipe, or a bug: what came is kept all the same
             is_whole = draft.finish_reason is not None
-            await _keep_broken(turn, draft.ended(status_of(draft.finish_reason) if is_whole else Status.INTERRUPTED))
+            broken = draft.ended(status_of(draft.finish_reason) if is_whole else Status.INTERRUPTED)
+            await self._keep_broken(turn, broken, endpoints)
             raise
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
-        reply = await _keep(log, draft.ended(status), turn.listener)
+        reply = await self._keep_priced(turn, draft.ended(status), endpoints)
         if self._cache and not turn.goes_on and _is_worth_caching(reply):
             answer = Completion(reply.content, reply.finish_reason, reply.usage)
             await self._cache.put(request, answer, conversation=log.conversation.id)
         return reply
 
+    async def _keep_broken(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> None:
+        """Keep what came of a reply; one that was taken up and did not grow stands as it is."""
+        if turn.draft.has_grown or turn.begun is None:
+            await self._keep_priced(turn, reply, endpoints)
+
+    async def _keep_priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+        """Keep a reply with what it costs, and without that if there is no time to find it out."""
+        try:
+            reply = await self._priced(turn, reply, endpoints)
+        finally:
+            await _keep(turn.log, reply, turn.listener)
+        return reply
+
+    async def _priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+        """Return a reply with what it costs, and what was asked for it besides; a cached one was paid before."""
+        endpoint = _by_address(endpoints, reply.model)
+        if reply.cached or self._prices is None or endpoint is None:
+            return replace(reply, cost=0.0 if reply.cached else None)
+        is_nothing = turn.paid and not reply.content and reply.usage is None
+        took = turn.paid if is_nothing else [*turn.paid, (endpoint, reply.usage)]
+        costs = [await self._prices.cost(asked, usage, reply.at) for asked, usage in took]
+        known = [cost for cost in costs if cost is not None]
+        return replace(reply, cost=sum(known) if len(known) == len(costs) else None)
+
     async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
         patience = Patience(self._retries, turn.listener)
-        *first, last = endpoints
-        for endpoint, next_one in zip(first, endpoints[1:], strict=True):
+        endpoint, *others = endpoints
+        while True:
             turn.draft.ask(endpoint, endpoints[0])
             try:
                 return await self._ask_patiently(turn, endpoint, patience)
             except ANOTHER_MAY_DO as error:
-                if turn.draft.has_grown:
+                if isinstance(error, BudgetError):
+                    others = [each for each in others if self._prices and await self._prices.costs_nothing(each)]
+                if turn.draft.has_grown or not others:
                     raise
-                turn.listener.on_fallback(error, next_one)
-        turn.draft.ask(last, endpoints[0])
-        return await self._ask_patiently(turn, last, patience)
+                endpoint, *others = others
+                turn.listener.on_fallback(error, endpoint)
 
     async def _ask_patiently(self, turn: "_Turn", endpoint: Endpoint, patience: Patience) -> ChatRequest:
         retry = 1
@@ -152,16 +208,37 @@ class ChatService:
             turn.listener.on_chunk(hit.completion.text)
             draft.take_cached(hit.completion)
             return request
-        await self._stream(turn, request)
+        if self._budget:
+            await self._budget.check(endpoint, turn.listener, datetime.now(UTC))
+        request = await self._stream_fitting(turn, request)
         if draft.finish_reason is None and not draft.has_grown:
             raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
         return request
+
+    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> ChatRequest:
+        """Take the reply to as much of a request as fits, and return what that was."""
+        wanted = Wanted(request, turn.log.conversation, turn.kept(request.endpoint), turn.listener, turn.paid)
+        plan = await self._trimming.fit(wanted)
+        while True:
+            try:
+                await self._stream(turn, plan.request)
+            except ContextLengthError as error:
+                if turn.draft.has_grown:
+                    raise
+                plan = await self._trimming.cut_more(plan, error)
+            else:
+                return plan.request
+
+    async def _get_ready(self, endpoint: Endpoint) -> None:
+        await self._llm.ready(endpoint)
+        if self._prices:
+            self._prices.prepare(endpoint)
 
     async def _stream(self, turn: "_Turn", request: ChatRequest) -> None:
         """Take the reply as it comes; once it said why it ended it is whole, whatever the connection does then."""
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
-        await self._llm.ready(endpoint)
+        await self._get_ready(endpoint)
         try:
             async with (
                 marks(turn.log, draft),
@@ -197,6 +274,7 @@ class _Turn:
     listener: TurnListener
     draft: Draft
     begun: Message | None = None  # the reply that is taken up
+    paid: list[Paid] = field(default_factory=list)  # what was asked besides
 
     @property
     def goes_on(self) -> bool:
@@ -210,6 +288,11 @@ class _Turn:
             self.listener.on_reasoning(chunk.reasoning)
         if text:
             self.listener.on_chunk(text)
+
+    def kept(self, endpoint: Endpoint) -> int:
+        """Return how many messages at the end of the request it would make no sense without."""
+        prompts = 1 if endpoint.is_embedded else 2  # see `context_to_go_on`
+        return 1 + prompts if self.goes_on else 1
 
     def request(self, endpoint: Endpoint) -> ChatRequest:
         conversation = self.log.conversation
@@ -228,14 +311,12 @@ def _draft(log: Log, begun: Message | None = None) -> Draft:
     return Draft(Message(new_id(), Role.ASSISTANT, content, at=now, parent=next(prompts, None), continues=continues))
 
 
+def _by_address(endpoints: Sequence[Endpoint], address: str | None) -> Endpoint | None:
+    return next((endpoint for endpoint in endpoints if endpoint.address == address), None)
+
+
 def _is_worth_caching(reply: Message) -> bool:
     return reply.status is Status.COMPLETE and not reply.cached and bool(reply.content.strip())
-
-
-async def _keep_broken(turn: _Turn, reply: Message) -> None:
-    """Keep what came of a reply; one that was taken up and did not grow stands as it is."""
-    if turn.draft.has_grown or turn.begun is None:
-        await _keep(turn.log, reply, turn.listener)
 
 
 async def _keep(log: Log, message: Message, listener: TurnListener) -> Message:

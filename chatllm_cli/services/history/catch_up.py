@@ -25,23 +25,23 @@ BATCH = 500  # files between two commits: others may have their turn
 UNSETTLED = 2_000_000_000  # nanoseconds: the clocks of file systems are coarse, and a time just now may come again
 Progress = Callable[[int, int], None]  # files done, files in all
 File = tuple[str, "DirEntry[str]"]  # the folder it lies in, and itself
-Known = dict[tuple[str, str], int]  # messages by id and content
+Known = dict[tuple[str, str, float | None], int]  # messages by id, content and cost
 
 NEW_CONVERSATION = """
 INSERT INTO conversations
     (id, folder, size, mtime_ns, title, model, created_at, updated_at, messages,
-     input_tokens, output_tokens, tags, fault)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     input_tokens, output_tokens, cost, unpriced, tags, fault)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     folder = excluded.folder, size = excluded.size, mtime_ns = excluded.mtime_ns, title = excluded.title,
     model = excluded.model, created_at = excluded.created_at, updated_at = excluded.updated_at,
     messages = excluded.messages, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
-    tags = excluded.tags, fault = excluded.fault
+    cost = excluded.cost, unpriced = excluded.unpriced, tags = excluded.tags, fault = excluded.fault
 RETURNING number
 """
 NEW_MESSAGE = """
-INSERT INTO messages (conversation, id, role, model, at, input_tokens, output_tokens, content)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO messages (conversation, id, role, model, at, input_tokens, output_tokens, cost, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -131,7 +131,8 @@ class CatchUp:
         known = self._known_messages(number)
         for role, message in _texts(conversation):
             content = without_halves(message.content)  # SQLite cannot hold those
-            if content and known.pop((message.id, content), None) is None:
+            # One without text may have cost something.
+            if (content or message.cost) and known.pop((message.id, content, message.cost), None) is None:
                 self._add_message(number, role, replace(message, content=content))
         for stale in known.values():
             self._remove_message(stale)
@@ -149,20 +150,22 @@ class CatchUp:
             len(conversation.messages),
             sum(usage.input_tokens for usage in usages),
             sum(usage.output_tokens for usage in usages),
+            conversation.cost,
+            conversation.unpriced,
             json.dumps(conversation.tags),
             fault,
         )
         return int(self._db.execute(NEW_CONVERSATION, values).fetchone()[0])
 
     def _known_messages(self, number: int) -> Known:
-        rows = self._db.execute("SELECT id, content, number FROM messages WHERE conversation = ?", [number])
-        return {(row[0], row[1]): row[2] for row in rows}
+        rows = self._db.execute("SELECT id, content, cost, number FROM messages WHERE conversation = ?", [number])
+        return {(row[0], row[1], row[2]): row[3] for row in rows}
 
     def _add_message(self, conversation: int, role: str, message: Message) -> None:
         usage = message.usage
         tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
         described = (message.id, role, without_halves(message.model or ""), message.at.timestamp())
-        values = (conversation, *described, *tokens, message.content)
+        values = (conversation, *described, *tokens, message.cost, message.content)
         number = self._db.execute(NEW_MESSAGE, values).lastrowid
         folded = fold(message.content)
         self._db.execute("INSERT INTO words (rowid, content) VALUES (?, ?)", [number, folded])

@@ -16,7 +16,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import make_private_folder, open_private
 from chatllm_cli.services.history.catch_up import CatchUp, Progress, fold
 
-VERSION = 4  # change it when the tables below change: an index of another version is built anew
+VERSION = 5  # change it when the tables below change: an index of another version is built anew
 LONGEST_WAIT = 10.0  # seconds for another process's changes
 Answer = TypeVar("Answer")
 
@@ -35,6 +35,8 @@ CREATE TABLE conversations (
     messages INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
+    cost REAL NOT NULL,
+    unpriced INTEGER NOT NULL,
     tags TEXT NOT NULL,
     fault TEXT
 );
@@ -51,9 +53,11 @@ CREATE TABLE messages (
     at REAL NOT NULL,
     input_tokens INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
+    cost REAL,
     content TEXT NOT NULL
 );
 CREATE INDEX of_conversation ON messages (conversation);
+CREATE INDEX spent ON messages (at, cost) WHERE cost > 0;
 CREATE VIEW folded (number, content) AS SELECT number, fold(content) FROM messages;
 CREATE VIRTUAL TABLE words USING fts5 (
     content, content='folded', content_rowid='number', tokenize='unicode61 remove_diacritics 2'

@@ -16,6 +16,7 @@ CHECKED_SINCE = 2  # the version from which on a line without a checksum is a da
 CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
 LOST = "[…]"  # stands in an interrupted reply where a mark is missing
 MOST_TOKENS = 2**40  # that one message can have cost: the sum of many still fits into SQLite's integers
+MOST_DOLLARS = 1e12  # that one message can have cost
 
 Record = Mapping[str, Any]
 
@@ -61,6 +62,7 @@ def message_record(message: Message) -> Record:
     usage = message.usage and {
         "input_tokens": message.usage.input_tokens,
         "output_tokens": message.usage.output_tokens,
+        **({"cached_tokens": message.usage.cached_tokens} if message.usage.cached_tokens else {}),
     }
     extras = {
         "model": message.model,
@@ -71,6 +73,7 @@ def message_record(message: Message) -> Record:
         "error": message.error,
         "instead_of": message.instead_of,
         "continues": message.continues,
+        "cost": message.cost,
     }
     return record | {key: value for key, value in extras.items() if value is not None}
 
@@ -243,7 +246,6 @@ class _Reader:
         )
 
     def _take_message(self, record: dict[str, Any]) -> None:
-        usage = record.get("usage")
         message = Message(
             id=_id(record["id"]),
             role=Role(record["role"]),
@@ -252,13 +254,14 @@ class _Reader:
             parent=_id_or_none(record.get("parent")),
             status=Status(record["status"]),
             model=_text_or_none(record.get("model")),
-            usage=TokenUsage(_tokens(usage["input_tokens"]), _tokens(usage["output_tokens"])) if usage else None,
+            usage=_usage(record.get("usage")),
             finish_reason=_text_or_none(record.get("finish_reason")),
             cached=bool(record.get("cached")),
             reasoning=_text(record.get("reasoning", "")),
             error=_text_or_none(record.get("error")),
             instead_of=_text_or_none(record.get("instead_of")),
             continues=_id_or_none(record.get("continues")),
+            cost=_cost(record.get("cost")),
         )
         self._messages[message.id] = message
         self._finished.add(message.id)
@@ -314,6 +317,21 @@ def _id(value: object) -> str:
 
 def _id_or_none(value: object) -> str | None:
     return None if value is None else _id(value)
+
+
+def _usage(value: Any) -> TokenUsage | None:
+    if not value:
+        return None
+    counts = (value["input_tokens"], value["output_tokens"], value.get("cached_tokens", 0))
+    return TokenUsage(*map(_tokens, counts))
+
+
+def _cost(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_DOLLARS:
+        raise ValueError("expected an amount of money")
+    return float(value)
 
 
 def _tokens(value: object) -> int:

@@ -34,7 +34,7 @@ TALLIES = {
     "day": "date(m.at, 'unixepoch', 'localtime')",
     "month": "strftime('%Y-%m', m.at, 'unixepoch', 'localtime')",
 }
-COLUMNS = "id, title, model, created_at, updated_at, messages, input_tokens, output_tokens, tags"
+COLUMNS = "id, title, model, created_at, updated_at, messages, input_tokens, output_tokens, cost, unpriced, tags"
 MESSAGE_COLUMNS = "m.number, m.id, m.role, m.model, m.at, m.content, c.id, c.title"
 
 
@@ -136,11 +136,17 @@ def tallies(db: sqlite3.Connection, by: str, wanted: Filter) -> list[Tally]:
     where, values = _message_conditions(wanted)
     sql = f"""
         SELECT {TALLIES[by]} AS name, count(DISTINCT m.conversation), count(*),
-               sum(m.input_tokens), sum(m.output_tokens)
+               sum(m.input_tokens), sum(m.output_tokens), total(m.cost), sum(m.cost IS NULL)
         FROM messages m JOIN conversations c ON c.number = m.conversation
         WHERE m.role = 'assistant' AND {where} GROUP BY name ORDER BY name
     """  # noqa: S608
     return [Tally(*row) for row in db.execute(sql, values)]
+
+
+def spent(db: sqlite3.Connection, since: datetime) -> float:
+    """Return what was spent since a moment."""
+    sql = "SELECT total(cost) FROM messages WHERE cost > 0 AND at >= ?"
+    return float(db.execute(sql, [since.timestamp()]).fetchone()[0])
 
 
 def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter, most: int) -> list[Any]:
@@ -219,7 +225,7 @@ def _search_by_regex(
     where, values = _message_conditions(wanted)
     sql = f"""
         SELECT {MESSAGE_COLUMNS} FROM messages m JOIN conversations c ON c.number = m.conversation
-        WHERE {where} AND matches(m.content) ORDER BY m.number DESC LIMIT {most}
+        WHERE {where} AND m.content != '' AND matches(m.content) ORDER BY m.number DESC LIMIT {most}
     """  # noqa: S608
     return db.execute(sql, values).fetchall(), pattern
 
@@ -266,7 +272,7 @@ def _score(text: str, terms: Sequence[str]) -> float:
 
 
 def _summary(db: sqlite3.Connection, row: Any, place: int | None) -> Summary:
-    id_, title, model, created_at, updated_at, messages, input_tokens, output_tokens, tags = row
+    id_, title, model, created_at, updated_at, messages, input_tokens, output_tokens, cost, unpriced, tags = row
     return Summary(
         id_,
         shortest_address(db, id_),
@@ -279,6 +285,8 @@ def _summary(db: sqlite3.Connection, row: Any, place: int | None) -> Summary:
         output_tokens,
         tuple(json.loads(tags)),
         place,
+        cost,
+        unpriced,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
-from chatllm_cli.models import Conversation, Filter, Hit, Message, Summary, Tally
+from chatllm_cli.models import Conversation, Filter, Hit, Message, Role, Summary, Tally
 from chatllm_cli.services.history import files, journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
@@ -78,6 +78,10 @@ class HistoryService:
     async def tallies(self, by: str, wanted: Filter | None = None) -> Sequence[Tally]:
         """Return how much was said, by model, provider, day or month."""
         return await self._ask(lambda db: search.tallies(db, by, wanted or Filter()))
+
+    async def spend(self, since: datetime) -> float:
+        """Return what answers have cost since then, in US dollars, as far as it is known."""
+        return await self._ask(lambda db: search.spent(db, since))
 
     async def find(self, address: str) -> Path:
         """Return the journal of the conversation at `address`. Raises as `load` does."""
@@ -206,7 +210,8 @@ def _copied(thread: Sequence[Message]) -> Sequence[Message]:
     copies: list[Message] = []
     for message in thread:
         parent = copies[-1].id if copies else None
-        copies.append(replace(message, id=new_id(), parent=parent, continues=None))
+        cost = 0.0 if message.role is Role.ASSISTANT else None  # it was paid once
+        copies.append(replace(message, id=new_id(), parent=parent, continues=None, cost=cost))
     return copies
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
@@ -184,5 +184,10 @@ def _chunk(piece: BaseMessageChunk) -> Chunk:
         text=str(piece.text) or beside.get(REFUSAL) or "",
         reasoning=next((beside[name] for name in REASONING_FIELDS if beside.get(name)), ""),  # some say it twice
         finish_reason=None if reason is None else str(reason),
-        usage=TokenUsage(int(usage["input_tokens"]), int(usage["output_tokens"])) if usage else None,
+        usage=_usage(usage) if usage else None,
     )
+
+
+def _usage(counts: Mapping[str, Any]) -> TokenUsage:
+    cached = (counts.get("input_token_details") or {}).get("cache_read") or 0
+    return TokenUsage(int(counts["input_tokens"]), int(counts["output_tokens"]), int(cached))

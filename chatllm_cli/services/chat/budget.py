@@ -1,0 +1,65 @@
+"""What may be spent in a month or a day, held against what the history says was."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, time
+
+from chatllm_cli.amounts import dollars
+from chatllm_cli.config.sections import BudgetSettings
+from chatllm_cli.errors import BudgetError
+from chatllm_cli.models import BudgetUse, Endpoint
+from chatllm_cli.services.chat.ports import PriceList, TurnListener
+
+NEARLY = 0.8
+Spend = Callable[[datetime], Awaitable[float]]  # what was spent since a moment
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A month or a day that a budget is set for, on this machine's clock."""
+
+    name: str
+    setting: str
+    limit: float
+    begin: datetime
+
+
+class Budget:
+    """The budgets in force; what has to be told of one is told once."""
+
+    def __init__(self, settings: BudgetSettings, spend: Spend, prices: PriceList) -> None:
+        self._settings = settings
+        self._spend = spend
+        self._prices = prices
+        self._told: set[str] = set()
+
+    async def check(self, endpoint: Endpoint, listener: TurnListener, now: datetime) -> None:
+        """Raise `BudgetError` if a budget is used up and asking this model would cost something, or may."""
+        in_force = periods(self._settings, now)
+        if self._settings.over or not in_force or await self._prices.costs_nothing(endpoint):
+            return
+        for period in in_force:
+            use = BudgetUse(period.name, await self._spend(period.begin), period.limit)
+            if use.is_used_up:
+                raise BudgetError(
+                    f"the budget for {use.period} is used up: {dollars(use.spent)} of {dollars(use.limit)}",
+                    hint=f"--over-budget asks all the same; {period.setting} sets it",
+                )
+            if use.spent >= NEARLY * use.limit and self._is_news(period.setting):
+                listener.on_budget(use)
+        if not await self._prices.is_known(endpoint) and self._is_news(endpoint.address):
+            listener.on_unpriced(endpoint)
+
+    def _is_news(self, what: str) -> bool:
+        is_news = what not in self._told
+        self._told.add(what)
+        return is_news
+
+
+def periods(settings: BudgetSettings, now: datetime) -> list[Period]:
+    """Return the month and the day that `now` is in, as far as there is a budget for them."""
+    today = now.astimezone().date()
+    # Each beginning has the offset that was in force then: the clocks may have changed since.
+    day, month = (datetime.combine(date, time()).astimezone() for date in (today, today.replace(day=1)))
+    wanted = ((f"{today:%B}", "budget.month", settings.month, month), ("today", "budget.day", settings.day, day))
+    return [Period(name, setting, limit, begin) for name, setting, limit, begin in wanted if limit is not None]

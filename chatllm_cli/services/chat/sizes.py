@@ -1,0 +1,79 @@
+"""How many tokens a request is, about: only its model knows for sure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from chatllm_cli.models import Conversation, Role
+
+Messages = Sequence[tuple[Role, str]]
+Measure = tuple[int, int]  # the place of a message in a request, and the tokens that stood before it
+
+BLANKS = re.compile(r"\s{2,}")  # many of them are one token
+REPEATS = re.compile(r"(.)\1{3,}", re.DOTALL)  # so are lines of dashes
+WIDE = re.compile("[^\0-\u10ff]")  # scripts with more to say in a character, and signs
+WORDS = re.compile(r"\S{1,16}")  # no token goes on beyond a blank, or is much longer
+# How many of these are a token: letters and blanks, other alphabets, digits, what stands between words, wide ones.
+LETTERS, FOREIGN, DIGITS, MARKS, WIDE_ONES = 4.8, 2.5, 2.0, 1.7, 1.0
+MOST_WIDE_ONES = 3.0
+ANY_DIGIT, ANY_MARK = re.compile("[0-9]"), re.compile(r"[!-/:-@\[-`{-~]")
+REMEMBERED = 4096  # texts whose size is not counted again: a megabyte takes a tenth of a second
+OVERHEAD = 4  # tokens around each message
+LEAST_SHARE = 0.8  # of what is likely: a count far below it is of a request that had been cut
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Tokens: about how many, and how many it must be."""
+
+    likely: int
+    least: int
+
+
+@lru_cache(REMEMBERED)
+def likely(text: str) -> int:
+    """Return about how many tokens a text is."""
+    text = _condensed(text)
+    narrow = WIDE.sub("", text)
+    foreign = len(narrow) - len(narrow.encode("ascii", "ignore"))
+    words = ANY_MARK.sub("", narrow)
+    letters = len(ANY_DIGIT.sub("", words)) - foreign
+    digits, marks = len(words) - letters - foreign, len(narrow) - len(words)
+    wide = len(text) - len(narrow)
+    return round(letters / LETTERS + foreign / FOREIGN + digits / DIGITS + marks / MARKS + wide / WIDE_ONES)
+
+
+@lru_cache(REMEMBERED)
+def least(text: str) -> int:
+    """Return how many tokens a text is at the least, whatever the model."""
+    text = _condensed(text)
+    narrow = WIDE.sub("", text)
+    return sum(1 for _ in WORDS.finditer(narrow)) + round((len(text) - len(narrow)) / MOST_WIDE_ONES)
+
+
+def size_of(messages: Messages, measure: Measure | None = None) -> Size:
+    """Return the size of a request, of which the provider may have counted a part before."""
+    place, tokens = measure or (0, 0)
+    before, after = _estimated(messages[:place]), _estimated(messages[place:])
+    likely_before = max(tokens, round(LEAST_SHARE * before.likely)) if measure else before.likely
+    return Size(likely_before + after.likely, max(tokens, before.least) + after.least)
+
+
+def measure(messages: Messages, conversation: Conversation, address: str) -> Measure | None:
+    """Return what the provider counted for the last answer of this model, if that stands in the request."""
+    for reply in reversed(conversation.thread()):
+        if reply.usage and reply.content and reply.model == address:
+            said = (Role.ASSISTANT, reply.content)
+            places = [place for place, message in enumerate(messages) if message == said]
+            return (places[-1], reply.usage.input_tokens) if places else None
+    return None
+
+
+def _estimated(messages: Messages) -> Size:
+    texts = [text for _, text in messages]
+    return Size(sum(max(likely(text), least(text)) + OVERHEAD for text in texts), sum(map(least, texts)))
+
+
+def _condensed(text: str) -> str:
+    return REPEATS.sub(r"\1", BLANKS.sub(" ", text))

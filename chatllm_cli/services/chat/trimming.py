@@ -1,0 +1,169 @@
+"""Whether a request fits into what its model reads, and what is done if it does not."""
+
+from dataclasses import dataclass, replace
+
+from chatllm_cli.amounts import about
+from chatllm_cli.errors import ContextLengthError
+from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
+from chatllm_cli.services.chat.ports import PriceList, TurnListener
+from chatllm_cli.services.chat.sizes import Messages, Size, measure, size_of
+from chatllm_cli.services.chat.summaries import Paid, Room, Summaries, Summing
+
+SMALL = 3000  # tokens: whose window is not at hand reads more than that
+LONGEST_ANSWER = 4096  # tokens that are left for an answer of which nobody says how long it may be
+MOST_TRIES = 6  # of cutting more for a provider that counts otherwise
+SUMMED_UP = "What was said earlier in this conversation, summed up:"
+HINT = "--trim oldest leaves out the oldest turns, --trim summarise sums them up; the history keeps them"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be sent, with the conversation that it was made of."""
+
+    request: ChatRequest
+    conversation: Conversation
+    keep: int  # the messages at its end that have to stay
+    listener: TurnListener
+    paid: list[Paid]
+
+    @property
+    def body(self) -> Messages:
+        """The messages that could be left out: all but the system prompt and what has to stay."""
+        messages = self.request.messages
+        begin = 1 if messages and messages[0][0] is Role.SYSTEM else 0
+        return messages[begin : len(messages) - self.keep]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is sent of it."""
+
+    wanted: Wanted
+    left_out: int = 0  # of the body's messages, the oldest ones
+    summary: str = ""  # which stands in their place
+    tries: int = 0
+
+    @property
+    def request(self) -> ChatRequest:
+        """The request without what is left out."""
+        if not self.left_out:
+            return self.wanted.request
+        whole = self.wanted.request
+        begin = len(whole.messages) - self.wanted.keep - len(self.wanted.body)
+        system = "\n\n".join(text for _, text in whole.messages[:begin])
+        if self.summary:
+            system = f"{system}\n\n{SUMMED_UP}\n{self.summary}".lstrip()
+        rest = whole.messages[begin + self.left_out :]
+        return replace(whole, messages=((Role.SYSTEM, system), *rest) if system else rest)
+
+    @property
+    def rest(self) -> Messages:
+        """The messages that could still be left out."""
+        return self.wanted.body[self.left_out :]
+
+    @property
+    def size(self) -> Size:
+        """How many tokens the request is."""
+        messages = self.request.messages
+        address = self.wanted.request.endpoint.address
+        return size_of(messages, measure(messages, self.wanted.conversation, address))
+
+    def surplus(self, limit: int) -> int:
+        """Return how many more messages to leave out, turn by turn and one at least, until the rest fits."""
+        size = self.size.likely
+        scale = size / max(size_of(self.request.messages).likely, 1)
+        surplus = 0
+        while surplus + 1 < len(self.rest) and (size > limit or not surplus):
+            size -= round(scale * size_of(self.rest[surplus : surplus + 2]).likely)
+            surplus += 2
+        return surplus
+
+
+class Trimming:
+    """Sees to it that requests fit, as far as their size and the model's window are known.
+
+    What was left out of a conversation stays left out, and summed up, as long as the process lives: a summary is
+    paid once, and a provider that keeps the beginning of a request finds it again.
+    """
+
+    def __init__(self, mode: TrimMode, prices: PriceList | None, summaries: Summaries) -> None:
+        self._mode = mode
+        self._prices = prices
+        self._summaries = summaries
+        self._before: dict[tuple[str, str], Plan] = {}  # by conversation and model
+
+    async def fit(self, wanted: Wanted) -> Plan:
+        """Return what to send. Raises `ContextLengthError` for what cannot fit, or would have to be cut."""
+        plan = self._as_before(wanted)
+        window = await self._window(plan)
+        if window is None:
+            return plan
+        longest = wanted.request.options.max_tokens
+        answer = longest or min(LONGEST_ANSWER, window // 4)
+        if wanted.request.endpoint.is_embedded:  # llama.cpp ends an answer where the window does
+            longest, answer = None, min(answer, window // 2)
+        _check_bare(plan, longest or 0, window)
+        if self._mode != "never" and plan.size.likely > window - answer:
+            plan = await self._reduced(plan, window - answer)
+        _check(plan, longest or 0, window)
+        return plan
+
+    async def cut_more(self, plan: Plan, error: ContextLengthError) -> Plan:
+        """Return what to send to a provider to which `plan` was too long. Raises `error` if nothing can be done."""
+        if self._mode == "never" or not plan.rest or plan.tries == MOST_TRIES:
+            error.hint = HINT if self._mode == "never" and plan.rest else error.hint
+            raise error
+        less = await self._reduced(plan, plan.size.likely * 3 // 4)
+        return replace(less, tries=plan.tries + 1)
+
+    async def _window(self, plan: Plan) -> int | None:
+        endpoint = plan.wanted.request.endpoint
+        if self._prices is None:
+            return None
+        if plan.size.likely < SMALL and not self._prices.has_window_at_hand(endpoint):
+            return None
+        return await self._prices.window(endpoint)
+
+    async def _reduced(self, plan: Plan, limit: int) -> Plan:
+        wanted, sums_up = plan.wanted, self._mode == "summarise"
+        room = Room(limit, min(LONGEST_ANSWER, max(limit // 4, 1)))
+        surplus = plan.surplus(limit - room.answer if sums_up else limit)
+        if not surplus:
+            return plan
+        less = replace(plan, left_out=plan.left_out + surplus)
+        gone = wanted.body[: less.left_out]
+        wanted.listener.on_trimmed(Trimmed(len(gone), size_of(gone).likely, is_summed_up=sums_up))
+        if sums_up:
+            summing = Summing(wanted.request.endpoint, room, wanted.listener, wanted.paid)
+            less = replace(less, summary=await self._summaries.sum_up(summing, plan.summary, plan.rest[:surplus]))
+        self._before[_key(wanted)] = less
+        return less
+
+    def _as_before(self, wanted: Wanted) -> Plan:
+        before = self._before.get(_key(wanted))
+        if before is None or before.wanted.body[: before.left_out] != wanted.body[: before.left_out]:
+            return Plan(wanted)
+        return replace(before, wanted=wanted, tries=0)
+
+
+def _key(wanted: Wanted) -> tuple[str, str]:
+    return wanted.conversation.id, wanted.request.endpoint.address
+
+
+def _check_bare(plan: Plan, answer: int, window: int) -> None:
+    """Raise `ContextLengthError` for a prompt that does not fit even if all before it is left out."""
+    _check(replace(plan, left_out=len(plan.wanted.body), summary=""), answer, window)
+
+
+def _check(plan: Plan, answer: int, window: int) -> None:
+    """Raise `ContextLengthError` for what surely does not fit: the provider will tell of all else."""
+    size, endpoint = plan.size, plan.wanted.request.endpoint
+    if size.least + answer <= window:
+        return
+    what = "the conversation" if plan.rest else "the prompt"
+    room = f" and its answer may be {answer:,}" if size.least <= window else ""
+    more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
+    raise ContextLengthError(
+        f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
+        hint=HINT if plan.rest else f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}",
+    )

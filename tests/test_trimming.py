@@ -1,0 +1,386 @@
+"""What is sent of a conversation that is longer than its model reads; a word of these is a token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from chatllm_cli.config.places import Places
+from chatllm_cli.config.sections import PriceSettings, TimeoutSettings
+from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderUnavailableError
+from chatllm_cli.models import (
+    ChatOptions,
+    ChatRequest,
+    Chunk,
+    Conversation,
+    Endpoint,
+    Message,
+    Role,
+    Status,
+    TokenUsage,
+    Trimmed,
+    TrimMode,
+)
+from chatllm_cli.services.chat import ChatService
+from chatllm_cli.services.chat.summaries import ASK, Paid, Summaries
+from chatllm_cli.services.chat.trimming import HINT, SMALL, SUMMED_UP, Plan, Trimming, Wanted
+from chatllm_cli.services.history import HistoryService, OpenConversation
+from chatllm_cli.services.prices import Prices
+from tests.fakes import DONE, FakeLLM, RecordingListener
+
+AT = datetime(2026, 7, 1, tzinfo=UTC)
+HUB = Endpoint("hub", "m", "https://hub.example/v1")
+EMBEDDED = Endpoint("local", "smollm2", "", weights="sha256:1")
+TURN = 100  # words in each message: 104 tokens with what stands around them
+
+
+def words(name: str, count: int = TURN) -> str:
+    return f"{name} " * count
+
+
+def turns(count: int) -> tuple[tuple[Role, str], ...]:
+    return tuple(
+        message for n in range(count) for message in ((Role.USER, words(f"u{n}")), (Role.ASSISTANT, words(f"a{n}")))
+    )
+
+
+PROMPT = (Role.USER, words("now"))
+SYSTEM = (Role.SYSTEM, "Be kind.")
+
+
+@dataclass
+class Bench:
+    """A trimming for one window, and one request that it is to fit."""
+
+    window: int | None
+    mode: TrimMode = "oldest"
+    endpoint: Endpoint = HUB
+    max_tokens: int | None = None
+    llm: FakeLLM = field(default_factory=FakeLLM)
+    listener: RecordingListener = field(default_factory=RecordingListener)
+    paid: list[Paid] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        own = {} if self.window is None else {"hub/m": PriceSettings(input=1, output=1, context=self.window)}
+        prices = Prices(own, local_window=self.window or 8192)
+        self.trimming = Trimming(self.mode, prices, Summaries(self.llm, TimeoutSettings()))
+
+    async def fit(self, *messages: tuple[Role, str], keep: int = 1) -> Plan:
+        return await self.trimming.fit(self.wanted(*messages, keep=keep))
+
+    def wanted(self, *messages: tuple[Role, str], keep: int = 1) -> Wanted:
+        request = ChatRequest(self.endpoint, messages, ChatOptions(max_tokens=self.max_tokens))
+        return Wanted(request, Conversation("c1", "t", AT), keep, self.listener, self.paid)
+
+
+AT_MOST = ", and hub/m reads at most"
+
+
+def names(messages: Sequence[tuple[Role, str]]) -> str:
+    return " ".join(text.split()[0] for _, text in messages)
+
+
+@pytest.mark.parametrize(
+    ("window", "max_tokens", "endpoint", "message"),
+    [
+        (None, None, HUB, None),
+        (2000, None, HUB, None),
+        (1000, None, HUB, f"the conversation is about 1,150 tokens{AT_MOST} 1,000"),
+        (2000, 1000, HUB, f"the conversation is about 1,150 tokens and its answer may be 1,000{AT_MOST} 2,000"),
+        (2000, 800, HUB, None),
+        (1000, None, EMBEDDED, "the conversation is about 1,150 tokens, and local/smollm2 reads at most 1,000"),
+        (2000, 1000, EMBEDDED, None),  # which only ends the answer where there is no more room
+    ],
+)  # fmt: skip
+async def test_what_surely_does_not_fit_is_refused_with_its_size(
+    window: int | None, max_tokens: int | None, endpoint: Endpoint, message: str | None
+) -> None:
+    bench = Bench(window, "never", endpoint, max_tokens)
+    asked = (SYSTEM, *turns(5), PROMPT)
+    if message is None:
+        assert (await bench.fit(*asked)).request.messages == asked
+        return
+    with pytest.raises(ContextLengthError) as caught:
+        await bench.fit(*asked)
+    assert (caught.value.message, caught.value.hint) == (message, HINT)
+
+
+@pytest.mark.parametrize("mode", ["never", "oldest", "summarise"])
+async def test_a_prompt_that_alone_does_not_fit_is_refused_whatever_is_wished(mode: TrimMode) -> None:
+    with pytest.raises(ContextLengthError) as caught:
+        await Bench(60, mode).fit(SYSTEM, PROMPT)
+    assert caught.value.message == "the prompt is about 110 tokens, and hub/m reads at most 60"
+    assert caught.value.hint == "shorten the prompt, or take a model with a longer context"
+    with pytest.raises(ContextLengthError) as caught:
+        await Bench(60, mode, EMBEDDED).fit(PROMPT)
+    assert caught.value.hint == "shorten the prompt, or raise local.context_size"
+    with pytest.raises(ContextLengthError) as caught:
+        await Bench(200, mode, max_tokens=150).fit(PROMPT)
+    assert caught.value.hint == "shorten the prompt, lower --max-tokens, or take a model with a longer context"
+
+
+FOUR = (*turns(4), PROMPT)  # 936 tokens
+
+
+@pytest.mark.parametrize(
+    ("window", "max_tokens", "messages", "sent", "trimmed"),
+    [
+        (None, None, FOUR, "u0 a0 u1 a1 u2 a2 u3 a3 now", None),
+        (1248, None, FOUR, "u0 a0 u1 a1 u2 a2 u3 a3 now", None),
+        (1246, None, FOUR, "u1 a1 u2 a2 u3 a3 now", Trimmed(2, 208)),
+        (1000, 60, FOUR, "u0 a0 u1 a1 u2 a2 u3 a3 now", None),
+        (1000, 100, FOUR, "u1 a1 u2 a2 u3 a3 now", Trimmed(2, 208)),
+        (1000, 600, FOUR, "u3 a3 now", Trimmed(6, 624)),
+        (500, None, FOUR, "u3 a3 now", Trimmed(6, 624)),
+        (400, None, FOUR, "now", Trimmed(8, 832)),
+        (120, None, FOUR, "now", Trimmed(8, 832)),  # without much room for an answer, but it fits
+        (500, None, (SYSTEM, *FOUR), "Be u3 a3 now", Trimmed(6, 624)),
+        (300, None, (SYSTEM, PROMPT), "Be now", None),
+        (120, None, (PROMPT,), "now", None),
+        (20_000, None, FOUR, "u0 a0 u1 a1 u2 a2 u3 a3 now", None),
+    ],
+)
+async def test_the_oldest_turns_are_left_out_until_the_rest_fits(
+    window: int | None,
+    max_tokens: int | None,
+    messages: Sequence[tuple[Role, str]],
+    sent: str,
+    trimmed: Trimmed | None,
+) -> None:
+    bench = Bench(window, max_tokens=max_tokens)
+    plan = await bench.fit(*messages)
+    assert names(plan.request.messages) == sent
+    assert bench.listener.trimmed == ([trimmed] if trimmed else [])
+
+
+@pytest.mark.parametrize(("keep", "endpoint"), [(2, EMBEDDED), (3, HUB)])
+async def test_an_answer_that_is_taken_up_stays_with_its_prompt(keep: int, endpoint: Endpoint) -> None:
+    tail = ((Role.USER, words("prompt")), (Role.ASSISTANT, words("begun")), (Role.USER, words("go")))[:keep]
+    plan = await Bench(500, endpoint=endpoint).fit(*turns(3), *tail, keep=keep)
+    assert names(plan.request.messages) == names(tail)
+
+
+async def test_a_small_request_needs_no_table_of_windows() -> None:
+    small, large = (Role.USER, words("w", SMALL - 100)), (Role.USER, words("w", SMALL))
+    for prompt, is_loaded in ((small, False), (large, True)):
+        prices = Prices({}, local_window=8192)
+        trimming = Trimming("oldest", prices, Summaries(FakeLLM(), TimeoutSettings()))
+        request = ChatRequest(HUB, (prompt,))
+        await trimming.fit(Wanted(request, Conversation("c1", "t", AT), 1, RecordingListener(), []))
+        assert (prices._loading is not None) is is_loaded  # noqa: SLF001  (whether it was loaded shows nowhere else)
+
+
+async def test_what_was_left_out_stays_left_out_and_is_told_when_it_is_more() -> None:
+    bench = Bench(700)
+    sent = [names((await bench.fit(*turns(count), PROMPT)).request.messages) for count in (2, 3, 4)]
+    assert sent == ["u0 a0 u1 a1 now", "u1 a1 u2 a2 now", "u2 a2 u3 a3 now"]
+    assert bench.listener.trimmed == [Trimmed(2, 208), Trimmed(4, 416)]
+    other = tuple((role, f"other {text}") for role, text in turns(1))
+    assert names((await bench.fit(*other, PROMPT)).request.messages) == "other other now"  # another branch
+
+
+async def test_a_provider_that_counts_otherwise_gets_less_each_time_until_nothing_is_left() -> None:
+    bench, refused = Bench(None), ContextLengthError("too long", hint="theirs")
+    plan = await bench.fit(*turns(6), PROMPT)
+    sent = []
+    while plan.rest:
+        plan = await bench.trimming.cut_more(plan, refused)
+        sent.append(names(plan.request.messages))
+    assert sent == ["u2 a2 u3 a3 u4 a4 u5 a5 now", "u4 a4 u5 a5 now", "u5 a5 now", "now"]
+    assert [trimmed.messages for trimmed in bench.listener.trimmed] == [4, 8, 10, 12]
+    with pytest.raises(ContextLengthError, match="too long"):
+        await bench.trimming.cut_more(plan, refused)
+    assert refused.hint == "theirs"
+
+
+@pytest.mark.parametrize(("messages", "hint"), [((*turns(1), PROMPT), HINT), ((PROMPT,), "theirs")])
+async def test_a_refusal_of_the_provider_names_what_would_help(
+    messages: Sequence[tuple[Role, str]], hint: str
+) -> None:
+    bench, refused = Bench(None, "never"), ContextLengthError("too long", hint="theirs")
+    plan = await bench.fit(*messages)
+    with pytest.raises(ContextLengthError, match="too long"):
+        await bench.trimming.cut_more(plan, refused)
+    assert refused.hint == hint
+
+
+ONE_PIECE = 1240  # a window in which four of these turns do not fit, and two can be summed up at once
+SUMMARY = (Role.SYSTEM, f"{SUMMED_UP}\nThey said u.")
+
+
+async def test_a_prompt_that_leaves_no_room_is_refused_before_anything_is_summed_up() -> None:
+    bench = Bench(150, "summarise", max_tokens=100)
+    with pytest.raises(ContextLengthError, match=r"^the prompt is about 104 tokens and its answer may be 100, and"):
+        await bench.fit(*turns(4), PROMPT)
+    assert (bench.llm.requests, bench.listener.trimmed) == ([], [])
+
+
+async def test_the_embedded_model_gets_half_of_its_window_at_the_least_whatever_the_limit_on_its_answer() -> None:
+    plan = await Bench(700, "oldest", EMBEDDED, max_tokens=4096).fit(*turns(4), PROMPT)
+    assert names(plan.request.messages) == "u3 a3 now"
+
+
+async def test_the_oldest_turns_are_summed_up_once_and_the_summary_stands_in_the_system_prompt() -> None:
+    bench = Bench(ONE_PIECE, "summarise")
+    bench.llm.reply("They said ", "u. ")
+    for count in (4, 4):
+        plan = await bench.fit(*turns(count), PROMPT)
+        assert plan.request.messages == (SUMMARY, *turns(4)[4:], PROMPT)
+    with_system = await bench.fit(SYSTEM, *turns(4), PROMPT)
+    assert with_system.request.messages[0] == (Role.SYSTEM, f"Be kind.\n\n{SUMMED_UP}\nThey said u.")
+    (request,) = bench.llm.requests
+    ((role, asked),) = request.messages
+    assert (role, asked.split("\n\n")[0], request.options) == (Role.USER, ASK, ChatOptions(max_tokens=232))
+    assert [name for name in ("u0", "a0", "u1", "a1", "u2", "now") if f"{name} " in asked] == ["u0", "a0", "u1", "a1"]
+    assert bench.listener.trimmed == [Trimmed(4, 416, is_summed_up=True)]
+    assert bench.paid == [(HUB, TokenUsage(7, 3))]
+
+
+async def test_a_summary_is_summed_up_with_what_was_said_since() -> None:
+    bench = Bench(ONE_PIECE, "summarise")
+    bench.llm.reply("FIRST")
+    bench.llm.reply("SECOND")
+    await bench.fit(*turns(4), PROMPT)
+    plan = await bench.fit(*turns(6), PROMPT)
+    assert plan.request.messages[0] == (Role.SYSTEM, f"{SUMMED_UP}\nSECOND")
+    ((_, asked),) = bench.llm.requests[-1].messages
+    assert [name for name in ("FIRST", "u0", "u1", "u2", "a3", "u4") if f"{name}" in asked] == ["FIRST", "u2", "a3"]
+
+
+async def test_what_is_too_long_to_be_summed_up_at_once_is_in_pieces() -> None:
+    bench = Bench(600, "summarise")
+    for number in range(9):
+        bench.llm.reply(f"S{number}")
+    plan = await bench.fit(*turns(4), PROMPT)
+    asked = [request.messages[0][1] for request in bench.llm.requests]
+    assert len(asked) > 2
+    assert f"summed up:\nS{len(asked) - 2}\n\n" in asked[-1]
+    assert plan.request.messages[0] == (Role.SYSTEM, f"{SUMMED_UP}\nS{len(asked) - 1}")
+    said = "".join(each.partition("The conversation:\n")[2] for each in asked)
+    expected = "\n\n".join(
+        f"{'User' if role is Role.USER else 'Assistant'}: {text}" for role, text in turns(4)[: plan.left_out]
+    )
+    assert said == expected
+
+
+async def test_smaller_pieces_are_tried_where_the_provider_refuses_larger_ones() -> None:
+    bench = Bench(ONE_PIECE, "summarise")
+    bench.llm.play(ContextLengthError("too long"))
+    for number in range(4):
+        bench.llm.reply(f"S{number}")
+    plan = await bench.fit(*turns(4), PROMPT)
+    lengths = [len(request.messages[0][1]) for request in bench.llm.requests]
+    assert max(lengths[1:]) < lengths[0]
+    assert plan.summary == f"S{len(lengths) - 2}"
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        ([DONE], InvalidReplyError, "hub/m wrote no summary"),
+        ([Chunk("  \n"), DONE], InvalidReplyError, "hub/m wrote no summary"),
+        ([Chunk("<think>so on and"), DONE], InvalidReplyError, "hub/m wrote no summary"),
+        ([Chunk("no", finish_reason="content_filter")], InvalidReplyError, "hub/m wrote no summary"),
+        ([Chunk("half"), ProviderUnavailableError("it broke")], ProviderUnavailableError, "it broke"),
+    ],
+)
+async def test_without_a_summary_the_turn_fails_and_nothing_is_cut(
+    script: list[Chunk | Exception], kind: type[Exception], message: str
+) -> None:
+    bench = Bench(ONE_PIECE, "summarise")
+    bench.llm.play(*script)
+    with pytest.raises(kind) as caught:
+        await bench.fit(*turns(4), PROMPT)
+    assert getattr(caught.value, "message", "") == f"the oldest turns could not be summed up: {message}"
+    bench.llm.reply("better")
+    assert (await bench.fit(*turns(4), PROMPT)).summary == "better"
+
+
+async def test_thoughts_are_no_part_of_a_summary() -> None:
+    bench = Bench(ONE_PIECE, "summarise")
+    bench.llm.reply("<think>hm\nhm</think>\nshort")
+    assert (await bench.fit(*turns(4), PROMPT)).summary == "short"
+
+
+class Desk:
+    """A chat over a fake model with a window, and a conversation of four turns in real files."""
+
+    def __init__(self, places: Places, mode: TrimMode, window: int | None = 1000) -> None:
+        self.llm, self.listener = FakeLLM(), RecordingListener()
+        context = {} if window is None else {"context": window}
+        own = {"hub/m": PriceSettings.model_validate({"input": 1e6, "output": 1e6, **context})}
+        prices = Prices(own, local_window=8192)
+        self.chat = ChatService(self.llm, prices=prices, trim=mode)
+        self.log: OpenConversation = HistoryService(places.conversations).start("t", model=HUB.address)
+
+    async def fill(self) -> None:
+        for number, (role, text) in enumerate(turns(4)):
+            parent = self.log.conversation.head
+            await self.log.add(Message(f"m{number}", role, text, AT, parent, model="other/m" if number % 2 else None))
+
+    async def send(self, prompt: str) -> Message:
+        return await self.chat.send(self.log, prompt, [HUB], ChatOptions(), self.listener)
+
+    @property
+    def sent(self) -> list[str]:
+        return [names(request.messages) for request in self.llm.requests]
+
+
+async def test_a_turn_sends_what_fits_and_the_history_keeps_all(places: Places) -> None:
+    desk = Desk(places, "oldest")
+    await desk.fill()
+    desk.llm.reply("fine")
+    await desk.send(words("now"))
+    assert desk.sent == ["u1 a1 u2 a2 u3 a3 now"]
+    assert len(desk.log.conversation.thread()) == 10
+
+
+async def test_a_turn_that_is_refused_sends_nothing_and_keeps_the_prompt(places: Places) -> None:
+    desk = Desk(places, "never", window=800)
+    await desk.fill()
+    with pytest.raises(ContextLengthError):
+        await desk.send(words("now"))
+    thread = desk.log.conversation.thread()
+    assert (desk.sent, thread[-2].content, thread[-1].status) == ([], words("now"), Status.ERROR)
+
+
+async def test_a_turn_that_the_provider_refuses_is_sent_again_with_less(places: Places) -> None:
+    desk = Desk(places, "oldest", window=None)
+    await desk.fill()
+    desk.llm.play(ContextLengthError("too long"))
+    desk.llm.play(ContextLengthError("too long"))
+    desk.llm.reply("fine")
+    reply = await desk.send(words("now"))
+    assert desk.sent == ["u0 a0 u1 a1 u2 a2 u3 a3 now", "u2 a2 u3 a3 now", "u3 a3 now"]
+    assert (reply.content, reply.status) == ("fine", Status.COMPLETE)
+
+
+async def test_the_cost_of_a_summary_is_in_that_of_the_answer(places: Places) -> None:
+    desk = Desk(places, "summarise", ONE_PIECE)
+    await desk.fill()
+    desk.llm.reply("short")
+    desk.llm.reply("fine", end=replace(DONE, usage=TokenUsage(100, 1)))
+    reply = await desk.send(words("now"))
+    assert (reply.usage, reply.cost) == (TokenUsage(100, 1), 7 + 3 + 101)
+
+
+async def test_a_summary_that_was_paid_for_a_turn_that_failed_is_in_the_history(places: Places) -> None:
+    desk = Desk(places, "summarise", ONE_PIECE)
+    await desk.fill()
+    desk.llm.reply("short")
+    desk.llm.play(InvalidReplyError("it broke"))
+    with pytest.raises(InvalidReplyError):
+        await desk.send(words("now"))
+    assert desk.log.conversation.thread()[-1].cost == 10
+
+
+async def test_an_answer_may_be_taken_up_in_a_request_that_is_cut(places: Places) -> None:
+    desk = Desk(places, "oldest", window=700)
+    await desk.fill()
+    desk.llm.reply("half", end=Chunk(finish_reason="length"))
+    await desk.send(words("now"))
+    desk.llm.reply(" whole")
+    reply = await desk.chat.go_on(desk.log, [HUB], ChatOptions(), desk.listener)
+    assert desk.sent == ["u2 a2 u3 a3 now", "u3 a3 now half Your"]
+    assert reply.content == "half whole"
