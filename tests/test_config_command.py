@@ -54,8 +54,8 @@ output.usage = "auto"
 privacy.tracing = false
 providers = {}
 models = {}
-aliases = {}
 prices = {}
+aliases = {}
 """
 
 CHANGED = """\
@@ -114,8 +114,8 @@ providers.openai.api_key_cmd = ""           # default
 providers.openai.max_tokens_field = ""      # default
 providers.openai.end_marker = ""            # default
 models = {}                                 # default
-aliases = {}                                # default
 prices = {}                                 # default
+aliases = {}                                # default
 """
 
 

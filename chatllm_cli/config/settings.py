@@ -75,10 +75,10 @@ class Settings(OptionSettings, BaseSettings):
     """Providers by name, addressed as NAME/model."""
     models: dict[str, ModelSettings] = {}
     """Options by model, named as provider/model."""
-    aliases: dict[Alias, str] = {}
-    """Short names for models, to be used where a model is named."""
     prices: dict[ModelAddress, PriceSettings] = {}
     """Prices by model, named as provider/model."""
+    aliases: dict[Alias, str] = {}
+    """Short names for models, to be used where a model is named."""
 
     @classmethod
     def settings_customise_sources(
