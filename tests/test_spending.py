@@ -85,14 +85,14 @@ async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(pl
     assert (reply.content, reply.status, reply.cost) == ("whole", Status.COMPLETE, None)
 
 
-@pytest.mark.parametrize("model", ["fault-401", "cut-2"])
-def test_nobody_knows_what_an_answer_cost_that_broke_off(
-    run: Run, priced: FakeOpenAI, places: Places, model: str
+@pytest.mark.parametrize(("model", "cost"), [("fault-401", None), ("cut-2", 5 + 3 / 1000)])
+def test_an_answer_that_broke_off_costs_about_what_was_sent_and_came(
+    run: Run, priced: FakeOpenAI, places: Places, model: str, cost: float | None
 ) -> None:
-    configure(places, f'[prices."default/{model}"]\ninput = 1\noutput = 1\n')
-    assert run("ask", "-m", model, "hi").exit_code != 0
+    configure(places, f'[prices."default/{model}"]\ninput = 1000000\noutput = 1000\n')
+    assert run("ask", "-m", model, "hello").exit_code != 0
     (message,) = json.loads(run("history", "show", "--json").stdout)["messages"][1:]
-    assert message["cost"] is None
+    assert (message["usage"], message["cost"]) == (None, cost and pytest.approx(cost))
 
 
 def test_a_copy_of_a_conversation_was_paid_once(run: Run, priced: FakeOpenAI) -> None:

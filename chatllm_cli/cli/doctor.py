@@ -2,7 +2,6 @@
 
 import platform
 import sys
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -88,6 +87,8 @@ async def _examine(services: Services, model: str) -> "AsyncIterator[Finding]":
 
 
 async def _examine_model(services: Services, endpoint: Endpoint) -> "AsyncIterator[Finding]":
+    import urllib.request  # noqa: PLC0415  (9 ms, for whoever asks)
+
     from chatllm_cli.services import doctor as of  # noqa: PLC0415
 
     if not endpoint.is_embedded:

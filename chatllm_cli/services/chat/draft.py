@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import Chunk, Completion, Endpoint, Message, Status, TokenUsage
+from chatllm_cli.models import ChatRequest, Chunk, Completion, Endpoint, Message, Status, TokenUsage
 from chatllm_cli.services.chat.ports import Log
 from chatllm_cli.surrogates import ends_in_half, join_pairs
 
@@ -20,6 +20,7 @@ class Draft:
     def __init__(self, reply: Message) -> None:
         self.finish_reason: str | None = None
         self.grown = asyncio.Event()
+        self.request: ChatRequest | None = None  # that was sent for it
         self._reply = reply
         self._usage: TokenUsage | None = None
         self._pieces = [reply.content] if reply.content else []

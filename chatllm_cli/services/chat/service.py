@@ -30,6 +30,7 @@ from chatllm_cli.models import (
     Message,
     Role,
     Status,
+    TokenUsage,
     TrimMode,
 )
 from chatllm_cli.services.chat.budget import Budget
@@ -37,6 +38,7 @@ from chatllm_cli.services.chat.context import context, context_to_go_on, status_
 from chatllm_cli.services.chat.draft import Draft, marks
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
+from chatllm_cli.services.chat.sizes import likely, size_of
 from chatllm_cli.services.chat.summaries import Paid, Summaries
 from chatllm_cli.services.chat.trimming import Trimming, Wanted
 from chatllm_cli.services.chat.watchdog import watchdog
@@ -168,7 +170,7 @@ class ChatService:
         if reply.cached or self._prices is None or endpoint is None:
             return replace(reply, cost=0.0 if reply.cached else None)
         is_nothing = turn.paid and not reply.content and reply.usage is None
-        took = turn.paid if is_nothing else [*turn.paid, (endpoint, reply.usage)]
+        took = turn.paid if is_nothing else [*turn.paid, (endpoint, reply.usage or turn.estimated(reply))]
         costs = [await self._prices.cost(asked, usage, reply.at) for asked, usage in took]
         known = [cost for cost in costs if cost is not None]
         return replace(reply, cost=sum(known) if len(known) == len(costs) else None)
@@ -239,6 +241,7 @@ class ChatService:
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
         await self._get_ready(endpoint)
+        draft.request = request
         try:
             async with (
                 marks(turn.log, draft),
@@ -288,6 +291,17 @@ class _Turn:
             self.listener.on_reasoning(chunk.reasoning)
         if text:
             self.listener.on_chunk(text)
+
+    def estimated(self, reply: Message) -> TokenUsage | None:
+        """Return about what a reply took that the provider did not count; None if none of it came.
+
+        Counts come last: what was interrupted has none, and is paid all the same.
+        """
+        request = self.draft.request
+        if request is None or not self.draft.size:
+            return None
+        came = reply.content.removeprefix(self.begun.content if self.begun else "") + reply.reasoning
+        return TokenUsage(size_of(request.messages).likely, likely(came))
 
     def kept(self, endpoint: Endpoint) -> int:
         """Return how many messages at the end of the request it would make no sense without."""
