@@ -44,7 +44,6 @@ class FakeOpenAI:
     seen: list[Seen] = field(default_factory=list)
     usage: Reply = field(default_factory=lambda: USAGE)  # what it says that each answer took
 
-    port: int = 0  # any that is free
     lists: Any = None  # what its list of models is instead
     lists_status: int = 200
 
@@ -92,7 +91,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, fake: FakeOpenAI) -> None:
-        super().__init__(("127.0.0.1", fake.port), Handler)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.fake = fake
         self.stopped = threading.Event()
         self._connections: set[socket.socket] = set()

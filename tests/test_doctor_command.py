@@ -78,12 +78,17 @@ def test_a_model_that_nobody_has_is_a_problem(run: Run) -> None:
     assert "problem  model     there is no provider 'nope'\n" in result.stdout
 
 
-def test_a_person_sees_what_is_wrong_first_of_all(
+def test_a_person_sees_what_is_wrong_beside_the_margin(
     terminal: Callable[..., Terminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATLLM_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("CHATLLM_MODEL", "m")
-    screen = terminal("doctor", columns=120)
+    screen = terminal("doctor", columns=60)
     assert screen.wait() == 1
-    assert "problem  provider  no connection to 127.0.0.1:9: connection refused" in screen.text
+    assert (
+        "problem  provider  no connection to 127.0.0.1:9: connection\n"
+        "                   refused\n"
+        "                   is the server running? its address is\n"
+        "                   http://127.0.0.1:9/v1\n"
+    ) in screen.text
     assert "\x1b[1;31mproblem\x1b[0m" in screen.raw

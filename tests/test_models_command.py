@@ -1,12 +1,21 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chatllm_cli.cli import models
+from chatllm_cli.config.known_providers import KNOWN
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
 
 NOWHERE = "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture(autouse=True)
+def nobody_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server of this machine is in sight, whatever runs on it."""
+    monkeypatch.setattr(models, "SELF_ANNOUNCING", ())
 
 
 def test_with_nothing_set_the_embedded_model_is_listed(run: Run, home: Path) -> None:
@@ -114,8 +123,13 @@ def test_models_are_listed_as_json(run: Run, provider: FakeOpenAI) -> None:
     ]
 
 
-def test_an_ollama_that_runs_here_is_listed_and_asked_without_being_set_up(run: Run) -> None:
-    with FakeOpenAI(models=["says-hello"], port=11434) as ollama:
+def test_an_ollama_that_runs_here_is_listed_and_asked_without_being_set_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeOpenAI(models=["says-hello"]) as ollama:
+        monkeypatch.setattr(models, "SELF_ANNOUNCING", ("ollama", "lmstudio"))
+        monkeypatch.setitem(KNOWN, "ollama", replace(KNOWN["ollama"], base_url=ollama.base_url))
+        monkeypatch.setitem(KNOWN, "lmstudio", replace(KNOWN["lmstudio"], base_url=NOWHERE))
         assert run("models", "list").stdout == "local/smollm2\nollama/says-hello\n"
         assert run("ask", "-m", "ollama/says-hello", "hi").stdout == "hello"
         assert [seen.headers.get("Authorization") for seen in ollama.seen] == [None, None]
@@ -139,14 +153,14 @@ def test_a_list_that_is_none_is_one_line(run: Run, provider: FakeOpenAI) -> None
 
 PROVIDERS = """\
 openai	https://api.openai.com/v1	environment variable OPENAI_API_KEY
-openrouter	https://openrouter.ai/api/v1	none; OPENROUTER_API_KEY or `chatllm keys set`
+openrouter	https://openrouter.ai/api/v1	missing (OPENROUTER_API_KEY)
 groq	https://api.groq.com/openai/v1	api_key_cmd
-mistral	https://api.mistral.ai/v1	none; MISTRAL_API_KEY or `chatllm keys set`
-deepseek	https://api.deepseek.com/v1	none; DEEPSEEK_API_KEY or `chatllm keys set`
-gemini	https://generativelanguage.googleapis.com/v1beta/openai	none; GEMINI_API_KEY or `chatllm keys set`
-anthropic	https://api.anthropic.com/v1	none; ANTHROPIC_API_KEY or `chatllm keys set`
-xai	https://api.x.ai/v1	none; XAI_API_KEY or `chatllm keys set`
-together	https://api.together.xyz/v1	none; TOGETHER_API_KEY or `chatllm keys set`
+mistral	https://api.mistral.ai/v1	missing (MISTRAL_API_KEY)
+deepseek	https://api.deepseek.com/v1	missing (DEEPSEEK_API_KEY)
+gemini	https://generativelanguage.googleapis.com/v1beta/openai	missing (GEMINI_API_KEY)
+anthropic	https://api.anthropic.com/v1	missing (ANTHROPIC_API_KEY)
+xai	https://api.x.ai/v1	missing (XAI_API_KEY)
+together	https://api.together.xyz/v1	missing (TOGETHER_API_KEY)
 ollama	http://127.0.0.1:11434/v1	none needed
 lmstudio	http://127.0.0.1:1234/v1	none needed
 vllm	http://127.0.0.1:8000/v1	none needed

@@ -53,7 +53,11 @@ def list_() -> None:
     """List which keys there are, where they lie and where they go; never the keys."""
 
     async def work(services: Services) -> None:
-        Renderer(sys.stdout, sys.stderr).rows(("provider", "goes to", "lies in"), services.keys.overview())
+        renderer, found = Renderer(sys.stdout, sys.stderr), services.keys.overview()
+        if found or not renderer.is_terminal:
+            renderer.rows(("provider", "goes to", "lies in"), found)
+        else:
+            renderer.notice("there are no keys; `chatllm keys set PROVIDER` stores one")
 
     run(work)
 

@@ -65,6 +65,8 @@ def providers(as_json: AsJson = False) -> None:
             renderer.text(json.dumps([dict(zip(fields, row, strict=True)) for row in rows], indent=2))
         else:
             renderer.rows(("provider", "address", "key"), rows)
+            if renderer.is_terminal:
+                renderer.notice("`chatllm keys set PROVIDER` stores a key; `chatllm keys list` says where each goes")
 
     run(work)
 
@@ -78,7 +80,7 @@ def _address(services: Services, name: str) -> str:
 
 def _lack(name: str) -> str:
     known = KNOWN.get(name)
-    return f"none; {known.key_variable} or `chatllm keys set`" if known and known.key_variable else "none needed"
+    return f"missing ({known.key_variable})" if known and known.key_variable else "none needed"
 
 
 def _described(address: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ Each is held to its own documentation, and to what its users ran into: where a s
 it stands here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 OPENAI = "openai"
@@ -34,7 +33,7 @@ class KnownProvider:
 
 UNKNOWN = KnownProvider("", marks_end=False)
 
-KNOWN: Mapping[str, KnownProvider] = {
+KNOWN: dict[str, KnownProvider] = {
     OPENAI: KnownProvider(
         "https://api.openai.com/v1",
         "OPENAI_API_KEY",

@@ -1,11 +1,13 @@
 """How findings are shown: a line each, as it is found, or all of them as JSON."""
 
 import json
+import textwrap
 from typing import Protocol, TextIO
 
 from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.renderer import Renderer
 
+MARGIN, NARROWEST = " " * 19, 20  # columns
 STYLES = {"ok": ("dim",), "hint": ("bold",), "problem": ("bold", "red")}
 
 
@@ -39,13 +41,21 @@ class FindingsView:
         """Show one, at once."""
         out = self._renderer.out
         verdict = out.styled(f"{finding.verdict:<7}", *STYLES[finding.verdict])
-        line = f"{verdict}  {finding.about:<8}  {clean_line(finding.detail)}"
-        if finding.hint:
-            line += "\n" + out.styled(f"{'':<19}{clean_line(finding.hint)}", "dim")
-        self._renderer.put(line + "\n")
+        detail, *more = self._lines(finding.detail)
+        shown = [f"{verdict}  {finding.about:<8}  {detail}", *(f"{MARGIN}{line}" for line in more)]
+        shown += [f"{MARGIN}{out.styled(line, 'dim')}" for line in self._lines(finding.hint) if line]
+        self._renderer.put("\n".join(shown) + "\n")
 
     def close(self) -> None:
         """Show what is left."""
+
+    def _lines(self, text: str) -> list[str]:
+        """Return a text in lines that fit beside the margin; in one, where nobody sees its width."""
+        out, line = self._renderer.out, clean_line(text)
+        if not out.is_terminal:
+            return [line]
+        width = max(out.width - len(MARGIN), NARROWEST)
+        return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 class JsonFindingsView(FindingsView):
