@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from chatllm_cli.cli import models
 from chatllm_cli.cli.app import app
 from chatllm_cli.config.places import Places, find_places
 from chatllm_cli.config.profiles import PROFILE_VARIABLE
@@ -57,6 +58,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_to_loopback)
+
+
+@pytest.fixture(autouse=True)
+def nobody_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server of this machine is in sight, whatever runs on it."""
+    monkeypatch.setattr(models, "SELF_ANNOUNCING", ())
 
 
 @pytest.fixture

@@ -12,12 +12,6 @@ from tests.fake_openai import FakeOpenAI
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
-@pytest.fixture(autouse=True)
-def nobody_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server of this machine is in sight, whatever runs on it."""
-    monkeypatch.setattr(models, "SELF_ANNOUNCING", ())
-
-
 def test_with_nothing_set_the_embedded_model_is_listed(run: Run, home: Path) -> None:
     result = run("models", "list")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "local/smollm2\n", "")
