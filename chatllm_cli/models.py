@@ -25,6 +25,9 @@ class Status(StrEnum):
     UNKNOWN_END = "unknown_end"  # it ended without saying why
 
 
+MOST_TOKENS = 2**40  # that one message can have cost: the sum of many still fits into SQLite's integers
+
+
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
     """Tokens that one request took in and brought back."""

@@ -3,6 +3,7 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx2
 import openai
@@ -46,6 +47,31 @@ async def test_tokens_that_the_provider_still_had_are_told_apart(llm: LLMService
     fake_openai.usage = USAGE | {"prompt_tokens_details": {"cached_tokens": 5}}
     chunks = await collect(llm, request_to(fake_openai, "tokens-3"))
     assert [chunk.usage for chunk in chunks if chunk.usage] == [TokenUsage(7, 3, cached_tokens=5)]
+
+
+@pytest.mark.parametrize(
+    ("counted", "usage"),
+    [
+        ({"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 333}, TokenUsage(14, 319)),
+        ({"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 16}, TokenUsage(14, 2)),
+        ({"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 3}, TokenUsage(14, 2)),
+        ({"prompt_tokens": 14, "completion_tokens": 2}, TokenUsage(14, 2)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 1, "prompt_cache_hit_tokens": 8},
+            TokenUsage(9, 1, cached_tokens=8),
+        ),
+        ({"prompt_tokens": -5, "completion_tokens": 3, "total_tokens": -2}, None),
+        ({"prompt_tokens": 2**40, "completion_tokens": 3}, None),
+        ({"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": -1}}, None),
+    ],
+)
+async def test_what_was_thought_is_counted_too_and_what_is_no_count_is_not(
+    llm: LLMService, fake_openai: FakeOpenAI, counted: dict[str, Any], usage: TokenUsage | None
+) -> None:
+    fake_openai.usage = counted
+    chunks = await collect(llm, request_to(fake_openai, "tokens-1"))
+    assert [chunk.usage for chunk in chunks if chunk.usage] == ([usage] if usage else [])
+    assert "".join(chunk.text for chunk in chunks) == "word0 "
 
 
 async def test_the_limit_on_the_answer_goes_out_as_the_provider_calls_it(

@@ -9,13 +9,12 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.models import MOST_TOKENS, Conversation, Message, Role, Status, TokenUsage
 
 VERSION = 2
 CHECKED_SINCE = 2  # the version from which on a line without a checksum is a damaged one
 CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
 LOST = "[…]"  # stands in an interrupted reply where a mark is missing
-MOST_TOKENS = 2**40  # that one message can have cost: the sum of many still fits into SQLite's integers
 MOST_DOLLARS = 1e12  # that one message can have cost
 
 Record = Mapping[str, Any]

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any, Protocol
 
 import openai
@@ -15,7 +15,7 @@ from langsmith import run_trees
 
 from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
-from chatllm_cli.models import ChatRequest, Chunk, Endpoint, TokenUsage
+from chatllm_cli.models import MOST_TOKENS, ChatRequest, Chunk, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
 from chatllm_cli.services.local.engine import LocalModel
@@ -144,6 +144,8 @@ class _ChatModel(ChatOpenAI):
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
     ) -> ChatGenerationChunk | None:
+        if usage := chunk.get("usage"):
+            _name_cached(usage)
         generation = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         choices = chunk.get("choices")
         if generation is not None and choices:
@@ -151,6 +153,12 @@ class _ChatModel(ChatOpenAI):
             beside = {name: str(delta[name]) for name in (*REASONING_FIELDS, REFUSAL) if delta.get(name)}
             generation.message.additional_kwargs.update(beside)
         return generation
+
+
+def _name_cached(usage: dict[str, Any]) -> None:
+    """Give DeepSeek's word for the tokens that it still had the name that OpenAI's clients know."""
+    if (cached := usage.get("prompt_cache_hit_tokens")) and not usage.get("prompt_tokens_details"):
+        usage["prompt_tokens_details"] = {"cached_tokens": cached}
 
 
 def _generator(stream: Any) -> AsyncGenerator[BaseMessageChunk]:
@@ -188,6 +196,15 @@ def _chunk(piece: BaseMessageChunk) -> Chunk:
     )
 
 
-def _usage(counts: Mapping[str, Any]) -> TokenUsage:
+def _usage(counts: Mapping[str, Any]) -> TokenUsage | None:
+    """Return what a provider counted; None if those are no counts.
+
+    Some leave what was thought out of the output, and have it in the total only.
+    """
     cached = (counts.get("input_token_details") or {}).get("cache_read") or 0
-    return TokenUsage(int(counts["input_tokens"]), int(counts["output_tokens"]), int(cached))
+    try:
+        taken, brought, total = (int(counts[name]) for name in ("input_tokens", "output_tokens", "total_tokens"))
+        usage = TokenUsage(taken, max(brought, total - taken), int(cached))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return usage if all(0 <= number < MOST_TOKENS for number in astuple(usage)) else None
