@@ -239,6 +239,7 @@ class Endpoint:
     takes_usage_wish: bool = True  # whether it may be asked for token counts
     headers: tuple[tuple[str, str], ...] = ()  # that it wants besides the usual ones
     key_header: str = "Authorization"
+    has_key_command: bool = False  # whether a command prints its key, which may ask a person first
     weights: str = ""  # embedded model only: what tells these weights from others
     options: ChatOptions = ChatOptions()  # what the settings ask of this model
 

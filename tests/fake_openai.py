@@ -44,6 +44,7 @@ class FakeOpenAI:
     seen: list[Seen] = field(default_factory=list)
     usage: Reply = field(default_factory=lambda: USAGE)  # what it says that each answer took
 
+    deltas: list[Reply] = field(default_factory=list)  # what the model of that name answers with
     lists: Any = None  # what its list of models is instead
     lists_status: int = 200
 
@@ -159,6 +160,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, _whole("".join(self._words(model)), reason))
             return
         self.start_stream()
+        for delta in self.server.fake.deltas if model == "deltas" else ():
+            self.delta(delta)
         for names in THINKING.get(model, ()):
             self.delta(dict.fromkeys(names, "First, "))
             self.delta(dict.fromkeys(names, "a thought.\x1b[31m"))
@@ -184,7 +187,7 @@ class Handler(BaseHTTPRequestHandler):
             yield "an answer"
         elif model in HALVES:
             yield from HALVES[model]
-        elif model != "silent":
+        elif model not in {"silent", "deltas"}:
             yield from ("cut ", "short")
 
     def send(self, status: int, body: Reply | list[Reply], headers: Mapping[str, str] = NO_HEADERS) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from chatllm_cli.errors import ChatllmError, HistoryError
@@ -58,6 +59,7 @@ class RecordingListener:
 
     def __init__(self) -> None:
         self.chunks: list[str] = []
+        self.lent = 0
         self.secrets: list[tuple[list[str], bool]] = []
         self.reasoning: list[str] = []
         self.cached: list[datetime] = []
@@ -71,6 +73,10 @@ class RecordingListener:
 
     def on_chunk(self, text: str) -> None:
         self.chunks.append(text)
+
+    def lend_terminal(self) -> AbstractContextManager[None]:
+        self.lent += 1
+        return nullcontext()
 
     def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
         self.secrets.append((list(kinds), replaced))

@@ -14,13 +14,13 @@ def test_a_key_is_typed_unseen_and_never_shown(terminal: Callable[..., Terminal]
     screen.type("sk-canary\r")
     assert screen.wait() == 0
     assert "sk-canary" not in screen.text
-    assert f"the key for groq is in {places.keys} (0600); it is sent to api.groq.com only" in screen.text
+    assert f"the key for groq is in {places.keys} (0600); it is sent to https://api.groq.com only" in screen.text
     assert '"key": "sk-canary"' in places.keys.read_text()
 
 
 def test_a_key_comes_from_a_pipe(run: Run, places: Places) -> None:
     result = run("keys", "set", "groq", stdin="sk-canary\nsomething else\n")
-    expected = f"the key for groq is in {places.keys} (0600); it is sent to api.groq.com only\n"
+    expected = f"the key for groq is in {places.keys} (0600); it is sent to https://api.groq.com only\n"
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
     assert '"key": "sk-canary"' in places.keys.read_text()
 
@@ -77,7 +77,7 @@ def test_a_stored_key_of_another_host_keeps_the_prompt_and_ends_in_3(
     monkeypatch.setenv("CHATLLM_PROVIDERS__WORK__BASE_URL", fake_openai.base_url)
     result = run("ask", "-m", "work/says-hello", "my prompt")
     assert (result.exit_code, result.stdout, fake_openai.seen) == (3, "", [])
-    assert result.stderr.startswith("chatllm: the key for work was stored for work.example.org, and its address is ")
+    assert result.stderr.startswith("chatllm: the key for work is for https://work.example.org, and its address is ")
     assert "my prompt" in run("history", "show").stdout
 
 
@@ -91,3 +91,35 @@ def test_a_key_of_a_command_is_in_no_traceback(
     assert "Traceback" in result.stderr
     assert fake_openai.chats[0].headers["Authorization"] == "Bearer of-a-command-1234"
     assert "of-a-command" not in result.stderr
+
+
+def test_a_command_that_has_no_key_costs_no_prompt(
+    run: Run, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("CHATLLM_API_KEY_CMD", "exit 1")
+    result = run("ask", "-m", "says-hello", "my long prompt")
+    assert (result.exit_code, fake_openai.seen) == (3, [])
+    assert "my long prompt" in run("history", "show").stdout
+
+
+def test_an_answer_from_the_cache_needs_no_key(
+    run: Run, fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("CHATLLM_MODEL", "says-hello")
+    monkeypatch.setenv("CHATLLM_API_KEY_CMD", "echo sk-canary")
+    assert run("ask", "--temperature", "0", "hi").stdout == "hello"
+    monkeypatch.setenv("CHATLLM_API_KEY_CMD", "exit 1")
+    assert run("ask", "--temperature", "0", "hi").stdout == "hello"
+
+
+def test_a_keyring_that_is_set_up_wrong_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, terminal: Callable[..., Terminal]
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "nope.Keyring")
+    screen = terminal("keys", "set", "groq", "--keyring", columns=120)
+    screen.wait_for("Key for groq")
+    screen.type("sk-canary\r")
+    assert screen.wait() == 2
+    assert "chatllm: the keyring cannot be used: No module named 'nope'" in screen.text

@@ -120,6 +120,27 @@ async def test_what_a_model_thinks_aloud_comes_apart_from_its_answer(
     assert "".join(chunk.text for chunk in chunks) == "an answer"
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # whoever runs the program does not see them
+@pytest.mark.parametrize(
+    ("delta", "reasoning", "text"),
+    [
+        ({"reasoning": {"text": "hm"}, "content": "a"}, "hm", "a"),
+        ({"reasoning": [{"text": "h"}, {"content": "m"}], "content": "a"}, "hm", "a"),
+        ({"reasoning_content": True, "reasoning": None, "content": "a"}, "", "a"),
+        ({"refusal": {"a": 1}, "content": "a"}, "", "a"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}, "hm", ""),
+        ({"content": [{"type": "text", "text": "a"}]}, "", "a"),
+    ],
+)
+async def test_reasoning_is_taken_however_it_is_wrapped_and_nothing_else_is(
+    llm: LLMService, fake_openai: FakeOpenAI, delta: dict[str, Any], reasoning: str, text: str
+) -> None:
+    fake_openai.deltas = [delta]
+    chunks = await collect(llm, request_to(fake_openai, "deltas"))
+    assert "".join(chunk.reasoning for chunk in chunks) == reasoning
+    assert "".join(chunk.text for chunk in chunks) == text
+
+
 async def test_an_endpoint_of_its_own_kind_gets_its_key_as_it_wants_it(
     llm: LLMService, fake_openai: FakeOpenAI
 ) -> None:

@@ -82,3 +82,13 @@ def test_an_alias_is_asked_and_the_history_has_the_models_own_name(
     monkeypatch.setenv("CHATLLM_ALIASES", '{"nice": "default/says-hello"}')
     assert run("ask", "-m", "nice", "hi").stdout == "hello"
     assert "default/says-hello" in run("history", "list").stdout
+
+
+def test_an_option_in_a_variable_is_what_it_is_after_the_flag(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_OPTIONS__TOP_K", "5")
+    monkeypatch.setenv("CHATLLM_OPTIONS__USER", "me")
+    run("ask", "hi")
+    body = provider.chats[0].body
+    assert (body["top_k"], body["user"]) == (5, "me")

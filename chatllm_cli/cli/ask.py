@@ -131,7 +131,8 @@ async def _ask(
     chat = services.build_chat(cached=settings.history.enabled)
     view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text, wish)
     try:
-        with quiet_terminal():
+        with quiet_terminal() as lifted:
+            view.lends(lifted)
             if schema is not None:
                 reply, wish = await _ask_structured(chat, log, prompt, endpoints, options, view, wish, schema)
             elif prompt:

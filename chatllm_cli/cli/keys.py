@@ -41,7 +41,7 @@ def set_(
         entry = await services.keys.store(provider, _read_key(provider), store)
         where = "the keyring" if entry.store is Store.KEYRING else f"{services.keys.file} (0600)"
         renderer = Renderer(sys.stdout, sys.stderr)
-        renderer.text(f"the key for {provider} is in {where}; it is sent to {entry.host} only")
+        renderer.text(f"the key for {provider} is in {where}; it is sent to {entry.for_whom} only")
         if outweighed := services.keys.outweighed_by(provider, entry.store):
             renderer.notice(f"{outweighed} outweighs it")
 

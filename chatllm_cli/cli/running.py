@@ -80,8 +80,6 @@ async def choose(
         endpoint = providers.endpoint(model or "")
         if providers.stands_in(endpoint, model or ""):
             renderer.stand_in(endpoint.address)
-    if not endpoint.is_embedded and providers.settings(endpoint.provider).api_key_cmd:
-        await services.keys.key_for(endpoint)  # while the terminal is still its own: it may ask for a passphrase
     return [endpoint, *providers.fallbacks(endpoint)]
 
 

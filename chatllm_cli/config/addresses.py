@@ -22,6 +22,14 @@ def host_of(base_url: str) -> str:
     return host if parts.port in {None, DEFAULT_PORTS.get(parts.scheme)} else f"{host}:{parts.port}"
 
 
+def origin_of(base_url: str) -> str:
+    """Return who a key is for that is for `base_url`: its scheme and host; empty if that is no address."""
+    try:
+        return f"{urlsplit(base_url).scheme}://{host_of(base_url)}" if base_url else ""
+    except ValueError:
+        return ""
+
+
 def is_readable_on_the_way(base_url: str) -> bool:
     """Tell whether others could read what is sent there: plain http that leaves this machine."""
     return urlsplit(base_url).scheme == "http" and not is_loopback(base_url)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from chatllm_cli.config.addresses import host_of
+from chatllm_cli.config.addresses import origin_of
 from chatllm_cli.config.faults import complaints
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
 from chatllm_cli.config.setting_keys import Key, spell_key
@@ -76,34 +76,57 @@ def variable_origins(values: Mapping[str, Any] | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class KeyOrigin:
-    """Where a key in the settings came from, and the host that it is for, if it lies in the config file."""
+    """Where a key in the settings, or the command that prints it, came from.
+
+    `for_whom` is the address that it is for, as `origin_of` has it, if it lies in the config file: the one that the
+    file gives at that place or below, or that is well known. The environment, or a profile above it, may name
+    another, and must not take the key there. It is empty where the file knows none.
+    """
 
     place: str
-    host: str | None = None
+    for_whom: str | None = None
 
 
-def key_origins(settings: Settings) -> dict[str, KeyOrigin]:
-    """Return where the keys in the settings came from, by provider.
+@dataclass(frozen=True, slots=True)
+class KeyOrigins:
+    """Both ways in which the settings have a provider's key."""
 
-    One in the config file is for the address that stands beside it, or that is well known: the environment, or a
-    profile, may name another, and must not take the key there.
-    """
-    layers = {place: flatten(values) for place, values in file_layers()}
-    origins = setting_origins()
+    key: KeyOrigin | None = None
+    command: KeyOrigin | None = None
 
-    def origin(setting: str, base_url: str, known: KnownProvider) -> KeyOrigin:
-        place = origins[setting]
-        if place not in layers:
-            return KeyOrigin(place)
-        return KeyOrigin(place, host_of(str(layers[place].get(base_url) or known.base_url)))
 
-    found = {
-        name: origin(spell_key((*path, "api_key")), spell_key((*path, "base_url")), KNOWN.get(name, UNKNOWN))
-        for name, provider in settings.providers.items()
-        if provider.api_key.get_secret_value() and (path := ("providers", name))
-    }
-    if settings.api_key.get_secret_value():
-        found["default" if settings.base_url else OPENAI] = origin("api_key", "base_url", KNOWN[OPENAI])
+def key_origins(settings: Settings) -> dict[str, KeyOrigins]:
+    """Return where the keys in the settings came from, by provider."""
+    layers, origins = file_layers(), setting_origins()
+
+    def origin(*paths: Key, setting: str, known: str) -> KeyOrigin | None:
+        place = origins.get(spell_key((*paths[0], setting)))
+        places = [where for where, _ in layers]
+        if place not in places:
+            return KeyOrigin(place) if place else None
+        below = places.index(place)
+        named = [
+            str(found)
+            for _, values in (*layers[below:], *([] if known else layers[:below]))
+            for path in paths
+            if (found := flatten(values).get(spell_key((*path, "base_url"))))
+        ]
+        return KeyOrigin(place, origin_of(next(iter(named), known)))
+
+    def both(*paths: Key, known: KnownProvider) -> KeyOrigins:
+        key, command = (origin(*paths, setting=name, known=known.base_url) for name in ("api_key", "api_key_cmd"))
+        above = [where for where, _ in layers]
+        if key and command and {key.place, command.place} <= {*above}:
+            # A key of a profile stands in the place of a command below it.
+            command = None if above.index(key.place) < above.index(command.place) else command
+        return KeyOrigins(key, command)
+
+    found = {name: both(("providers", name), known=KNOWN.get(name, UNKNOWN)) for name in settings.providers}
+    if settings.base_url:
+        found["default"] = both((), known=UNKNOWN)
+    elif settings.api_key.get_secret_value() or settings.api_key_cmd:
+        own, general = found.get(OPENAI, KeyOrigins()), both((), ("providers", OPENAI), known=KNOWN[OPENAI])
+        found[OPENAI] = KeyOrigins(general.key or own.key, general.command or own.command)
     return found
 
 

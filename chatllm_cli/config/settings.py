@@ -1,10 +1,17 @@
 """Settings: flag > environment > profile > config.toml > default."""
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from chatllm_cli.config.sections import (
     Alias,
@@ -85,17 +92,35 @@ class Settings(OptionSettings, BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (`_Variables` takes its place)
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (a .env of the current folder is never read)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources; the first that knows a value wins."""
         return (
             init_settings,
-            env_settings,
+            _Variables(settings_cls),
             InitSettingsSource(settings_cls, nest(foreign_variables())),
             *(InitSettingsSource(settings_cls, values) for _, values in file_layers()),
         )
+
+
+class _Variables(EnvSettingsSource):
+    """Our environment variables; an option of a request is JSON there, or the text itself, as after --option."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return their values."""
+        values = super().__call__()
+        if isinstance(options := values.get("options"), dict):
+            values["options"] = {name: _read(value) for name, value in options.items()}
+        return values
+
+
+def _read(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 def all_fields(section: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:

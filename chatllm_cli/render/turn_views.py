@@ -5,8 +5,8 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 
 from chatllm_cli.amounts import about, dollars
@@ -32,6 +32,7 @@ class TurnView(ABC):
         self._is_waiting = False
         self._spinning: asyncio.TimerHandle | None = None
         self._told_retry = 0
+        self._lift: Callable[[], AbstractContextManager[None]] = nullcontext
         self._thoughts = StreamCleaner()
         self._last_thought = ""
         self._history_failed = False
@@ -51,6 +52,18 @@ class TurnView(ABC):
         self._stop_thinking()
         self._first_text = self._first_text or time.monotonic()
         self._take(text)
+
+    def lends(self, lift: Callable[[], AbstractContextManager[None]]) -> None:
+        """Take note of what gives the terminal back to whoever asks a person."""
+        self._lift = lift
+
+    @contextmanager
+    def lend_terminal(self) -> Iterator[None]:
+        """Leave the terminal to something else while the block runs."""
+        self._stop_waiting()
+        with self._lift():
+            yield
+        self._await()
 
     def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
         """Say what the prompt holds: to a person, or to anybody if it was changed."""
@@ -78,6 +91,7 @@ class TurnView(ABC):
 
     def on_wait(self, wait: RetryWait) -> None:
         """Count down to the next try; where nothing can be counted, say it once."""
+        self._stop_thinking()
         of = f"/{wait.max_retries}" if wait.max_retries < AS_OFTEN_AS_NEEDED else ""
         retry = f"retry {wait.retry}{of} in {math.ceil(wait.seconds_left)} s"
         if not self._renderer.can_paint:
@@ -116,6 +130,7 @@ class TurnView(ABC):
     def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
         """Say who is asked instead."""
         self._stop_waiting()
+        self._stop_thinking()
         self._renderer.notice(f"{error.message}; {endpoint.address} is asked instead")
         self._told_retry, self._waiting_for = 0, endpoint.address
         self._await()
@@ -130,6 +145,7 @@ class TurnView(ABC):
         """Say, once, that the turn goes on but is not kept, without getting in the way of the reply."""
         was_waiting = self._is_waiting
         self._stop_waiting()
+        self._stop_thinking()
         self._make_room()
         if not self._history_failed:
             self._renderer.error(error)
@@ -144,6 +160,7 @@ class TurnView(ABC):
 
     def _tell(self, text: str) -> None:
         self._stop_waiting()
+        self._stop_thinking()
         self._renderer.notice(text)
         self._await()
 
@@ -235,7 +252,8 @@ class JsonStreamView(TurnView):
 
     def on_reasoning(self, text: str) -> None:
         """Put out the next piece of the reasoning."""
-        self._renderer.put(json.dumps({"reasoning": text}) + "\n")
+        if self._renderer.looks.reasoning:
+            self._renderer.put(json.dumps({"reasoning": text}) + "\n")
 
     def _take(self, text: str) -> None:
         self._renderer.put(json.dumps({"text": text}) + "\n")

@@ -4,16 +4,18 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 INPUT_FLAGS, LOCAL_FLAGS = 0, 3  # places in what tcgetattr returns
 
 
 @contextmanager
-def quiet_terminal() -> Iterator[None]:
+def quiet_terminal() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Keep keys from being echoed into the reply, and Enter from being turned into another key.
+
+    What this gives out lifts it for a while, for something else that asks a person.
 
     Ctrl-C and Ctrl-Z stay signals (and take with them what was typed before). Other keys are held by the
     terminal until the prompt reads again. Who suspends it gets the terminal as it was: not every shell sets modes
@@ -21,8 +23,16 @@ def quiet_terminal() -> Iterator[None]:
     """
     before = modes()
     if before is None:
-        yield
+        yield nullcontext
         return
+
+    @contextmanager
+    def lifted() -> Iterator[None]:
+        set_modes(before)
+        try:
+            yield
+        finally:
+            _make_quiet()
 
     def suspend(*_: object) -> None:
         set_modes(before)
@@ -37,7 +47,7 @@ def quiet_terminal() -> Iterator[None]:
     signal.signal(signal.SIGCONT, go_on)
     go_on()
     try:
-        yield
+        yield lifted
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

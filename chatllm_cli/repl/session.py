@@ -116,7 +116,8 @@ class Session:
             self._titling.cancel()
             self._titling = None
         try:
-            with quiet_terminal():
+            with quiet_terminal() as lifted:
+                view.lends(lifted)
                 reply = await self._until_interrupted(turn(view))
         except ChatllmError as error:
             view.close()

@@ -27,10 +27,11 @@ class Providers:
         self._local_models = local_models
         self._providers = {name: settings.providers.get(name, ProviderSettings()) for name in KNOWN}
         self._providers |= settings.providers
-        key = {"api_key": settings.api_key, "api_key_cmd": settings.api_key_cmd}
+        own = {"api_key": settings.api_key, "api_key_cmd": settings.api_key_cmd}
+        key = {name: value for name, value in own.items() if value}
         if settings.base_url:
             self._providers[DEFAULT] = ProviderSettings(base_url=settings.base_url).model_copy(update=key)
-        elif settings.api_key.get_secret_value() or settings.api_key_cmd:
+        elif key:
             self._providers[OPENAI] = self._providers[OPENAI].model_copy(update=key)
 
     def names(self) -> list[str]:
@@ -171,6 +172,7 @@ class Providers:
             takes_schema=known.takes_schema and is_theirs,
             takes_usage_wish=known.takes_usage_wish,
             headers=known.lists_with if listing else (),
+            has_key_command=bool(provider.api_key_cmd),
             key_header=known.lists_by if listing else "Authorization",
             options=self._options(f"{name}/{model}"),
         )

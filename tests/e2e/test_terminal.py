@@ -88,3 +88,25 @@ def test_a_conversation_is_picked_whatever_the_height_of_the_window(
     screen.wait_for("1 of 3")
     screen.type("\r")
     screen.wait_for("going on with 'second'")
+
+
+ASKS = "printf 'PASS: ' >/dev/tty; read x </dev/tty; echo key-$x"
+
+
+@pytest.mark.parametrize("how", [["ask", "hi"], ["chat"]])
+def test_a_command_that_has_the_key_can_ask_for_a_passphrase_also_for_a_fallback(
+    fake_openai: FakeOpenAI, terminal: Callable[..., Terminal], monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    monkeypatch.setenv("CHATLLM_BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("CHATLLM_MODEL", "fault-402")
+    monkeypatch.setenv("CHATLLM_FALLBACK", "two/says-good-day")
+    monkeypatch.setenv("CHATLLM_PROVIDERS__TWO__BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("CHATLLM_PROVIDERS__TWO__API_KEY_CMD", ASKS)
+    screen = terminal(*how)
+    if how == ["chat"]:
+        screen.wait_for("\n>")
+        screen.type("hi\r")
+    screen.wait_for("PASS:")
+    screen.type("secret\r")
+    screen.wait_for("good day")
+    assert fake_openai.chats[-1].headers["Authorization"] == "Bearer key-secret"

@@ -1,6 +1,7 @@
 """What a turn needs of others, each as small as it can be."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -96,6 +97,9 @@ class TurnListener(Protocol):
 
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
+
+    def lend_terminal(self) -> AbstractContextManager[None]:
+        """Leave the terminal to something else that may ask a person, while the block runs."""
 
     def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
         """Say what the prompt holds that looks like a secret, and whether it was replaced; before it is sent."""

@@ -1,7 +1,7 @@
 """ChatService: one turn. Both front doors call it, and nothing else does a turn."""
 
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -231,8 +231,9 @@ class ChatService:
             else:
                 return plan.request
 
-    async def _get_ready(self, endpoint: Endpoint) -> None:
-        await self._llm.ready(endpoint)
+    async def _get_ready(self, turn: "_Turn", endpoint: Endpoint) -> None:
+        with turn.listener.lend_terminal() if endpoint.has_key_command else nullcontext():
+            await self._llm.ready(endpoint)
         if self._prices:
             self._prices.prepare(endpoint)
 
@@ -240,7 +241,7 @@ class ChatService:
         """Take the reply as it comes; once it said why it ended it is whole, whatever the connection does then."""
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
-        await self._get_ready(endpoint)
+        await self._get_ready(turn, endpoint)
         draft.request = request
         try:
             async with (

@@ -150,9 +150,25 @@ class _ChatModel(ChatOpenAI):
         choices = chunk.get("choices")
         if generation is not None and choices:
             delta = choices[0]["delta"]
-            beside = {name: str(delta[name]) for name in (*REASONING_FIELDS, REFUSAL) if delta.get(name)}
-            generation.message.additional_kwargs.update(beside)
+            beside = {name: _text_of(delta.get(name)) for name in (*REASONING_FIELDS, REFUSAL)}
+            beside[REASONING_FIELDS[0]] += "".join(_text_of(part.get("thinking")) for part in _parts(delta))
+            generation.message.additional_kwargs.update({name: text for name, text in beside.items() if text})
         return generation
+
+
+def _parts(delta: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a content that is a list, as Mistral sends what is thought: not as a field beside it."""
+    content = delta.get("content")
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+def _text_of(value: object) -> str:
+    """Return the text in what should be one; some send an object with it, or a list of those."""
+    if isinstance(value, list):
+        return "".join(_text_of(each) for each in value)
+    if isinstance(value, dict):
+        return _text_of(value.get("text") or value.get("content"))
+    return value if isinstance(value, str) else ""
 
 
 def _name_cached(usage: dict[str, Any]) -> None:
