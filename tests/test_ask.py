@@ -279,7 +279,7 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it(
 ) -> None:
     monkeypatch.setenv("CHATLLM_API_KEY", key)
     result = run("ask", "hi")
-    expected = "environment variable CHATLLM_API_KEY: api_key: expected a key of printable ASCII characters"
+    expected = "environment variable CHATLLM_API_KEY: api_key: expected a key of ASCII characters, without blanks"
     assert (result.exit_code, result.stderr) == (2, f"chatllm: {expected}\n")
     assert list(home.rglob("*")) == []
 

@@ -242,7 +242,7 @@ EXIT_CODES: dict[type[ProviderError], int] = {
     InvalidReplyError: 5,
 }
 NOT_ALLOWED = "the key may not be allowed to, or nobody is"
-CHECK_KEY = "check providers.work.api_key"
+CHECK_KEY = "`chatllm keys set work` stores one; `keys list` has those there are"
 LIST_MODELS = "`chatllm models list` shows what there is; the address is http://work.example/v1"
 SHORTEN = "shorten the prompt, begin a new conversation, or take a model with a longer context"
 PAY = "check the plan and billing there"

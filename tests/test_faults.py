@@ -200,7 +200,7 @@ def address(
     """Where the provider of this fault is, as host and port."""
     elsewhere = {
         "refused": "http://127.0.0.1:9/v1",
-        "no-such-host": "http://nowhere.invalid/v1",
+        "no-such-host": "https://nowhere.invalid/v1",
         "tls-to-nobody": f"https://127.0.0.1:{silent_port}/v1",
     }
     base_url = elsewhere.get(mode, canary.base_url)

@@ -36,7 +36,7 @@ async def test_a_command_prints_the_key_on_its_first_line(places: Places, comman
         ("no-such-command-at-all 2>/dev/null", "the command that has the key for groq failed with status 127"),
         (
             "printf 'sk-\\001'",
-            "the command that has the key for groq printed none: expected a key of printable ASCII characters",
+            "the command that has the key for groq printed none: expected a key of ASCII characters, without blanks",
         ),
     ],
 )

@@ -162,8 +162,8 @@ def test_each_key_is_told_before_it_is_used(places: Places, monkeypatch: pytest.
     [
         ("", "no key was given"),
         ("  \n", "no key was given"),
-        ("sk-\x1b[31m", "that is no key: expected a key of printable ASCII characters"),
-        ("schlüssel", "that is no key: expected a key of printable ASCII characters"),
+        ("sk-\x1b[31m", "that is no key: expected a key of ASCII characters, without blanks"),
+        ("schlüssel", "that is no key: expected a key of ASCII characters, without blanks"),
     ],
 )
 async def test_what_can_be_no_key_is_not_stored(places: Places, key: str, message: str) -> None:

@@ -19,7 +19,7 @@ def test_a_key_is_typed_unseen_and_never_shown(terminal: Callable[..., Terminal]
 
 
 def test_a_key_comes_from_a_pipe(run: Run, places: Places) -> None:
-    result = run("keys", "set", "groq", stdin="sk-canary\nsomething else\n")
+    result = run("keys", "set", "groq", stdin="sk-canary\n")
     expected = f"the key for groq is in {places.keys} (0600); it is sent to https://api.groq.com only\n"
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
     assert '"key": "sk-canary"' in places.keys.read_text()
@@ -40,6 +40,7 @@ def test_it_is_said_what_outweighs_a_new_key(run: Run, monkeypatch: pytest.Monke
             "there is no provider 'default'\n  hint: set CHATLLM_BASE_URL, or base_url in the config file",
         ),
         (["groq"], "", "no key was given"),
+        (["groq"], "sk\nmore\n", "that is no key: expected a key of ASCII characters, without blanks"),
         (["groq", "--file", "--keyring"], "sk", "--file and --keyring are not to be had together"),
     ],
 )

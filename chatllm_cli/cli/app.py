@@ -33,6 +33,15 @@ SIGNALS = {
 class ErrorBoundary(TyperGroup):
     """Shows a failure in one line and ends with its exit code."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; whoever types a question where one belongs is told how it is asked."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:
+            if hasattr(error, "message") and " " in args[0].strip():
+                error.message += ' Did you mean chatllm ask "…"?'
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; nothing but an exit leaves here, except under --debug."""
         try:

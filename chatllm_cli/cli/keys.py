@@ -16,7 +16,11 @@ app = typer.Typer(help="Store, list and remove the keys of providers.", no_args_
 LONGEST_KEY = 65_536  # bytes that are read from stdin
 Provider = Annotated[
     str,
-    typer.Argument(metavar="PROVIDER", help="Its name; default is the one of base_url.", callback=check_is_text),
+    typer.Argument(
+        metavar="PROVIDER",
+        help="Its name; 'default' stands for the one that base_url describes.",
+        callback=check_is_text,
+    ),
 ]
 
 
@@ -77,6 +81,6 @@ def _read_key(provider: str) -> str:
     if sys.stdin is None:
         return ""
     if not sys.stdin.isatty():
-        return sys.stdin.buffer.read(LONGEST_KEY).decode(errors="replace").strip().partition("\n")[0]
+        return sys.stdin.buffer.read(LONGEST_KEY).decode(errors="replace")
     key: str = typer.prompt(f"Key for {provider} (not shown)", hide_input=True, err=True)
     return key

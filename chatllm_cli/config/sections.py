@@ -38,8 +38,8 @@ def _check_provider_name(name: str) -> str:
 def checked_key(key: str) -> str:
     """Return a key as it is sent. Raises ValueError if it cannot be."""
     key = key.strip()  # files and secret stores add a newline
-    if not (key.isascii() and key.isprintable()):
-        raise ValueError("expected a key of printable ASCII characters")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ValueError("expected a key of ASCII characters, without blanks")
     return key
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST_ERROR = 2000
+PROGRAM = "chatllm: "  # what every error begins with
 SMALLEST_SHARE = 0.01
 
 ENDINGS = {
@@ -92,9 +93,10 @@ class Renderer:
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
         message, hint = clean_line(error.message)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]
-        lines = [self.err.styled("chatllm: ", "bold", "red") + message]
+        told = self.err.wrapped(f"{PROGRAM}{message}").removeprefix(PROGRAM)
+        lines = [self.err.styled(PROGRAM, "bold", "red") + told]
         if hint:
-            lines.append(self.err.styled(f"  hint: {hint}", "dim"))
+            lines.append(self.err.styled(self.err.wrapped(f"  hint: {hint}"), "dim"))
         self.err.write("\n".join(lines) + "\n")
 
     def text(self, text: str, *, end: str = "\n") -> None:

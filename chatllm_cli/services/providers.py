@@ -62,7 +62,16 @@ class Providers:
         `AuthenticationError` for one without its key.
         """
         address = address.strip() or self._settings.model.strip() or self._default_address()
-        provider, model = self._split(self._settings.aliases.get(address, address).strip())
+        if alias := self._settings.aliases.get(address):
+            try:
+                return self._endpoint(alias.strip())
+            except ChatllmError as error:
+                error.message = f"the alias {address} names {alias}: {error.message}"
+                raise
+        return self._endpoint(address)
+
+    def _endpoint(self, address: str) -> Endpoint:
+        provider, model = self._split(address)
         if not model and provider != LOCAL:
             raise UsageError(f"'{address}' names no model", hint="`chatllm models list` shows what there is")
         return self.local(model) if provider == LOCAL else self._remote(provider, model)

@@ -203,7 +203,12 @@ def _headers(error: openai.APIError) -> Mapping[str, str]:
 
 def _key_hint(endpoint: Endpoint) -> str:
     named = {"default": "CHATLLM_API_KEY", "openai": "OPENAI_API_KEY"}
-    return f"check {named.get(endpoint.provider, f'providers.{endpoint.provider}.api_key')}"
+    name = endpoint.provider
+    return (
+        f"check {named[name]}"
+        if name in named
+        else f"`chatllm keys set {name}` stores one; `keys list` has those there are"
+    )
 
 
 def _words(error: Exception, endpoint: Endpoint) -> str:
