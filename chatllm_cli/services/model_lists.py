@@ -9,20 +9,25 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chatllm_cli.config.addresses import is_loopback
+from chatllm_cli.config.addresses import host_of, is_loopback
+from chatllm_cli.errors import ProviderTimeoutError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.private_files import make_private_folder, replace_private_file
 
 A_DAY = 86_400
+LONGEST_ANSWER = 30.0  # seconds for all of a list, and for whoever has the key to hand it out
 LONGEST_KNOCK = 0.3  # seconds for a server on this machine to let us in
 
 
 class ModelLists:
     """Lists of models by provider. What runs on this machine is asked each time: it costs nothing, and changes."""
 
-    def __init__(self, folder: Path, ask: Callable[[Endpoint], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self, folder: Path, ask: Callable[[Endpoint], Awaitable[list[str]]], *, patience: float = LONGEST_ANSWER
+    ) -> None:
         self._folder = folder
         self._ask = ask
+        self._patience = patience
 
     async def models_of(self, endpoint: Endpoint, *, refresh: bool = False) -> list[str]:
         """Return the ids of the models that the provider has. Raises `ProviderError`."""
@@ -31,10 +36,18 @@ class ModelLists:
         )
         if not refresh and (models := await asyncio.to_thread(_read, file)) is not None:
             return models
-        models = await self._ask(endpoint)
+        models = await self._ask_in_time(endpoint)
         if not is_loopback(endpoint.base_url):
             await asyncio.to_thread(_write, file, models)
         return models
+
+    async def _ask_in_time(self, endpoint: Endpoint) -> list[str]:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._ask(endpoint)
+        except TimeoutError:
+            name = host_of(endpoint.base_url) if endpoint.provider == "default" else endpoint.provider
+            raise ProviderTimeoutError(f"{name} did not list its models within {self._patience:g} seconds") from None
 
 
 async def answers(base_url: str) -> bool:
