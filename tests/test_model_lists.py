@@ -8,7 +8,7 @@ import pytest
 
 from chatllm_cli.errors import ProviderTimeoutError
 from chatllm_cli.models import Endpoint
-from chatllm_cli.services.model_lists import ModelLists, answers
+from chatllm_cli.services.model_lists import ModelLists, answers, in_time
 from tests.fake_openai import FakeOpenAI
 
 AFAR = Endpoint("groq", "", "https://api.groq.com/openai/v1")
@@ -97,6 +97,18 @@ async def test_a_provider_that_does_not_come_to_an_end_is_given_up(folder: Path,
     lists = ModelLists(folder, drips, patience=0.05)
     with pytest.raises(ProviderTimeoutError, match=rf"^{name} did not list its models within 0\.05 seconds$"):
         await lists.models_of(replace(AFAR, provider=provider))
+
+
+async def test_what_does_not_stop_is_not_waited_for() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(60)
+
+    async with asyncio.timeout(30):
+        with pytest.raises(TimeoutError):
+            await in_time(stubborn(), 0.05)
 
 
 async def test_who_listens_is_known_without_a_request(fake_openai: FakeOpenAI) -> None:

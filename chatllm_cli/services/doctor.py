@@ -1,6 +1,5 @@
 """What is right and wrong with an installation: findings, each about one thing, and none with a secret in it."""
 
-import asyncio
 import os
 import re
 import stat
@@ -20,6 +19,7 @@ from chatllm_cli.errors import (
     ProviderUnavailableError,
 )
 from chatllm_cli.models import Endpoint
+from chatllm_cli.services.model_lists import in_time
 from chatllm_cli.services.redaction import KNOWN_KEY, SHORTEST_KNOWN, find_secrets
 
 # File systems on which locks and syncing are not what they are on a disk.
@@ -199,8 +199,7 @@ async def look_at_provider(
     """Yield whether a provider can be reached, takes the key, and has the model."""
     name = endpoint.provider
     try:
-        async with asyncio.timeout(patience):
-            models = await llm.list_models(endpoint)
+        models = await in_time(llm.list_models(endpoint), patience)
     except TimeoutError:
         hint = "whoever has the key, a proxy or the server itself may be what hangs"
         yield Finding(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from chatllm_cli.config.addresses import host_of, is_loopback
@@ -16,7 +17,10 @@ from chatllm_cli.private_files import make_private_folder, replace_private_file
 
 A_DAY = 86_400
 LONGEST_ANSWER = 30.0  # seconds for all of a list, and for whoever has the key to hand it out
+LONGEST_STOP = 0.2
 LONGEST_KNOCK = 0.3  # seconds for a server on this machine to let us in
+
+Result = TypeVar("Result")
 
 
 class ModelLists:
@@ -43,11 +47,26 @@ class ModelLists:
 
     async def _ask_in_time(self, endpoint: Endpoint) -> list[str]:
         try:
-            async with asyncio.timeout(self._patience):
-                return await self._ask(endpoint)
+            return await in_time(self._ask(endpoint), self._patience)
         except TimeoutError:
             name = host_of(endpoint.base_url) if endpoint.provider == "default" else endpoint.provider
             raise ProviderTimeoutError(f"{name} did not list its models within {self._patience:g} seconds") from None
+
+
+async def in_time(work: Awaitable[Result], patience: float) -> Result:
+    """Return what `work` comes to. Raises TimeoutError after `patience` seconds, even if it takes long to stop.
+
+    A command that has a key may hand its output on to a child, which is not killed with it and is waited for.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        if (await asyncio.wait({task}, timeout=patience))[0]:
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task}, timeout=LONGEST_STOP)  # so that it has stopped, or can be told so again
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 async def answers(base_url: str) -> bool:

@@ -71,7 +71,7 @@ def _proxy(key: str, value: str | None) -> str | None:
     if url.scheme in PROXY_SCHEMES and url.host and "@" not in f"{url.raw_path!r}{url.fragment}":
         return url.netloc.decode()
     name = f"{key.partition('://')[0]}_proxy".upper()
-    hint = "it looks like http://user:password@host:3128, with %40 for an @ in it, %23 for a #, %2F for a /"
+    hint = "it looks like http://host:3128; in a password, an @ is written %40, a # %23 and a / %2F"
     raise ConfigError(f"the proxy variable {name} is no address", hint=hint)
 
 
