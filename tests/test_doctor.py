@@ -1,9 +1,10 @@
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chatllm_cli.errors import AuthenticationError, ChatllmError, ProviderUnavailableError
+from chatllm_cli.errors import AuthenticationError, ChatllmError, ModelNotFoundError, ProviderUnavailableError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.doctor import (
     Finding,
@@ -13,6 +14,7 @@ from chatllm_cli.services.doctor import (
     look_at_provider,
     look_at_proxy,
     look_at_storage,
+    problem,
 )
 
 OPENAI = Endpoint("openai", "gpt-5", "https://api.openai.com/v1")
@@ -34,7 +36,12 @@ a line that is none
         ("/home/me/fast disk/data", "ok", "the history lies on this machine (xfs)"),
         ("/mnt/far", "hint", "the history lies on a network file system (fuse.sshfs)"),
         ("/data/Dropbox/chatllm", "hint", "the history lies in a folder that is synced (Dropbox)"),
-        ("/data/OneDrive - Work/x", "hint", "the history lies in a folder that is synced (OneDrive - Work)"),
+        ("/data/OneDrive - Work/x", "hint", "the history lies in a folder that is synced (OneDrive)"),
+        (
+            "/data/GoogleDrive-alice@example.org/x",
+            "hint",
+            "the history lies in a folder that is synced (GoogleDrive)",
+        ),
         ("/data/My Dropbox", "ok", "the history lies on this machine (ext4)"),
     ],
 )
@@ -62,32 +69,24 @@ def test_each_folder_is_looked_at(tmp_path: Path) -> None:
     ]
 
 
+def test_no_more_of_a_synced_folder_is_shown_than_who_syncs_it(tmp_path: Path) -> None:
+    names = {"a": "Dropbox (Acme)", "b": "Dropbox", "c": "Dropbox (Acme)/x"}
+    found = look_at_folders({name: tmp_path / folder for name, folder in names.items()})
+    shown = [for_the_public(each, tmp_path, []).detail for each in found]
+    missing = "is made when it is needed"
+    assert shown == [f"~/Dropbox… {missing}", f"~/Dropbox {missing}", f"~/Dropbox…/x {missing}"]
+
+
 @pytest.mark.parametrize(
-    ("base_url", "proxies", "bypassed", "finding"),
+    ("base_url", "proxy", "finding"),
     [
-        ("https://api.openai.com/v1", {}, False, ("ok", "none on the way to api.openai.com")),
-        (
-            "https://api.openai.com/v1",
-            {"https": "http://me:password@proxy:3128"},
-            False,
-            ("hint", "proxy:3128 is on the way to api.openai.com"),
-        ),
-        ("https://host/v1", {"all": "socks5://proxy:1080"}, False, ("hint", "proxy:1080 is on the way to host")),
-        ("https://host/v1", {"http": "http://proxy"}, False, ("ok", "none on the way to host")),
-        ("https://host/v1", {"https": "http://proxy"}, True, ("ok", "none on the way to host")),
-        ("https://host/v1", {"https": "?"}, False, ("hint", "one is on the way to host")),
-        (
-            "http://127.0.0.1:8080/v1",
-            {"http": "http://proxy"},
-            False,
-            ("ok", "none on the way to 127.0.0.1:8080, which is this machine"),
-        ),
+        ("https://api.openai.com/v1", None, ("ok", "none on the way to api.openai.com")),
+        ("https://api.openai.com/v1", "proxy:3128", ("hint", "proxy:3128 is on the way to api.openai.com")),
+        ("http://127.0.0.1:8080/v1", None, ("ok", "none on the way to 127.0.0.1:8080, which is this machine")),
     ],
 )
-def test_a_proxy_in_force_is_named_without_its_password(
-    base_url: str, proxies: dict[str, str], bypassed: bool, finding: tuple[str, str]
-) -> None:
-    found = look_at_proxy(replace(OPENAI, base_url=base_url), proxies, bypassed=bypassed)
+def test_a_proxy_on_the_way_is_named(base_url: str, proxy: str | None, finding: tuple[str, str]) -> None:
+    found = look_at_proxy(replace(OPENAI, base_url=base_url), proxy)
     assert (found.verdict, found.detail) == finding
 
 
@@ -103,7 +102,7 @@ class Listed:
         return self._answer
 
 
-ANSWERS = ("provider", "ok", "openai answers at https://api.openai.com/v1")
+ANSWERS = ("provider", "ok", "openai answers at https://api.openai.com")
 
 
 @pytest.mark.parametrize(
@@ -130,10 +129,20 @@ ANSWERS = ("provider", "ok", "openai answers at https://api.openai.com/v1")
             [("provider", "problem", "no connection to openai")],
         ),
         (
+            OPENAI,
+            ProviderUnavailableError("openai failed with status 500", words="alice@example.org is out of luck"),
+            [("provider", "problem", "openai failed with status 500")],
+        ),
+        (
+            OPENAI,
+            ModelNotFoundError("openai has no model ''"),
+            [("provider", "hint", "openai answers at https://api.openai.com, but does not list its models")],
+        ),
+        (
             Endpoint("openrouter", "meta/llama", "https://openrouter.ai/api/v1"),
             ["meta/llama"],
             [
-                ("provider", "ok", "openrouter answers at https://openrouter.ai/api/v1"),
+                ("provider", "ok", "openrouter answers at https://openrouter.ai"),
                 ("key", "ok", "not tried: openrouter shows its models to anybody"),
                 ("model", "ok", "openrouter/meta/llama is there"),
             ],
@@ -142,7 +151,7 @@ ANSWERS = ("provider", "ok", "openai answers at https://api.openai.com/v1")
             Endpoint("gemini", "gemini-2.5-pro", "https://generativelanguage.googleapis.com/v1beta/openai"),
             ["models/gemini-2.5-pro"],
             [
-                ("provider", "ok", "gemini answers at https://generativelanguage.googleapis.com/v1beta/openai"),
+                ("provider", "ok", "gemini answers at https://generativelanguage.googleapis.com"),
                 ("key", "ok", "gemini takes it"),
                 ("model", "ok", "gemini/gemini-2.5-pro is there"),
             ],
@@ -154,6 +163,80 @@ async def test_a_provider_is_looked_at(
 ) -> None:
     found = [each async for each in look_at_provider(endpoint, Listed(answer))]
     assert [(each.about, each.verdict, each.detail) for each in found] == findings
+
+
+class Dripping:
+    """A provider that never comes to the end of its list."""
+
+    async def list_models(self, _: Endpoint) -> list[str]:
+        while True:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_provider_that_hangs_is_given_up() -> None:
+    found = [each async for each in look_at_provider(OPENAI, Dripping(), patience=0.05)]
+    assert [(each.about, each.verdict, each.detail) for each in found] == [
+        ("provider", "problem", "openai did not list its models within 0.05 seconds")
+    ]
+
+
+def test_what_the_system_says_of_a_connection_is_told() -> None:
+    error = ProviderUnavailableError("no connection to openai", words="connection refused")
+    error.__cause__ = ConnectionRefusedError()
+    assert problem("provider", error).detail == "no connection to openai: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("its address is https://host/v1", "its address is https://host"),
+        ("is https://host:8080/tok3n/v1 the address?", "is https://host:8080 the address?"),
+        ("redirects to https://sso.example/login?user=me&token=x, and", "redirects to https://sso.example, and"),
+        ("redirects to /login?user=me&token=x, and", "redirects to /login, and"),
+        ("http://me:password@host/v1.", "http://host."),
+        ("http://tok3n@host", "http://host"),
+        ("http://me:pass/word@host", "http://…"),
+        ("is the server running? it may be", "is the server running? it may be"),
+    ],
+)
+def test_addresses_are_told_as_far_as_their_hosts(said: str, told: str) -> None:
+    finding = problem("provider", ChatllmError(said, hint=said))
+    assert (finding.detail, finding.hint) == (told, told)
+
+
+@pytest.mark.parametrize(
+    ("home", "said", "told"),
+    [
+        ("/home/al", "/home/al/data", "~/data"),
+        ("/home/al", "/home/al", "~"),
+        ("/home/al", "/home/al:3: no", "~:3: no"),
+        ("/home/al", "/home/alice/data", "/home/alice/data"),
+        ("/home/al", "/home/al.old/data", "/home/al.old/data"),
+        ("/home/al", "/mnt/home/al/data", "/mnt/home/[user]/data"),
+        ("/home/al", "/scratch/al", "/scratch/[user]"),
+        ("/home/al", "the algae of al", "the algae of al"),
+        ("/", "/data", "/data"),
+        ("/srv", "/srv/data", "/srv/data"),
+        ("/al", "/al/data", "~/data"),
+        ("/home/al", "/mnt/OneDrive - Acme Corp/data is", "/mnt/OneDrive…/data is"),
+        ("/home/al", "/mnt/al.ice@example.org/x", "/mnt/[mail address]/x"),
+    ],
+)
+def test_nobody_learns_whose_it_is(home: str, said: str, told: str) -> None:
+    assert for_the_public(Finding("x", Verdict.OK, said), Path(home), [], "al").detail == told
+
+
+def test_a_home_behind_a_link_is_known_by_both_names(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    finding = Finding("x", Verdict.OK, f"{tmp_path}/link/a", f"{tmp_path}/real/b")
+    shown = for_the_public(finding, tmp_path / "link", [])
+    assert (shown.detail, shown.hint) == ("~/a", "~/b")
+
+
+def test_a_key_of_any_length_is_no_part_of_what_is_shown() -> None:
+    finding = Finding("x", Verdict.OK, "(k3y) but whisk3y")
+    assert for_the_public(finding, Path("/home/me"), ["k3y", ""]).detail == "([key of yours]) but whisk3y"
 
 
 def test_what_is_shown_to_anybody_has_no_secret_and_no_name_in_it() -> None:

@@ -1,11 +1,14 @@
+import asyncio
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chatllm_cli.errors import ProviderTimeoutError
 from chatllm_cli.models import Endpoint
-from chatllm_cli.services.model_lists import ModelLists, answers
+from chatllm_cli.services.model_lists import ModelLists, answers, in_time
 from tests.fake_openai import FakeOpenAI
 
 AFAR = Endpoint("groq", "", "https://api.groq.com/openai/v1")
@@ -83,6 +86,29 @@ async def test_a_file_that_is_old_or_damaged_is_not_heeded(folder: Path, content
 async def test_a_folder_that_cannot_be_made_costs_nothing_but_time(folder: Path) -> None:
     folder.write_text("in the way")
     assert await ModelLists(folder, Asked()).models_of(AFAR) == ["model-1"]
+
+
+@pytest.mark.parametrize(("provider", "name"), [("groq", "groq"), ("default", "api.groq.com")])
+async def test_a_provider_that_does_not_come_to_an_end_is_given_up(folder: Path, provider: str, name: str) -> None:
+    async def drips(_: Endpoint) -> list[str]:
+        while True:
+            await asyncio.sleep(0.01)
+
+    lists = ModelLists(folder, drips, patience=0.05)
+    with pytest.raises(ProviderTimeoutError, match=rf"^{name} did not list its models within 0\.05 seconds$"):
+        await lists.models_of(replace(AFAR, provider=provider))
+
+
+async def test_what_does_not_stop_is_not_waited_for() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(60)
+
+    async with asyncio.timeout(30):
+        with pytest.raises(TimeoutError):
+            await in_time(stubborn(), 0.05)
 
 
 async def test_who_listens_is_known_without_a_request(fake_openai: FakeOpenAI) -> None:

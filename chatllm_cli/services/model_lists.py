@@ -7,22 +7,31 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from chatllm_cli.config.addresses import is_loopback
+from chatllm_cli.config.addresses import host_of, is_loopback
+from chatllm_cli.errors import ProviderTimeoutError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.private_files import make_private_folder, replace_private_file
 
 A_DAY = 86_400
+LONGEST_ANSWER = 30.0  # seconds for all of a list, and for whoever has the key to hand it out
+LONGEST_STOP = 0.2
 LONGEST_KNOCK = 0.3  # seconds for a server on this machine to let us in
+
+Result = TypeVar("Result")
 
 
 class ModelLists:
     """Lists of models by provider. What runs on this machine is asked each time: it costs nothing, and changes."""
 
-    def __init__(self, folder: Path, ask: Callable[[Endpoint], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self, folder: Path, ask: Callable[[Endpoint], Awaitable[list[str]]], *, patience: float = LONGEST_ANSWER
+    ) -> None:
         self._folder = folder
         self._ask = ask
+        self._patience = patience
 
     async def models_of(self, endpoint: Endpoint, *, refresh: bool = False) -> list[str]:
         """Return the ids of the models that the provider has. Raises `ProviderError`."""
@@ -31,10 +40,33 @@ class ModelLists:
         )
         if not refresh and (models := await asyncio.to_thread(_read, file)) is not None:
             return models
-        models = await self._ask(endpoint)
+        models = await self._ask_in_time(endpoint)
         if not is_loopback(endpoint.base_url):
             await asyncio.to_thread(_write, file, models)
         return models
+
+    async def _ask_in_time(self, endpoint: Endpoint) -> list[str]:
+        try:
+            return await in_time(self._ask(endpoint), self._patience)
+        except TimeoutError:
+            name = host_of(endpoint.base_url) if endpoint.provider == "default" else endpoint.provider
+            raise ProviderTimeoutError(f"{name} did not list its models within {self._patience:g} seconds") from None
+
+
+async def in_time(work: Awaitable[Result], patience: float) -> Result:
+    """Return what `work` comes to. Raises TimeoutError after `patience` seconds, even if it takes long to stop.
+
+    A command that has a key may hand its output on to a child, which is not killed with it and is waited for.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        if (await asyncio.wait({task}, timeout=patience))[0]:
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task}, timeout=LONGEST_STOP)  # so that it has stopped, or can be told so again
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 async def answers(base_url: str) -> bool:

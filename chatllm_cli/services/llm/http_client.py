@@ -6,14 +6,16 @@ from typing import Any
 
 import httpx2
 import openai
+from httpx2._utils import URLPattern, get_environment_proxies
 
 from chatllm_cli import __version__
 from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.sections import TimeoutSettings
-from chatllm_cli.errors import InvalidReplyError
+from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
 
 NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
+PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # as server-sent events have it
 LONGEST_END = 4
 MEGABYTE = 1_000_000
@@ -21,11 +23,14 @@ LONGEST_COMPLAINT = 65_536  # bytes that are read of what comes with an error st
 
 
 def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float) -> openai.AsyncOpenAI:
-    """Return a client for one endpoint. Raises OSError, ValueError or ImportError if it cannot be set up.
+    """Return a client for one endpoint.
+
+    Raises OSError, ValueError or ImportError if it cannot be set up, `ConfigError` for a proxy that is none.
 
     It neither retries, nor follows, nor waits on its own: the turn does, and shows it. Only a connection has a
     limit of its own, which is not in the turn's sight.
     """
+    proxy_to(endpoint.base_url)  # the client would quote its password
     timeout = openai.Timeout(None, connect=timeouts.connect)
     http_client = openai.DefaultAsyncHttpxClient(
         timeout=timeout,
@@ -40,6 +45,34 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
         timeout=timeout,
         max_retries=0,
     )
+
+
+def proxy_to(base_url: str) -> str | None:
+    """Return the host, and port, of the proxy that requests to `base_url` go through, without its user; None if none.
+
+    It is what the client itself makes of the proxy variables: NO_PROXY means something else to each program. Raises
+    `ConfigError`, which does not quote it, if any of them has no address: the client takes them all, or none.
+    """
+    if is_loopback(base_url):
+        return None
+    proxies = {URLPattern(key): _proxy(key, value) for key, value in get_environment_proxies().items()}
+    url = httpx2.URL(base_url)
+    return next((proxies[pattern] for pattern in sorted(proxies) if pattern.matches(url)), None)
+
+
+def _proxy(key: str, value: str | None) -> str | None:
+    if value is None:  # of NO_PROXY
+        return None
+    try:
+        url = httpx2.URL(value)
+    except httpx2.InvalidURL:
+        url = httpx2.URL()
+    # Behind the host, an @ ends a password with a character that should have been escaped.
+    if url.scheme in PROXY_SCHEMES and url.host and "@" not in f"{url.raw_path!r}{url.fragment}":
+        return url.netloc.decode()
+    name = f"{key.partition('://')[0]}_proxy".upper()
+    hint = "it looks like http://host:3128; in a password, an @ is written %40, a # %23 and a / %2F"
+    raise ConfigError(f"the proxy variable {name} is no address", hint=hint)
 
 
 class _Headers:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import astuple, replace
 from typing import Any, Protocol
 
+import httpx2
 import openai
 from langchain_core.messages import BaseMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -130,6 +131,11 @@ class LLMService:
         if key not in self._clients:
             try:
                 self._clients[key] = build_client(endpoint, self._timeouts, self._limits.reply_mb)
+            except httpx2.InvalidURL:  # which would quote it
+                raise ConfigError(
+                    f"no connection to {name_of(endpoint)} can be set up: its address is none",
+                    hint="check its base_url",
+                ) from None
             except (OSError, ValueError, ImportError) as error:  # certificates and proxies are read here
                 raise ConfigError(
                     f"no connection to {name_of(endpoint)} can be set up: {root_cause(error, endpoint)}",
