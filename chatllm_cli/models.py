@@ -238,6 +238,7 @@ class Endpoint:
     key_header: str = "Authorization"
     weights: str = ""  # embedded model only: what tells these weights from others
     options: ChatOptions = ChatOptions()  # what the settings ask of this model
+    context_length: int | None = None  # embedded model only: how many tokens it was made to read
 
     @property
     def is_embedded(self) -> bool:

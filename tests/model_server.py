@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 HEADER = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
@@ -17,6 +17,24 @@ HEADER = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
 def a_model(size: int = 100_000, seed: int = 0) -> bytes:
     """Return what may pass for a model file until llama.cpp sees it."""
     return HEADER + bytes((seed + number * 7) % 251 for number in range(size - len(HEADER)))
+
+
+def a_model_that_says(facts: dict[str, Any]) -> bytes:
+    """Return the beginning of a model file with these facts in its header, and no numbers."""
+    said = b"".join(_text(name) + _value(value) for name, value in facts.items())
+    return struct.pack("<4sIQQ", b"GGUF", 3, 1, len(facts)) + said + bytes(100)
+
+
+def _value(value: str | list[str] | float) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + _text(value)
+    if isinstance(value, list):
+        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(_text, value))
+    return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value)
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 @dataclass

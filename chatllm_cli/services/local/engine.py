@@ -62,7 +62,7 @@ class LocalModel:
         threads = self._settings.threads or max(1, (os.cpu_count() or 1) // 2)
         params.model.path = str(weights.path)
         params.model_alias = {weights.name}
-        params.n_ctx = self._settings.context_size
+        params.n_ctx = weights.window(self._settings.context_size)
         params.n_parallel = 1  # one person talks to it
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.cache_ram_mib = 0  # the slot's own memory already holds the conversation's beginning
