@@ -161,7 +161,8 @@ class Services:
             from chatllm_cli.services.local.engine import LocalModel
 
             settings = self.settings
-            local_model, tracing = LocalModel(settings.local, self.local_models), settings.privacy.tracing
+            local_model = LocalModel(settings.local, self.local_models, self._places.cache / "tried-models.json")
+            tracing = settings.privacy.tracing
             self._llm = LLMService(local_model, settings.timeouts, settings.limits, keys=self.keys, tracing=tracing)
         return self._llm
 

@@ -242,6 +242,7 @@ class Endpoint:
     has_key_command: bool = False  # whether a command prints its key, which may ask a person first
     weights: str = ""  # embedded model only: what tells these weights from others
     options: ChatOptions = ChatOptions()  # what the settings ask of this model
+    context_length: int | None = None  # embedded model only: how many tokens it was made to read
 
     @property
     def is_embedded(self) -> bool:

@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 HEADER = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
@@ -17,6 +17,24 @@ HEADER = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1)
 def a_model(size: int = 100_000, seed: int = 0) -> bytes:
     """Return what may pass for a model file until llama.cpp sees it."""
     return HEADER + bytes((seed + number * 7) % 251 for number in range(size - len(HEADER)))
+
+
+def a_model_that_says(facts: dict[str, Any]) -> bytes:
+    """Return the beginning of a model file with these facts in its header, and no numbers."""
+    said = b"".join(_text(name) + _value(value) for name, value in facts.items())
+    return struct.pack("<4sIQQ", b"GGUF", 3, 1, len(facts)) + said + bytes(100)
+
+
+def _value(value: str | list[str] | float) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + _text(value)
+    if isinstance(value, list):
+        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(_text, value))
+    return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value)
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 @dataclass
@@ -37,11 +55,12 @@ class ModelServer:
 
     `/whole/…` as it should be · `/cut-N/…` ends after N bytes, each time · `/cut-once-N/…` only at first ·
     `/no-ranges-N/…` ends after N bytes at first, and always begins anew · `/no-tag-N/…` the same, without an ETag ·
-    `/wrong-range-N/…` sends another range than it was asked for · `/unfit-N/…` answers 416 to any range ·
-    `/changed-N/…` has another file after the first N bytes · `/slow-N/…` waits after N bytes until `go_on` is set ·
-    `/moved/…` redirects to `target` · `/around/…` to itself · `/status-N/…` answers so · `/gzip/…`, `/no-length/…`,
-    `/page/…` are what they say. `/ORG/REPO/resolve/main/…` redirects, as a hub does, to `/whole/…`, with
-    `linked_hash`, or the right one.
+    `/wrong-range-N/…` sends another range than it was asked for · `/unfit-N/…` answers 416 to any range, and
+    `/stuck-N/…` ends after N bytes each time besides · `/changed-N/…` has another file after the first N bytes, and
+    `/heedless-N/…` sends the rest of that one besides, whatever If-Range says · `/slow-N/…` waits after N bytes
+    until `go_on` is set · `/moved/…` redirects to `target` · `/around/…` to itself · `/status-N/…` answers so ·
+    `/gzip/…`, `/no-length/…`, `/page/…` are what they say. `/ORG/REPO/resolve/main/…` redirects, as a hub
+    does, to `/whole/…`, with `linked_hash`, or the right one.
     """
 
     content: bytes = field(default_factory=a_model)
@@ -125,13 +144,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, gzip.compress(content), {"Content-Encoding": "gzip", "ETag": '"zipped"'})
         elif name == "no-length":
             self._endless()
-        elif name == "unfit" and "Range" in self.headers:
+        elif name in {"unfit", "stuck"} and "Range" in self.headers:
             self._send(416, b"", {})
-        elif name == "changed":
+        elif name in {"changed", "heedless"}:
             other = content if is_first else a_model(len(content), seed=1)
-            self._file(other, cut=number if is_first else None)
+            self._file(other, name, cut=number if is_first else None)
         else:
-            cuts = name == "cut" or (is_first and name in {"cut-once", "no-ranges", "no-tag", "wrong-range", "unfit"})
+            cuts = name in {"cut", "stuck"} or (
+                is_first and name in {"cut-once", "no-ranges", "no-tag", "wrong-range", "unfit"}
+            )
             self._file(content, name, cut=number if cuts else None, pause=number if name == "slow" else None)
 
     def _file(self, content: bytes, name: str = "", *, cut: int | None = None, pause: int | None = None) -> None:
@@ -139,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         headers = {} if name == "no-tag" else {"ETag": tag}
         start = 0
-        if match and name != "no-ranges" and self.headers.get("If-Range") == tag:
+        is_same = self.headers.get("If-Range") == tag or name == "heedless"
+        if match and name != "no-ranges" and is_same:
             start = int(match[1]) - (name == "wrong-range")
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self._head(206 if start else 200, headers | {"Content-Length": str(len(content) - start)})

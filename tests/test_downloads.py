@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,30 @@ async def test_a_server_that_cannot_go_on_begins_anew(
 async def test_a_file_that_was_changed_meanwhile_begins_anew(server: ModelServer, models: PulledModels) -> None:
     model = await pull(models, f"{server.url}/changed-{ONLY_THE_BEGINNING}/a.gguf")
     assert model.path.read_bytes() == a_model(100_000, seed=1)
+
+
+async def test_the_rest_of_another_file_is_not_joined_to_the_part(server: ModelServer, models: PulledModels) -> None:
+    model = await pull(models, f"{server.url}/heedless-{ONLY_THE_BEGINNING}/a.gguf")
+    assert model.path.read_bytes() == a_model(100_000, seed=1)
+    assert server.ranges == ["", f"bytes={ONLY_THE_BEGINNING}-", ""]
+
+
+async def test_the_same_bytes_again_are_no_progress(
+    server: ModelServer, models: PulledModels, told: RecordingPull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROGRESS", 10_000)
+    with pytest.raises(ProviderUnavailableError):
+        async with asyncio.timeout(10):
+            await pull(models, f"{server.url}/stuck-{ONLY_THE_BEGINNING}/a.gguf", told)
+    assert len(told.waits) == QUICK.max_retries
+
+
+async def test_a_server_that_ends_after_some_progress_each_time_is_asked_on(
+    server: ModelServer, models: PulledModels, told: RecordingPull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROGRESS", 10_000)
+    model = await pull(models, f"{server.url}/cut-10000/a.gguf", told)
+    assert (model.sha256, len(told.waits)) == (server.sha256, 9)
 
 
 async def test_what_is_left_of_another_file_gives_way(server: ModelServer, models: PulledModels) -> None:
@@ -294,6 +319,24 @@ async def test_what_is_there_already_is_not_fetched_again(
         with pytest.raises(ChatllmError, match=r"^there is another model local/a already$"):
             await pull(models, url, sha256=sha256)
     assert files(models) == {"a.gguf": 0o600, "a.gguf.json": 0o600}
+
+
+async def test_another_query_is_another_model_unless_its_hash_is_told(
+    server: ModelServer, models: PulledModels
+) -> None:
+    first = await pull(models, f"{server.url}/whole/a.gguf?id=1")
+    with pytest.raises(ChatllmError, match=r"^there is another model local/a already$"):
+        await pull(models, f"{server.url}/whole/a.gguf?id=2")
+    assert await pull(models, f"{server.url}/whole/a.gguf?id=2", sha256=first.sha256) == first
+    assert await pull(models, f"{server.url}/whole/a.gguf?id=1") == first
+
+
+async def test_a_record_that_knows_no_query_is_compared_without_one(
+    server: ModelServer, models: PulledModels
+) -> None:
+    first = await pull(models, f"{server.url}/whole/a.gguf?id=1")
+    models.note(replace(first, address_sha256=""), first.path)
+    assert (await pull(models, f"{server.url}/whole/a.gguf?id=2")).sha256 == first.sha256
 
 
 async def test_two_that_fetch_the_same_do_not_get_in_each_others_way(

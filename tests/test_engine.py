@@ -1,5 +1,6 @@
 import asyncio
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,6 +138,22 @@ def test_a_file_that_is_cut_short_is_one_line_and_no_crash(quick: Path) -> None:
     whole = find_weights(LocalSettings()).path.read_bytes()
     ends = [5000, 100_000, END_OF_FACTS, len(whole) // 2, len(whole) - 1]
     assert load(*(whole[:end] for end in ends), folder=quick) == [REFUSED] * len(ends)
+
+
+def deadly(whole: bytes) -> bytes:
+    """Return the bundled model with a window of 0, of which llama.cpp dies, behind a list too long to look behind."""
+    listed = struct.pack("<Q6sIIQ", 6, b"a.list", 9, 0, 1026) + bytes(1026)
+    assert len(listed) % 32 == 0  # what follows stays in line
+    place = whole.index(b"llama.context_length") + len(b"llama.context_length") + 4
+    content = whole[:place] + struct.pack("<I", 0) + whole[place + 4 :]
+    (facts,) = struct.unpack_from("<Q", content, 16)
+    return content[:16] + struct.pack("<Q", facts + 1) + listed + content[HEADER.size :]
+
+
+@pytest.mark.embedded
+def test_a_file_that_llama_cpp_dies_of_is_one_line_and_no_crash(quick: Path) -> None:
+    whole = find_weights(LocalSettings()).path.read_bytes()
+    assert load(deadly(whole), folder=quick) == ["llama.cpp breaks down over FILE (SIGABRT)"]
 
 
 @pytest.mark.embedded

@@ -82,7 +82,7 @@ def test_an_endpoint_does_not_show_its_key() -> None:
         "max_tokens_field='max_tokens', seed_field='seed', marks_end=False, takes_schema=False, "
         "takes_usage_wish=True, headers=(), key_header='Authorization', weights='', options=ChatOptions("
         "temperature=None, max_tokens=None, schema='', top_p=None, seed=None, stop=(), "
-        "reasoning_effort='', extra=()))"
+        "reasoning_effort='', extra=()), context_length=None)"
     )
     assert str(endpoint) == repr(endpoint)
 

@@ -13,7 +13,13 @@ from tests.model_server import a_model
 
 OPENAI_URL = "https://api.openai.com/v1"
 SMOLLM2 = Endpoint(
-    "local", "smollm2", base_url="", weights=f"sha256:{BUNDLED_SHA256}", marks_end=True, takes_schema=True
+    "local",
+    "smollm2",
+    base_url="",
+    weights=f"sha256:{BUNDLED_SHA256}",
+    marks_end=True,
+    takes_schema=True,
+    context_length=8192,
 )
 
 NOTHING: dict[str, Any] = {}

@@ -110,3 +110,10 @@ def test_every_failure_is_of_a_foreseen_kind() -> None:
         except ChatllmError:
             continue
         assert name.isascii()
+
+
+def test_an_address_is_told_from_others_by_its_query_and_a_file_of_a_hub_by_its_name() -> None:
+    first, second = (find_source(f"https://host/get.gguf?id={number}", HUB).address_sha256 for number in (1, 2))
+    assert first != second
+    here, there = (find_source("hf:a/b/c.gguf", hub).address_sha256 for hub in (HUB, "https://mirror.example"))
+    assert here == there

@@ -1,5 +1,7 @@
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from chatllm_cli.services.local.weights import (
     hash_of,
     local_names,
 )
-from tests.model_server import a_model
+from tests.model_server import a_model, a_model_that_says
 
 
 def pulled(tmp_path: Path, name: str = "tiny", content: bytes = a_model(1000)) -> PulledModels:
@@ -31,6 +33,32 @@ def test_the_bundled_weights_are_found_without_importing_their_package() -> None
     weights = find_weights(LocalSettings())
     assert (weights.name, weights.sha256, weights.path.suffix) == ("smollm2", BUNDLED_SHA256, ".gguf")
     assert weights.fingerprint == f"sha256:{BUNDLED_SHA256}"
+
+
+@pytest.mark.parametrize("length", [4096, None])
+def test_a_window_is_what_the_header_says(tmp_path: Path, length: int | None) -> None:
+    said: dict[str, Any] = {"general.architecture": "llama"} | ({"llama.context_length": length} if length else {})
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(a_model_that_says(said))
+    assert find_weights(LocalSettings(model_path=str(path))).context_length == length
+    assert (
+        find_weights(LocalSettings(), pulled(tmp_path, content=a_model_that_says(said)), "tiny").context_length
+        == length
+    )
+
+
+@pytest.mark.parametrize(("wanted", "window"), [(2048, 2048), (8192, 8192), (32768, 8192)])
+def test_no_more_is_read_together_than_a_model_was_made_to_read(wanted: int, window: int) -> None:
+    weights = find_weights(LocalSettings())
+    assert weights.window(wanted) == window
+    assert replace(weights, context_length=None).window(wanted) == wanted
+
+
+def test_a_header_that_llama_cpp_would_die_of_is_refused_by_name(tmp_path: Path) -> None:
+    content = a_model_that_says({"general.architecture": "llama", "llama.context_length": 0})
+    with pytest.raises(ConfigError) as raised:
+        find_weights(LocalSettings(), pulled(tmp_path, content=content), "tiny")
+    assert raised.value.message == "tiny.gguf is damaged: its header says that context_length is 0"
 
 
 def test_other_weights_are_told_apart_by_name_size_and_age(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ class Providers:
             marks_end=True,
             takes_schema=True,
             options=self._options(f"{LOCAL}/{weights.name}"),
+            context_length=weights.context_length,
         )
 
     def catalogue(self, name: str) -> Endpoint:

@@ -58,6 +58,11 @@ class _Known:
     total: int = 0
     sha256: str | None = None
 
+    def may_be(self, other: "_Known") -> bool:
+        """Tell whether this is the same file, by what is known of both. Not every server heeds If-Range."""
+        is_same = (self.total, self.sha256) == (other.total, other.sha256)
+        return is_same and self.validator in {"", other.validator}
+
 
 class Downloads:
     """Fetches models into their folder."""
@@ -88,13 +93,13 @@ class Downloads:
 
     async def _fetch(self, transfer: "_Transfer") -> None:
         """Take up what breaks off, as long as each connection is worth it. What cannot begin fails at once."""
-        failures, last = 0, transfer.done
+        failures, furthest = 0, transfer.done  # the same bytes again, after a beginning anew, are no progress
         while not transfer.is_whole:
             try:
                 await transfer.go_on(self._timeouts)
             except ProviderError as error:
-                failures = 1 if transfer.done - last >= PROGRESS else failures + 1
-                last = transfer.done
+                failures = 1 if transfer.done - furthest >= PROGRESS else failures + 1
+                furthest = max(furthest, transfer.done)
                 if not (error.is_passing and transfer.has_begun) or failures > self._retries.max_retries:
                     raise _with_way_on(error, transfer) from error
                 seconds = min(self._retries.first_delay * 2 ** (failures - 1), self._retries.longest_delay)
@@ -115,7 +120,10 @@ class Downloads:
             )
         name, path = transfer.source.name, self._models.path(transfer.source.name)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._models.note(PulledModel(name, path, transfer.source.told, actual, at=now), transfer.part)
+        model = PulledModel(
+            name, path, transfer.source.told, actual, at=now, address_sha256=transfer.source.address_sha256
+        )
+        self._models.note(model, transfer.part)
         transfer.part.replace(path)
         record_of(transfer.part).unlink(missing_ok=True)
         sync_folder(self._models.folder)
@@ -124,7 +132,8 @@ class Downloads:
 
 def _same(found: PulledModel, source: Source, sha256: str | None) -> PulledModel:
     """Return the model that is there already if it is the one that is wanted. Raises `ChatllmError`."""
-    if found.source == source.told and sha256 in {None, found.sha256}:
+    is_address = found.source == source.told and found.address_sha256 in {"", source.address_sha256}
+    if sha256 == found.sha256 if sha256 else is_address:
         return found
     raise ChatllmError(
         f"there is another model local/{source.name} already",
@@ -167,7 +176,7 @@ class _Transfer:
     def _begin(self, arrival: Arrival) -> None:
         self.has_begun = True
         known = _Known(without_query(self.source.url), arrival.validator, arrival.total, arrival.sha256)
-        if arrival.start and (known.total, known.sha256) != (self.known.total, self.known.sha256):
+        if arrival.start and not known.may_be(self.known):
             raise PartMismatchError
         if not arrival.start:
             self._start_anew()

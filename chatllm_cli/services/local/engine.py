@@ -3,11 +3,13 @@
 import asyncio
 import os
 import secrets
+from pathlib import Path
 from typing import Any
 
 from chatllm_cli.config.sections import LocalSettings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.services.local.pulled import PulledModels
+from chatllm_cli.services.local.trials import Trials
 from chatllm_cli.services.local.weights import BUNDLED_SHA256, Weights, check_hash, find_weights
 
 BUNDLED_LONGEST_ANSWER = 1024  # tokens, unless a request says otherwise: past that it only repeats itself
@@ -18,11 +20,17 @@ _running: list[Any] = []
 
 
 class LocalModel:
-    """Runs models; each one's server starts with the first request to it and lives as long as the process."""
+    """Runs models; each one's server starts with the first request to it and lives as long as the process.
 
-    def __init__(self, settings: LocalSettings, models: PulledModels | None = None) -> None:
+    In the file `tried` it is remembered which models llama.cpp survived.
+    """
+
+    def __init__(
+        self, settings: LocalSettings, models: PulledModels | None = None, tried: Path | None = None
+    ) -> None:
         self._settings = settings
         self._models = models
+        self._trials = Trials(tried)
         self._loading: dict[str, asyncio.Future[Any]] = {}
         # The port is open to every user of the machine, the model is not.
         self._api_key = secrets.token_urlsafe(24)
@@ -38,6 +46,7 @@ class LocalModel:
 
     def _load(self, name: str) -> Any:
         weights = find_weights(self._settings, self._models, name)
+        os.environ["GGML_NO_BACKTRACE"] = "1"  # it would call a debugger, whose words land on stdout
         try:
             import xllamacpp  # noqa: PLC0415  (an extra: missing is a message, not a crash)
         except ImportError:
@@ -46,6 +55,8 @@ class LocalModel:
                 hint="pip install 'chatllm-cli[local]', or set CHATLLM_BASE_URL to use a provider",
             ) from None
         check_hash(weights, self._models)
+        window, engine = weights.window(self._settings.context_size), str(xllamacpp.__version__)
+        self._trials.check(weights, window=window, threads=self._threads, engine=engine)
         params = self._parameters(xllamacpp.CommonParams(), weights)
         try:
             server = xllamacpp.Server(params)
@@ -57,14 +68,17 @@ class LocalModel:
         _running.append(server)
         return server
 
+    @property
+    def _threads(self) -> int:
+        """Half of the processors: as fast for one, and two that take all spin against each other, 15 times slower."""
+        return self._settings.threads or max(1, (os.cpu_count() or 1) // 2)
+
     def _parameters(self, params: Any, weights: Weights) -> Any:
-        # Half of the processors: as fast for one, and two that take all spin against each other, 15 times slower.
-        threads = self._settings.threads or max(1, (os.cpu_count() or 1) // 2)
         params.model.path = str(weights.path)
         params.model_alias = {weights.name}
-        params.n_ctx = self._settings.context_size
+        params.n_ctx = weights.window(self._settings.context_size)
         params.n_parallel = 1  # one person talks to it
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
         params.cache_ram_mib = 0  # the slot's own memory already holds the conversation's beginning
         params.warmup = False  # costs more than it saves the first answer
         params.verbosity = -1  # the terminal is ours

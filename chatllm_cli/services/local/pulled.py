@@ -32,6 +32,7 @@ class PulledModel:
     size: int = 0
     at: str = ""
     verified_ns: int | None = None  # the age of the file when its hash was last found to be right
+    address_sha256: str = ""  # of the whole address, whose query may hold a secret; empty in older records
 
     @property
     def is_verified(self) -> bool:
@@ -87,6 +88,7 @@ class PulledModels:
             path.stat().st_size,
             str(told.get("at", "")),
             verified if isinstance(verified, int) and told.get("size") == path.stat().st_size else None,
+            str(told.get("address_sha256", "")),
         )
 
     def note(self, model: PulledModel, file: Path) -> None:

@@ -1,5 +1,6 @@
 """What a person writes to get a model, and where that lies: a name of the catalogue, `hf:ORG/REPO/FILE`, or a URL."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
@@ -22,6 +23,11 @@ class Source:
     name: str
     url: str
     told: str
+
+    @property
+    def address_sha256(self) -> str:
+        """What tells this address, query and all, from others, and may be kept. A file is the same on any hub."""
+        return hashlib.sha256(f"{self.told}?{urlsplit(self.url).query}".encode()).hexdigest()
 
 
 def find_source(wanted: str, hub_url: str, name: str | None = None) -> Source:

@@ -9,7 +9,7 @@ from chatllm_cli.config.places import expand_user
 from chatllm_cli.config.sections import LocalSettings
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.services.local.catalogue import find_entry
-from chatllm_cli.services.local.gguf import HEADER, fault_of
+from chatllm_cli.services.local.gguf import HEADER, context_length, fault_of, fault_of_facts, read_facts
 from chatllm_cli.services.local.pulled import PulledModel, PulledModels
 
 BUNDLED_NAME = "smollm2"
@@ -28,6 +28,7 @@ class Weights:
     path: Path
     sha256: str | None = None  # None where none is known
     pulled: PulledModel | None = None
+    context_length: int | None = None  # tokens that it was made to read, if its header says so
 
     @property
     def fingerprint(self) -> str:
@@ -36,6 +37,10 @@ class Weights:
             return f"sha256:{self.sha256}"
         status = self.path.stat()
         return f"file:{self.path}:{status.st_size}:{status.st_mtime_ns}"
+
+    def window(self, wanted: int) -> int:
+        """Return how many tokens may be read together: more than it was made to read would only take memory."""
+        return min(wanted, self.context_length or wanted)
 
 
 def default_name(settings: LocalSettings) -> str:
@@ -58,20 +63,21 @@ def find_weights(settings: LocalSettings, models: PulledModels | None = None, na
     found = models and models.find(name)
     if not found:
         raise UsageError(f"there is no embedded model '{name}'", hint=_whats_there(settings, models, name))
-    _check_is_gguf(found.path, found.path.name)
-    return Weights(name, found.path, found.sha256, found)
+    window = _checked_window(found.path, found.path.name)
+    return Weights(name, found.path, found.sha256, found, window)
 
 
 def _default(settings: LocalSettings, models: PulledModels | None) -> Weights:
     if settings.model_path:
         path = expand_user(settings.model_path, "local.model_path")
-        _check_is_gguf(path, f"local.model_path: {path}")
-        return Weights(path.stem.lower(), path)
+        window = _checked_window(path, f"local.model_path: {path}")
+        return Weights(path.stem.lower(), path, context_length=window)
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / BUNDLED_FILE
         if path.is_file():
-            return Weights(BUNDLED_NAME, path, BUNDLED_SHA256)
+            window = _checked_window(path, f"the embedded model {path}")
+            return Weights(BUNDLED_NAME, path, BUNDLED_SHA256, context_length=window)
     there = models.names() if models else []
     raise ConfigError(
         "there is no embedded model in this installation",
@@ -91,14 +97,21 @@ def _whats_there(settings: LocalSettings, models: PulledModels | None, name: str
     return f"the embedded models are {', '.join(names)}"
 
 
-def _check_is_gguf(path: Path, told: str) -> None:
+def _checked_window(path: Path, told: str) -> int | None:
+    """Return how many tokens a model was made to read. Raises `ConfigError` if what it says of itself cannot be true.
+
+    This is read at each run, in a tenth of a millisecond.
+    """
     try:
         with path.open("rb") as file:
             fault = fault_of(file.read(HEADER.size), path.stat().st_size)
+            file.seek(0)
+            facts = {} if fault else read_facts(file)
     except OSError as error:
         raise ConfigError(f"{told} cannot be read: {error.strerror}") from None
-    if fault:
+    if fault := fault or fault_of_facts(facts):
         raise ConfigError(f"{told} {fault}")
+    return context_length(facts)
 
 
 def check_hash(weights: Weights, models: PulledModels | None = None) -> None:
