@@ -56,6 +56,8 @@ class FakeLLM:
 class RecordingListener:
     """Writes down what it is told."""
 
+    tells_secrets = True
+
     def __init__(self) -> None:
         self.chunks: list[str] = []
         self.secrets: list[tuple[list[str], bool]] = []

@@ -13,7 +13,7 @@ from chatllm_cli.config.addresses import host_of, is_loopback
 from chatllm_cli.config.known_providers import KNOWN, UNKNOWN
 from chatllm_cli.errors import AuthenticationError, ChatllmError
 from chatllm_cli.models import Endpoint
-from chatllm_cli.services.redaction import find_secrets
+from chatllm_cli.services.redaction import redacted
 
 # File systems on which locks and syncing are not what they are on a disk.
 REMOTE = {
@@ -170,8 +170,7 @@ def for_the_public(finding: Finding, home: Path, secrets: Sequence[str]) -> Find
     """Return a finding that may be shown to anybody: without secrets, and without whose home it was."""
 
     def masked(text: str) -> str:
-        for each in reversed(find_secrets(text, secrets)):
-            text = f"{text[: each.start]}[{each.kind}]{text[each.end :]}"
+        text, _ = redacted(text, frozenset(secrets))
         return text.replace(str(home), "~") if home != home.parent else text
 
     return Finding(finding.about, finding.verdict, masked(finding.detail), masked(finding.hint))
