@@ -62,6 +62,7 @@ class Services:
         self._places = places
         self._llm = llm
         self._on_key = on_key
+        self._known_keys: set[str] = set()
         self._progress = progress  # of indexing: files done, files in all
 
     @cached_property
@@ -116,8 +117,12 @@ class Services:
             self.providers,
             origins=key_origins(self.settings),
             insecure_http=self.settings.insecure_http,
-            on_key=self._on_key,
+            on_key=self._take_key,
         )
+
+    def _take_key(self, key: str) -> None:
+        self._known_keys.add(key)
+        self._on_key(key)
 
     @cached_property
     def prices(self) -> "Prices":
@@ -150,8 +155,9 @@ class Services:
         from chatllm_cli.services.redaction import PromptGuard
 
         mode = self.settings.redact
-        known = {*secrets_of(self.settings), *(stored.key for stored in self._key_file.read().values())}
-        return PromptGuard(looks=mode != "off", replaces=mode == "replace", known=known)
+        self._known_keys.update(secrets_of(self.settings), (each.key for each in self._key_file.read().values()))
+        harmless = self.providers.keys_for_this_machine()
+        return PromptGuard(looks=mode != "off", replaces=mode == "replace", known=self._known_keys, harmless=harmless)
 
     @property
     def llm(self) -> LanguageModel:
@@ -192,12 +198,14 @@ class Services:
     ) -> "OpenConversation":
         """Take up `last`, or begin a conversation with `prompt`, and keep it if the settings say so."""
         keep = self.settings.history.enabled
+        if system_prompt is None and not last:
+            system_prompt = self.settings.system_prompt
+        if system_prompt:
+            system_prompt = self.guard.checked_system_prompt(system_prompt)
         if last:
             return await self.history.resume(last, system_prompt=system_prompt, keep=keep)
-        if system_prompt is None:
-            system_prompt = self.settings.system_prompt
-        prompt, _ = self.guard.checked(prompt)  # its beginning is to be the title
-        return self.history.start(prompt, model=endpoint.address, system_prompt=system_prompt, keep=keep)
+        title = self.guard.checked_title(prompt)
+        return self.history.start(title, model=endpoint.address, system_prompt=system_prompt or "", keep=keep)
 
     async def aclose(self) -> None:
         """Close whatever was opened."""

@@ -57,6 +57,8 @@ class FakeLLM:
 class RecordingListener:
     """Writes down what it is told."""
 
+    tells_secrets = True
+
     def __init__(self) -> None:
         self.chunks: list[str] = []
         self.lent = 0

@@ -65,10 +65,13 @@ class TurnView(ABC):
             yield
         self._await()
 
+    @property
+    def tells_secrets(self) -> bool:
+        """Whether a person is told of secrets that are sent as they are; a script is not."""
+        return self._renderer.is_read_by_a_person
+
     def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
-        """Say what the prompt holds: to a person, or to anybody if it was changed."""
-        if not (replaced or self._renderer.is_read_by_a_person):
-            return
+        """Say what the prompt holds, and what was done about it."""
         self._stop_waiting()
         held = f"the prompt holds what looks like a secret: {', '.join(kinds)}"
         if replaced:

@@ -20,7 +20,7 @@ from chatllm_cli.errors import (
 )
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.model_lists import in_time
-from chatllm_cli.services.redaction import KNOWN_KEY, SHORTEST_KNOWN, find_secrets
+from chatllm_cli.services.redaction import KNOWN_KEY, SHORTEST_KNOWN, redacted
 
 # File systems on which locks and syncing are not what they are on a disk.
 REMOTE = {
@@ -242,8 +242,7 @@ def for_the_public(finding: Finding, home: Path, secrets: Sequence[str], user: s
     """Return a finding that may be shown to anybody: without secrets, and without whose it was."""
 
     def masked(text: str) -> str:
-        for each in reversed(find_secrets(text, secrets)):
-            text = f"{text[: each.start]}[{each.kind}]{text[each.end :]}"
+        text, _ = redacted(text, frozenset(secrets))
         return _nameless(_without_short_keys(text, secrets), home, user)
 
     return Finding(finding.about, finding.verdict, masked(finding.detail), masked(finding.hint))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 
+from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
 from chatllm_cli.config.sections import OptionSettings, ProviderSettings
 from chatllm_cli.config.settings import Settings
@@ -50,6 +51,15 @@ class Providers:
         if base_url := self._providers[name].base_url or KNOWN.get(name, UNKNOWN).base_url:
             return base_url
         raise ConfigError(f"provider '{name}' has no address", hint=f"set providers.{name}.base_url")
+
+    def keys_for_this_machine(self) -> set[str]:
+        """Return the keys in the settings that go to servers on this machine alone: they stand in for one, mostly."""
+        here: set[str] = set()
+        elsewhere: set[str] = set()
+        for name, provider in self._providers.items():
+            is_here = is_loopback(provider.base_url or KNOWN.get(name, UNKNOWN).base_url)
+            (here if is_here else elsewhere).add(provider.api_key.get_secret_value())
+        return here - elsewhere
 
     def configured(self) -> list[str]:
         """Return the names of the providers that are set up and could be asked now, the embedded model apart."""

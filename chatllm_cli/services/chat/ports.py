@@ -95,6 +95,10 @@ class Log(Protocol):
 class TurnListener(Protocol):
     """Whoever shows a turn while it happens."""
 
+    @property
+    def tells_secrets(self) -> bool:
+        """Whether anybody is told of secrets that are sent as they are."""
+
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
 

@@ -91,7 +91,7 @@ class ChatService:
         """
         if not prompt.strip():
             raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
-        prompt, secrets = self._guard.checked(prompt)
+        prompt, secrets = self._guard.checked(prompt, is_told=listener.tells_secrets)
         if secrets:
             listener.on_secrets(secrets, replaced=self._guard.replaces)
         said = Message(new_id(), Role.USER, prompt, at=datetime.now(UTC), parent=log.conversation.head)
