@@ -6,7 +6,7 @@ from chatllm_cli.amounts import about
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
-from chatllm_cli.services.chat.sizes import Messages, Size, measure, size_of
+from chatllm_cli.services.chat.sizes import UNMEASURED, Measure, Messages, Size, measure, size_of
 from chatllm_cli.services.chat.summaries import Paid, Room, Summaries, Summing
 
 SMALL = 3000  # tokens: whose window is not at hand reads more than that
@@ -42,6 +42,7 @@ class Plan:
     left_out: int = 0  # of the body's messages, the oldest ones
     summary: str = ""  # which stands in their place
     tries: int = 0
+    measure: Measure = UNMEASURED  # of the request
 
     @property
     def request(self) -> ChatRequest:
@@ -64,18 +65,15 @@ class Plan:
     @property
     def size(self) -> Size:
         """How many tokens the request is."""
-        messages = self.request.messages
-        address = self.wanted.request.endpoint.address
-        return size_of(messages, measure(messages, self.wanted.conversation, address))
+        return size_of(self.request.messages, self.measure)
 
     def surplus(self, limit: int) -> int:
         """Return how many more messages to leave out, turn by turn and one at least, until the rest fits."""
-        size = self.size.likely
-        scale = size / max(size_of(self.request.messages).likely, 1)
-        surplus = 0
+        size, surplus = self.size.likely, 0
         while surplus + 1 < len(self.rest) and (size > limit or not surplus):
-            size -= round(scale * size_of(self.rest[surplus : surplus + 2]).likely)
+            turn = self.rest[surplus : surplus + 2]
             surplus += 2
+            size -= size_of(turn, self.measure.before(len(self.rest) - surplus + self.wanted.keep)).likely
         return surplus
 
 
@@ -102,10 +100,12 @@ class Trimming:
         answer = longest or min(LONGEST_ANSWER, window // 4)
         if wanted.request.endpoint.is_embedded:  # llama.cpp ends an answer where the window does
             longest, answer = None, min(answer, window // 2)
-        _check_bare(plan, longest or 0, window)
+        self._check(
+            replace(plan, left_out=len(wanted.body), summary=""), longest or 0, window
+        )  # without all before it
         if self._mode != "never" and plan.size.likely > window - answer:
             plan = await self._reduced(plan, window - answer)
-        _check(plan, longest or 0, window)
+        self._check(plan, longest or 0, window)
         return plan
 
     async def cut_more(self, plan: Plan, error: ContextLengthError) -> Plan:
@@ -115,6 +115,20 @@ class Trimming:
             raise error
         less = await self._reduced(plan, plan.size.likely * 3 // 4)
         return replace(less, tries=plan.tries + 1)
+
+    def _check(self, plan: Plan, answer: int, window: int) -> None:
+        """Raise `ContextLengthError` for what surely does not fit: the provider will tell of all else."""
+        size, endpoint = plan.size, plan.wanted.request.endpoint
+        if size.least + answer <= window:
+            return
+        what = "the conversation" if plan.rest else "the prompt"
+        room = f" and its answer may be {answer:,}" if size.least <= window else ""
+        more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
+        shorter = f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}"
+        raise ContextLengthError(
+            f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
+            hint=HINT if plan.rest and self._mode == "never" else shorter,
+        )
 
     async def _window(self, plan: Plan) -> int | None:
         endpoint = plan.wanted.request.endpoint
@@ -140,30 +154,15 @@ class Trimming:
         return less
 
     def _as_before(self, wanted: Wanted) -> Plan:
+        """Return what would be sent if no more were left out than before; the last count was of a request like it."""
         before = self._before.get(_key(wanted))
         if before is None or before.wanted.body[: before.left_out] != wanted.body[: before.left_out]:
-            return Plan(wanted)
-        return replace(before, wanted=wanted, tries=0)
+            plan = Plan(wanted)
+        else:
+            plan = replace(before, wanted=wanted, tries=0)
+        address = wanted.request.endpoint.address
+        return replace(plan, measure=measure(plan.request.messages, wanted.conversation, address))
 
 
 def _key(wanted: Wanted) -> tuple[str, str]:
     return wanted.conversation.id, wanted.request.endpoint.address
-
-
-def _check_bare(plan: Plan, answer: int, window: int) -> None:
-    """Raise `ContextLengthError` for a prompt that does not fit even if all before it is left out."""
-    _check(replace(plan, left_out=len(plan.wanted.body), summary=""), answer, window)
-
-
-def _check(plan: Plan, answer: int, window: int) -> None:
-    """Raise `ContextLengthError` for what surely does not fit: the provider will tell of all else."""
-    size, endpoint = plan.size, plan.wanted.request.endpoint
-    if size.least + answer <= window:
-        return
-    what = "the conversation" if plan.rest else "the prompt"
-    room = f" and its answer may be {answer:,}" if size.least <= window else ""
-    more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
-    raise ContextLengthError(
-        f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
-        hint=HINT if plan.rest else f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}",
-    )
