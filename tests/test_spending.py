@@ -4,12 +4,16 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.models import ChatOptions, Endpoint, Status
+from chatllm_cli.config.sections import PriceSettings, RetrySettings
+from chatllm_cli.errors import ProviderUnavailableError
+from chatllm_cli.models import ChatOptions, Chunk, Endpoint, Role, Status, TokenUsage
 from chatllm_cli.services.chat import ChatService
+from chatllm_cli.services.chat.sizes import size_of
 from chatllm_cli.services.history import HistoryService, records
 from chatllm_cli.services.prices import Prices
 from tests.conftest import Run
@@ -198,3 +202,45 @@ def test_or_summed_up_for_which_the_answer_pays(
 @pytest.mark.parametrize("trim", ["sometimes", ""])
 def test_a_trim_that_there_is_not_is_a_usage_error(run: Run, priced: FakeOpenAI, trim: str) -> None:
     assert (run("ask", "--trim", trim, "hi").exit_code, priced.chats) == (2, [])
+
+
+HUB = Endpoint("hub", "m", "https://hub.example/v1")
+DEAR = {"hub/m": PriceSettings(input=1e6, output=1e6)}
+HI = size_of(((Role.USER, "hi"),)).likely
+THOUGHT = Chunk(reasoning="so long a thought ", usage=TokenUsage(20, 5))
+
+
+@pytest.mark.parametrize(("thought", "cost"), [(THOUGHT, 25 + 10), (replace(THOUGHT, usage=None), HI + 4 + 10)])
+async def test_a_try_that_broke_off_while_it_thought_is_paid_too(places: Places, thought: Chunk, cost: float) -> None:
+    llm, listener = FakeLLM(), RecordingListener()
+    chat = ChatService(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(first_delay=0.01))
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    llm.play(thought, ProviderUnavailableError("it broke"))
+    llm.reply("whole")
+    reply = await chat.send(log, "hi", [HUB], ChatOptions(), listener)
+    assert (reply.content, reply.usage, reply.reasoning, reply.cost) == ("whole", TokenUsage(7, 3), "", cost)
+
+
+async def test_what_taking_up_an_answer_cost_is_kept_though_it_brought_no_text(places: Places) -> None:
+    llm, listener = FakeLLM(), RecordingListener()
+    chat = ChatService(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(max_retries=0))
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    llm.reply("half", end=Chunk(finish_reason="length", usage=TokenUsage(7, 3)))
+    await chat.send(log, "hi", [HUB], ChatOptions(), listener)
+    for script in ([ProviderUnavailableError("it broke")], [THOUGHT, ProviderUnavailableError("it broke")]):
+        llm.play(*script)
+        with pytest.raises(ProviderUnavailableError):
+            await chat.go_on(log, [HUB], ChatOptions(), listener)
+    assert [message.cost for message in log.conversation.messages[1:]] == [10, 25]
+    assert log.conversation.last_text == "half"
+
+
+async def test_a_title_is_asked_for_with_the_options_of_its_model_but_for_those_of_its_answers(
+    places: Places,
+) -> None:
+    options = ChatOptions(temperature=0.5, max_tokens=9, stop=("a",), extra=(("provider", '{"zdr": true}'),))
+    llm = FakeLLM()
+    llm.reply("A title")
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    assert await ChatService(llm).title(log, replace(HUB, options=options)) == "A title"
+    assert llm.requests[0].options == replace(options, max_tokens=30, stop=())

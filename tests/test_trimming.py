@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import PriceSettings, TimeoutSettings
+from chatllm_cli.config.sections import BudgetSettings, PriceSettings, TimeoutSettings
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import (
     ChatOptions,
@@ -22,8 +22,9 @@ from chatllm_cli.models import (
     Trimmed,
     TrimMode,
 )
-from chatllm_cli.services.chat import ChatService
-from chatllm_cli.services.chat.summaries import Paid, Summaries
+from chatllm_cli.services.chat import Budget, ChatService
+from chatllm_cli.services.chat.expenses import Expenses
+from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import HINT, SMALL, Plan, Trimming, Wanted
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from chatllm_cli.services.prices import Prices
@@ -59,19 +60,19 @@ class Bench:
     max_tokens: int | None = None
     llm: FakeLLM = field(default_factory=FakeLLM)
     listener: RecordingListener = field(default_factory=RecordingListener)
-    paid: list[Paid] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         own = {} if self.window is None else {"hub/m": PriceSettings(input=1, output=1, context=self.window)}
         prices = Prices(own, local_window=self.window or 8192)
         self.trimming = Trimming(self.mode, prices, Summaries(self.llm, TimeoutSettings()))
+        self.expenses = Expenses(prices, None, self.listener)
 
     async def fit(self, *messages: tuple[Role, str], keep: int = 1) -> Plan:
         return await self.trimming.fit(self.wanted(*messages, keep=keep))
 
     def wanted(self, *messages: tuple[Role, str], keep: int = 1) -> Wanted:
         request = ChatRequest(self.endpoint, messages, ChatOptions(max_tokens=self.max_tokens))
-        return Wanted(request, Conversation("c1", "t", AT), keep, self.listener, self.paid)
+        return Wanted(request, Conversation("c1", "t", AT), keep, self.listener, self.expenses)
 
 
 AT_MOST = ", and hub/m reads at most"
@@ -167,7 +168,9 @@ async def test_a_small_request_needs_no_table_of_windows() -> None:
         prices = Prices({}, local_window=8192)
         trimming = Trimming("oldest", prices, Summaries(FakeLLM(), TimeoutSettings()))
         request = ChatRequest(HUB, (prompt,))
-        await trimming.fit(Wanted(request, Conversation("c1", "t", AT), 1, RecordingListener(), []))
+        listener = RecordingListener()
+        expenses = Expenses(prices, None, listener)
+        await trimming.fit(Wanted(request, Conversation("c1", "t", AT), 1, listener, expenses))
         assert (prices._loading is not None) is is_loaded  # noqa: SLF001  (whether it was loaded shows nowhere else)
 
 
@@ -220,16 +223,23 @@ async def test_the_embedded_model_gets_half_of_its_window_at_the_least_whatever_
 class Desk:
     """A chat over a fake model with a window, and a conversation of four turns in real files."""
 
-    def __init__(self, places: Places, mode: TrimMode, window: int | None = 1000) -> None:
+    def __init__(
+        self, places: Places, mode: TrimMode, window: int | None = 1000, *, budget: float | None = None
+    ) -> None:
         self.llm, self.listener = FakeLLM(), RecordingListener()
         context = {} if window is None else {"context": window}
         own = {"hub/m": PriceSettings.model_validate({"input": 1e6, "output": 1e6, **context})}
         prices = Prices(own, local_window=8192)
-        self.chat = ChatService(self.llm, prices=prices, trim=mode)
+        self.forgiven = 0.0
+        held = Budget(BudgetSettings(month=budget), self.spent, prices)
+        self.chat = ChatService(self.llm, prices=prices, trim=mode, budget=held)
         self.log: OpenConversation = HistoryService(places.conversations).start("t", model=HUB.address)
 
-    async def fill(self) -> None:
-        for number, (role, text) in enumerate(turns(4)):
+    async def spent(self, since: datetime) -> float:
+        return self.log.conversation.cost - self.forgiven
+
+    async def fill(self, count: int = 4) -> None:
+        for number, (role, text) in enumerate(turns(count)):
             parent = self.log.conversation.head
             await self.log.add(Message(f"m{number}", role, text, AT, parent, model="other/m" if number % 2 else None))
 

@@ -33,13 +33,16 @@ class Budget:
         self._prices = prices
         self._told: set[str] = set()
 
-    async def check(self, endpoint: Endpoint, listener: TurnListener, now: datetime) -> None:
-        """Raise `BudgetError` if a budget is used up and asking this model would cost something, or may."""
+    async def check(self, endpoint: Endpoint, listener: TurnListener, now: datetime, *, besides: float = 0.0) -> None:
+        """Raise `BudgetError` if a budget is used up and asking this model would cost something, or may.
+
+        `besides` was spent, too, and is not in the history yet.
+        """
         in_force = periods(self._settings, now)
         if self._settings.over or not in_force or await self._prices.costs_nothing(endpoint):
             return
         for period in in_force:
-            use = BudgetUse(period.name, await self._spend(period.begin), period.limit)
+            use = BudgetUse(period.name, await self._spend(period.begin) + besides, period.limit)
             if use.is_used_up:
                 raise BudgetError(
                     f"the budget for {use.period} is used up: {dollars(use.spent)} of {dollars(use.limit)}",

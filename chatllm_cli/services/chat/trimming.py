@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from chatllm_cli.amounts import about
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
+from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
 from chatllm_cli.services.chat.sizes import UNMEASURED, Measure, Messages, Size, measure, size_of
-from chatllm_cli.services.chat.summaries import Paid, Room, Summaries, Summing
+from chatllm_cli.services.chat.summaries import Room, Summaries, Summing
 
 SMALL = 3000  # tokens: whose window is not at hand reads more than that
 LONGEST_ANSWER = 4096  # tokens that are left for an answer of which nobody says how long it may be
@@ -24,7 +25,7 @@ class Wanted:
     conversation: Conversation
     keep: int  # the messages at its end that have to stay
     listener: TurnListener
-    paid: list[Paid]
+    expenses: Expenses
 
     @property
     def body(self) -> Messages:
@@ -89,6 +90,7 @@ class Trimming:
         self._prices = prices
         self._summaries = summaries
         self._before: dict[tuple[str, str], Plan] = {}  # by conversation and model
+        self._told: dict[tuple[str, str], Trimmed] = {}
 
     async def fit(self, wanted: Wanted) -> Plan:
         """Return what to send. Raises `ContextLengthError` for what cannot fit, or would have to be cut."""
@@ -104,7 +106,7 @@ class Trimming:
             replace(plan, left_out=len(wanted.body), summary=""), longest or 0, window
         )  # without all before it
         if self._mode != "never" and plan.size.likely > window - answer:
-            plan = await self._reduced(plan, window - answer)
+            plan = await self._reduced(plan, window - answer, window)
         self._check(plan, longest or 0, window)
         return plan
 
@@ -113,7 +115,8 @@ class Trimming:
         if self._mode == "never" or not plan.rest or plan.tries == MOST_TRIES:
             error.hint = HINT if self._mode == "never" and plan.rest else error.hint
             raise error
-        less = await self._reduced(plan, plan.size.likely * 3 // 4)
+        limit = plan.size.likely * 3 // 4
+        less = await self._reduced(plan, limit, limit)
         return replace(less, tries=plan.tries + 1)
 
     def _check(self, plan: Plan, answer: int, window: int) -> None:
@@ -138,20 +141,27 @@ class Trimming:
             return None
         return await self._prices.window(endpoint)
 
-    async def _reduced(self, plan: Plan, limit: int) -> Plan:
+    async def _reduced(self, plan: Plan, limit: int, window: int) -> Plan:
+        """Return a plan of a request that is within `limit`; one for a summary may take all of `window`."""
         wanted, sums_up = plan.wanted, self._mode == "summarise"
-        room = Room(limit, min(LONGEST_ANSWER, max(limit // 4, 1)))
+        room = Room(window, min(LONGEST_ANSWER, max(limit // 4, 1)))
         surplus = plan.surplus(limit - room.answer if sums_up else limit)
         if not surplus:
             return plan
         less = replace(plan, left_out=plan.left_out + surplus)
         gone = wanted.body[: less.left_out]
-        wanted.listener.on_trimmed(Trimmed(len(gone), size_of(gone).likely, is_summed_up=sums_up))
+        self._tell(wanted, Trimmed(len(gone), size_of(gone).likely, is_summed_up=sums_up))
         if sums_up:
-            summing = Summing(wanted.request.endpoint, room, wanted.listener, wanted.paid)
+            summing = Summing(wanted.request.endpoint, room, wanted.listener, wanted.expenses)
             less = replace(less, summary=await self._summaries.sum_up(summing, plan.summary, plan.rest[:surplus]))
         self._before[_key(wanted)] = less
         return less
+
+    def _tell(self, wanted: Wanted, trimmed: Trimmed) -> None:
+        """Tell what is left out, but not once more for each try."""
+        if self._told.get(_key(wanted)) != trimmed:
+            wanted.listener.on_trimmed(trimmed)
+        self._told[_key(wanted)] = trimmed
 
     def _as_before(self, wanted: Wanted) -> Plan:
         """Return what would be sent if no more were left out than before; the last count was of a request like it."""
