@@ -237,6 +237,7 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = ()  # that it wants besides the usual ones
     key_header: str = "Authorization"
     weights: str = ""  # embedded model only: what tells these weights from others
+    context_length: int | None = None  # embedded model only: how many tokens it was made to read
     options: ChatOptions = ChatOptions()  # what the settings ask of this model
 
     @property

@@ -86,6 +86,8 @@ async def test_prices_of_ones_own_outweigh_all(
         ({}, replace(GPT, model="gpt-4"), 8192),
         ({}, replace(GPT, model="no-such-model"), None),
         ({}, EMBEDDED, 8192),
+        ({}, replace(EMBEDDED, context_length=32768), 8192),
+        ({}, replace(EMBEDDED, context_length=2048), 2048),  # it was made for no more, whatever is set
         ({}, HERE, None),
         (OWN, GPT, 5000),
         (OWN, EMBEDDED, 99),

@@ -107,6 +107,32 @@ async def test_what_surely_does_not_fit_is_refused_with_its_size(
     assert (caught.value.message, caught.value.hint) == (message, HINT)
 
 
+GPT = Endpoint("openai", "gpt-4", "https://api.openai.com/v1")  # of 8,192 tokens, says the table
+
+
+@pytest.mark.parametrize(
+    ("size", "max_tokens", "mode", "sent"),
+    [
+        (10_000, None, "never", "u0 a0 now"),
+        (10_000, None, "oldest", "now"),
+        (10_000, 6000, "oldest", "now"),
+        (16_500, None, "never", None),
+        (16_500, None, "oldest", None),
+        (12_000, 5000, "oldest", None),
+    ],
+)
+async def test_a_window_of_the_table_cuts_but_refuses_only_what_is_far_beyond_it(
+    size: int, max_tokens: int | None, mode: TrimMode, sent: str | None
+) -> None:
+    asked = (*turns(1), (Role.USER, words("now", size)))
+    bench = Bench(None, mode, GPT, max_tokens)
+    if sent:
+        assert names((await bench.fit(*asked)).request.messages) == sent
+        return
+    with pytest.raises(ContextLengthError, match=r", and openai/gpt-4 reads at most 8,192$"):
+        await bench.fit(*asked)
+
+
 @pytest.mark.parametrize("mode", ["never", "oldest", "summarise"])
 async def test_a_prompt_that_alone_does_not_fit_is_refused_whatever_is_wished(mode: TrimMode) -> None:
     with pytest.raises(ContextLengthError) as caught:
@@ -116,6 +142,9 @@ async def test_a_prompt_that_alone_does_not_fit_is_refused_whatever_is_wished(mo
     with pytest.raises(ContextLengthError) as caught:
         await Bench(60, mode, EMBEDDED).fit(PROMPT)
     assert caught.value.hint == "shorten the prompt, or raise local.context_size"
+    with pytest.raises(ContextLengthError) as caught:
+        await Bench(60, mode, replace(EMBEDDED, context_length=60)).fit(PROMPT)
+    assert caught.value.hint == "shorten the prompt, or take a model with a longer context"
     with pytest.raises(ContextLengthError) as caught:
         await Bench(200, mode, max_tokens=150).fit(PROMPT)
     assert caught.value.hint == "shorten the prompt, lower --max-tokens, or take a model with a longer context"

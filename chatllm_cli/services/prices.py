@@ -70,8 +70,8 @@ class Prices:
         """Tell whether a model is known to cost nothing."""
         return await self.cost(endpoint, TokenUsage(MILLION, MILLION), datetime.now(UTC)) == 0
 
-    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
-        """Tell whether `window` needs no look at the table."""
+    def has_own_window(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` needs no table, which may be old, or rounded, or tell of the input only."""
         own = self._own.get(endpoint.address)
         return _is_here(endpoint) or bool(own and own.context)
 
@@ -81,7 +81,11 @@ class Prices:
         if own and own.context:
             return own.context
         if _is_here(endpoint):
-            return self._local_window if endpoint.is_embedded else None
+            return (
+                min(self._local_window, endpoint.context_length or self._local_window)
+                if endpoint.is_embedded
+                else None
+            )
         found = _find(await self._table(), endpoint)
         return found[1].context_window if found else None
 

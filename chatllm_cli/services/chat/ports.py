@@ -66,8 +66,8 @@ class PriceList(Protocol):
     async def costs_nothing(self, endpoint: Endpoint) -> bool:
         """Tell whether a model is known to cost nothing."""
 
-    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
-        """Tell whether `window` answers at once, be it that nobody knows."""
+    def has_own_window(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` is no hearsay: it answers at once then, be it that nobody knows."""
 
     async def window(self, endpoint: Endpoint) -> int | None:
         """Return how many tokens a model takes at most, if that is known."""

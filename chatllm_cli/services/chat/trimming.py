@@ -12,6 +12,7 @@ from chatllm_cli.services.chat.summaries import Room, Summaries, Summing
 
 SMALL = 3000  # tokens: whose window is not at hand reads more than that
 LONGEST_ANSWER = 4096  # tokens that are left for an answer of which nobody says how long it may be
+DOUBT = 2  # as many times what the table says that a model reads, and it surely does not
 MOST_TRIES = 6  # of cutting more for a provider that counts otherwise
 SUMMED_UP = "What was said earlier in this conversation, summed up:"
 HINT = "--trim oldest leaves out the oldest turns, --trim summarise sums them up; the history keeps them"
@@ -122,11 +123,14 @@ class Trimming:
     def _check(self, plan: Plan, answer: int, window: int) -> None:
         """Raise `ContextLengthError` for what surely does not fit: the provider will tell of all else."""
         size, endpoint = plan.size, plan.wanted.request.endpoint
-        if size.least + answer <= window:
+        is_sure = self._prices is not None and self._prices.has_own_window(endpoint)
+        most = window if is_sure else DOUBT * window
+        if size.least + answer <= most:
             return
         what = "the conversation" if plan.rest else "the prompt"
-        room = f" and its answer may be {answer:,}" if size.least <= window else ""
-        more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
+        room = f" and its answer may be {answer:,}" if size.least <= most else ""
+        could_read_more = endpoint.is_embedded and (endpoint.context_length or window + 1) > window
+        more = "raise local.context_size" if could_read_more else "take a model with a longer context"
         shorter = f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}"
         raise ContextLengthError(
             f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
@@ -137,7 +141,7 @@ class Trimming:
         endpoint = plan.wanted.request.endpoint
         if self._prices is None:
             return None
-        if plan.size.likely < SMALL and not self._prices.has_window_at_hand(endpoint):
+        if plan.size.likely < SMALL and not self._prices.has_own_window(endpoint):
             return None
         return await self._prices.window(endpoint)
 
