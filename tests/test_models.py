@@ -80,8 +80,8 @@ def test_an_endpoint_does_not_show_its_key() -> None:
     assert repr(endpoint) == (
         "Endpoint(provider='openai', model='gpt', base_url='https://api.openai.com/v1', "
         "max_tokens_field='max_tokens', seed_field='seed', marks_end=False, takes_schema=False, "
-        "takes_usage_wish=True, headers=(), key_header='Authorization', weights='', options=ChatOptions("
-        "temperature=None, max_tokens=None, schema='', top_p=None, seed=None, stop=(), "
+        "takes_usage_wish=True, headers=(), key_header='Authorization', weights='', context_length=None, "
+        "options=ChatOptions(temperature=None, max_tokens=None, schema='', top_p=None, seed=None, stop=(), "
         "reasoning_effort='', extra=()))"
     )
     assert str(endpoint) == repr(endpoint)

@@ -15,13 +15,14 @@ from chatllm_cli.models import ChatOptions, Chunk, Endpoint, Role, Status, Token
 from chatllm_cli.services.chat import ChatService
 from chatllm_cli.services.chat.sizes import size_of
 from chatllm_cli.services.history import HistoryService, records
-from chatllm_cli.services.prices import Prices
+from chatllm_cli.services.prices import Prices, _load
 from tests.conftest import Run
 from tests.fake_openai import USAGE, FakeOpenAI
-from tests.fakes import FakeLLM, RecordingListener
+from tests.fakes import DONE, FakeLLM, RecordingListener
 from tests.terminal import Terminal
 
 MODEL = "default/says-hello-there"
+GPT = Endpoint("openai", "gpt-4o", "https://api.openai.com/v1")
 COST = 0.0041  # of the fake server's 7 tokens in and 3 out
 
 
@@ -74,11 +75,10 @@ def test_a_fallback_costs_what_it_costs_itself(run: Run, priced: FakeOpenAI) -> 
 async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(places: Places) -> None:
     llm, prices = FakeLLM(), Prices({}, local_window=8192)
     prices._loading = asyncio.get_running_loop().create_future()  # noqa: SLF001  (a disk that takes for ever)
-    log = HistoryService(places.conversations).start("t", model="openai/gpt-4o")
-    endpoint = Endpoint("openai", "gpt-4o", "https://api.openai.com/v1")
+    log = HistoryService(places.conversations).start("t", model=GPT.address)
     llm.reply("whole")
     turn = asyncio.ensure_future(
-        ChatService(llm, prices=prices).send(log, "hi", [endpoint], ChatOptions(), RecordingListener())
+        ChatService(llm, prices=prices).send(log, "hi", [GPT], ChatOptions(), RecordingListener())
     )
     await asyncio.wait([turn], timeout=0.5)
     turn.cancel()
@@ -87,6 +87,32 @@ async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(pl
     (path,) = places.conversations.rglob("*.jsonl")
     reply = records.decode(path.read_bytes(), path.stem).messages[-1]
     assert (reply.content, reply.status, reply.cost) == ("whole", Status.COMPLETE, None)
+
+
+@pytest.mark.parametrize("end", [DONE, None])
+async def test_who_is_stopped_while_prices_load_has_the_answer_kept_with_its_price(
+    places: Places, end: Chunk | None
+) -> None:
+    llm, prices = FakeLLM(), Prices({}, local_window=8192)
+    loading = prices._loading = asyncio.get_running_loop().create_future()  # noqa: SLF001  (a disk that takes its time)
+    log = HistoryService(places.conversations).start("t", model=GPT.address)
+    if end:
+        llm.reply("whole")
+    else:
+        llm.play(Chunk("part"), 60.0)
+    chat = ChatService(llm, prices=prices)
+    turn = asyncio.ensure_future(chat.send(log, "hi", [GPT], ChatOptions(), RecordingListener()))
+    await asyncio.wait([turn], timeout=0.2)
+    turn.cancel()
+    await asyncio.wait([turn], timeout=0.1)
+    if not end:
+        turn.cancel()
+    loading.set_result(_load())
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    (path,) = places.conversations.rglob("*.jsonl")
+    reply = records.decode(path.read_bytes(), path.stem).messages[-1]
+    assert reply.cost
 
 
 @pytest.mark.parametrize(("model", "cost"), [("fault-401", None), ("cut-2", 5 + 3 / 1000)])

@@ -1,5 +1,6 @@
 """ChatService: one turn. Both front doors call it, and nothing else does a turn."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -56,6 +57,7 @@ from chatllm_cli.services.redaction import PromptGuard
 ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError, BudgetError)
 MEGABYTE = 1_000_000
 ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
+LONGEST_FAREWELL = 1.0  # seconds for the price of an answer, after a signal: there are two in all (cli/running.py)
 TITLE_TOKENS, LONGEST_TITLE = 30, 80
 
 
@@ -169,10 +171,16 @@ class ChatService:
 
     async def _keep_priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
         """Keep a reply with what it costs, and without that if there is no time to find it out."""
+        pricing = asyncio.ensure_future(self._priced(turn, reply, endpoints))
         try:
-            reply = await self._priced(turn, reply, endpoints)
+            reply = await asyncio.shield(pricing)
+        except asyncio.CancelledError:
+            await asyncio.wait([pricing], timeout=LONGEST_FAREWELL)
+            raise
         finally:
-            await _keep(turn.log, reply, turn.listener)
+            is_priced = pricing.done() and not pricing.cancelled()
+            pricing.cancel()
+            await _keep(turn.log, pricing.result() if is_priced else reply, turn.listener)
         return reply
 
     async def _priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
