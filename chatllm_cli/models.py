@@ -251,6 +251,9 @@ class Endpoint:
         return f"{self.provider}/{self.model}"
 
 
+TrimMode = Literal["never", "oldest", "summarise"]
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One request for a completion."""
@@ -258,6 +261,7 @@ class ChatRequest:
     endpoint: Endpoint
     messages: tuple[tuple[Role, str], ...]
     options: ChatOptions = ChatOptions()
+    trim: TrimMode = "never"  # what may be done to the messages if they do not fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +319,6 @@ class BudgetUse:
     def is_used_up(self) -> bool:
         """Whether nothing is left of it; a sum of many amounts may be off by a hair."""
         return self.spent >= self.limit - 1e-9
-
-
-TrimMode = Literal["never", "oldest", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)

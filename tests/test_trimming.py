@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import BudgetSettings, PriceSettings, TimeoutSettings
+from chatllm_cli.config.sections import BudgetSettings, CacheSettings, PriceSettings, TimeoutSettings
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import (
     ChatOptions,
@@ -22,6 +22,7 @@ from chatllm_cli.models import (
     Trimmed,
     TrimMode,
 )
+from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat import Budget, ChatService
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.summaries import Summaries
@@ -253,7 +254,13 @@ class Desk:
     """A chat over a fake model with a window, and a conversation of four turns in real files."""
 
     def __init__(
-        self, places: Places, mode: TrimMode, window: int | None = 1000, *, budget: float | None = None
+        self,
+        places: Places,
+        mode: TrimMode,
+        window: int | None = 1000,
+        *,
+        budget: float | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
         self.llm, self.listener = FakeLLM(), RecordingListener()
         context = {} if window is None else {"context": window}
@@ -261,7 +268,7 @@ class Desk:
         prices = Prices(own, local_window=8192)
         self.forgiven = 0.0
         held = Budget(BudgetSettings(month=budget), self.spent, prices)
-        self.chat = ChatService(self.llm, prices=prices, trim=mode, budget=held)
+        self.chat = ChatService(self.llm, prices=prices, trim=mode, budget=held, cache=cache)
         self.log: OpenConversation = HistoryService(places.conversations).start("t", model=HUB.address)
 
     async def spent(self, since: datetime) -> float:
@@ -348,3 +355,20 @@ async def test_a_request_is_cut_by_what_the_provider_counted_of_those_like_it(pl
     await counted(desk, 1400)  # half as much again as is estimated
     await desk.send(words("now"))
     assert desk.sent[-1] == "u2 a2 u3 a3 first fine now"
+
+
+async def test_an_answer_to_a_request_that_was_cut_is_found_again_by_whoever_lets_it_be_cut(places: Places) -> None:
+    cache = ResponseCache(places.cache, CacheSettings(mode="always"))
+    replies = []
+    modes: tuple[TrimMode, ...] = ("oldest", "oldest", "never")
+    for number, mode in enumerate(modes):
+        desk = Desk(places, mode, cache=cache)  # another process
+        await desk.fill()
+        desk.llm.reply(f"fine {number}")
+        replies.append(await desk.send(words("now")))
+    await cache.aclose()
+    assert [(reply.content, reply.cached) for reply in replies] == [
+        ("fine 0", False),
+        ("fine 0", True),
+        ("fine 2", False),
+    ]

@@ -85,6 +85,7 @@ class ChatService:
         self._guard = guard or PromptGuard(looks=False, replaces=False)
         self._prices = prices
         self._budget = budget
+        self._trim = trim
         self._trimming = Trimming(trim, prices, Summaries(llm, self._timeouts))
 
     async def send(
@@ -216,8 +217,8 @@ class ChatService:
             retry += 1
 
     async def _ask(self, turn: "_Turn", endpoint: Endpoint) -> ChatRequest:
-        """Ask one endpoint once, or the cache for it, and return the request that was answered."""
-        request, draft = turn.request(endpoint), turn.draft
+        """Ask one endpoint once, or the cache for it, and return what was asked, though less may be sent."""
+        request, draft = replace(turn.request(endpoint), trim=self._trim), turn.draft
         turn.begin()
         # Half an answer is no key to the other half.
         if self._cache and not turn.goes_on and (hit := await self._cache.get(request)):
@@ -226,24 +227,22 @@ class ChatService:
             draft.take_cached(hit.completion)
             return request
         await turn.expenses.check(endpoint)
-        request = await self._stream_fitting(turn, request)
+        await self._stream_fitting(turn, request)
         if draft.finish_reason is None and not draft.has_grown:
             raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
         return request
 
-    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> ChatRequest:
-        """Take the reply to as much of a request as fits, and return what that was."""
+    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> None:
+        """Take the reply to as much of a request as fits."""
         wanted = Wanted(request, turn.log.conversation, turn.kept(request.endpoint), turn.listener, turn.expenses)
         plan = await self._trimming.fit(wanted)
         while True:
             try:
-                await self._stream(turn, plan.request)
+                return await self._stream(turn, plan.request)
             except ContextLengthError as error:
                 if turn.draft.has_grown:
                     raise
                 plan = await self._trimming.cut_more(plan, error)
-            else:
-                return plan.request
 
     async def _get_ready(self, endpoint: Endpoint) -> None:
         await self._llm.ready(endpoint)
