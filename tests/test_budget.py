@@ -1,6 +1,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -29,14 +30,20 @@ BOTH = BudgetSettings(month=5, day=1)
 HINT = "--over-budget asks all the same; budget.{} sets it"
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock is ahead of UTC by one hour, in summer by two."""
+@contextmanager
+def clock_of(zone: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Europe/Berlin")
+        patched.setenv("TZ", zone)
         time.tzset()
         yield
     time.tzset()
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is ahead of UTC by one hour, in summer by two."""
+    with clock_of("Europe/Berlin", monkeypatch):
+        yield
 
 
 class Ledger:
@@ -127,6 +134,23 @@ def test_months_and_days_are_those_of_this_machines_clock(now: str, name: str, m
     found = periods(BOTH, datetime.fromisoformat(now))
     expected = [(name, datetime.fromisoformat(month)), ("today", datetime.fromisoformat(day))]
     assert [(period.name, period.begin) for period in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "day"),
+    [
+        ("Africa/Cairo", "2026-04-24T05:00Z", "2026-04-23T22:00Z"),  # from there on it is one o'clock
+        ("America/Havana", "2026-03-08T12:00Z", "2026-03-08T05:00Z"),
+        ("America/Havana", "2026-11-01T12:00Z", "2026-11-01T04:00Z"),  # an hour later it is midnight again
+    ],
+)
+def test_a_day_begins_when_the_clocks_say_so_though_they_change_at_midnight(
+    monkeypatch: pytest.MonkeyPatch, zone: str, now: str, day: str
+) -> None:
+    with clock_of(zone, monkeypatch):
+        (found,) = periods(DAY, datetime.fromisoformat(now))
+        assert found.begin == datetime.fromisoformat(day)
+        assert found.begin.date() == datetime.fromisoformat(now).astimezone().date()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import date, datetime, time
 
 from chatllm_cli.amounts import dollars
 from chatllm_cli.config.sections import BudgetSettings
@@ -62,7 +62,13 @@ class Budget:
 def periods(settings: BudgetSettings, now: datetime) -> list[Period]:
     """Return the month and the day that `now` is in, as far as there is a budget for them."""
     today = now.astimezone().date()
-    # Each beginning has the offset that was in force then: the clocks may have changed since.
-    day, month = (datetime.combine(date, time()).astimezone() for date in (today, today.replace(day=1)))
+    day, month = _beginning(today), _beginning(today.replace(day=1))
     wanted = ((f"{today:%B}", "budget.month", settings.month, month), ("today", "budget.day", settings.day, day))
     return [Period(name, setting, limit, begin) for name, setting, limit, begin in wanted if limit is not None]
+
+
+def _beginning(day: date) -> datetime:
+    """Return the first moment of a day, with the offset that was in force then: the clocks may have changed since."""
+    begin = datetime.combine(day, time()).astimezone()
+    # Where they are put forward at midnight there is none, and the day before might be meant.
+    return begin if begin.date() == day else datetime.combine(day, time(fold=1)).astimezone()
