@@ -54,6 +54,13 @@ class Message:
     continues: str | None = None  # the id of the incomplete reply that this one begins with
     cost: float | None = None  # in US dollars; None if nobody knows the price
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether it cost nobody knows what: something came of it, be it only a thought."""
+        return (
+            self.role is Role.ASSISTANT and self.cost is None and bool(self.content or self.reasoning or self.usage)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -95,8 +102,7 @@ class Conversation:
     @property
     def unpriced(self) -> int:
         """How many replies cost nobody knows what."""
-        replies = (message for message in self.messages if message.role is Role.ASSISTANT and message.content)
-        return sum(reply.cost is None for reply in replies)
+        return sum(message.is_unpriced for message in self.messages)
 
     def thread(self) -> tuple[Message, ...]:
         """Return the messages from the first one down to the head, other branches left out.
