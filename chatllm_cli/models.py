@@ -320,6 +320,7 @@ class BudgetUse:
     period: str  # as a person says it: November, today
     spent: float
     limit: float
+    unpriced: int = 0  # replies that cost nobody knows what, which is not in what was spent
 
     @property
     def is_used_up(self) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import BudgetSettings, PriceSettings
 from chatllm_cli.errors import BudgetError
-from chatllm_cli.models import BudgetUse, Endpoint
+from chatllm_cli.models import BudgetUse, Endpoint, Message, Role
 from chatllm_cli.services.chat.budget import Budget, periods
+from chatllm_cli.services.history import records
 from chatllm_cli.services.prices import Prices
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
@@ -49,13 +50,13 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class Ledger:
     """What was spent in the month, and of it today."""
 
-    def __init__(self, month: float, today: float = 0.0) -> None:
-        self.month, self.today = month, today
+    def __init__(self, month: float, today: float = 0.0, unpriced: int = 0) -> None:
+        self.month, self.today, self.unpriced = month, today, unpriced
         self.asked: list[datetime] = []
 
-    async def spend(self, since: datetime) -> float:
+    async def spend(self, since: datetime) -> tuple[float, int]:
         self.asked.append(since)
-        return self.today if since.astimezone().day == NOON.day else self.month
+        return self.today if since.astimezone().day == NOON.day else self.month, self.unpriced
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,13 @@ async def test_a_model_of_unknown_price_is_told_once_if_there_is_a_budget() -> N
         for _ in range(2):
             await budget.check(UNKNOWN, listener, NOON)
     assert listener.unpriced == ["hub/unknown"]
+
+
+async def test_answers_whose_cost_nobody_knows_are_told_once() -> None:
+    budget, listener = Budget(BOTH, Ledger(0, unpriced=2).spend, PRICES), RecordingListener()
+    for _ in range(2):
+        await budget.check(PAID, listener, NOON)
+    assert (listener.unheld, listener.unpriced) == ([BudgetUse("November", 0, 5, unpriced=2)], [])
 
 
 @pytest.mark.usefixtures("berlin")
@@ -209,6 +217,16 @@ def test_most_of_a_budget_is_told_before_the_answer(run: Run, tight: FakeOpenAI,
     told = "the budget for today is nearly used up: $0.0050 of $0.0060\n"
     result = run("ask", "hi")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "hello there", told)
+
+
+def test_answers_of_unknown_price_are_told_with_the_next_one(run: Run, tight: FakeOpenAI, places: Places) -> None:
+    run("ask", "hi")
+    (journal,) = places.conversations.rglob("*.jsonl")
+    with journal.open("ab") as file:
+        reply = Message("r", Role.ASSISTANT, "yes", datetime.now(UTC), model="hub/m")
+        file.write(records.encode(records.message_record(reply)))
+    told = r"the price of 1 answer of \w+ is unknown: it does not count towards the budget\n"
+    assert re.fullmatch(told, run("ask", "hi").stderr)
 
 
 def test_turns_that_are_not_kept_and_what_was_removed_do_not_count(run: Run, tight: FakeOpenAI) -> None:

@@ -229,8 +229,8 @@ async def test_costs_are_in_the_index_also_of_a_reply_without_text_and_once_they
         (summary,) = shelf.index.ask(lambda db: search.list_conversations(db, Filter()))
         (tally,) = shelf.index.ask(lambda db: search.tallies(db, "model", Filter()))
         expected = (0.75, 2) if done is replies else (1.75, 1)
-        assert shelf.index.ask(lambda db: search.spent(db, NOON)) == expected[0]
-        assert shelf.index.ask(lambda db: search.spent(db, NOON + timedelta(seconds=1))) == 0
+        assert shelf.index.ask(lambda db: search.spent(db, NOON)) == expected
+        assert shelf.index.ask(lambda db: search.spent(db, NOON + timedelta(seconds=1))) == (0, 0)
         assert (summary.cost, summary.unpriced) == (tally.cost, tally.unpriced) == expected
     assert shelf.index.ask(lambda db: search.search(db, search.Query("^$", is_regex=True), Filter(), 20)) == []
 

@@ -271,8 +271,8 @@ class Desk:
         self.chat = ChatService(self.llm, prices=prices, trim=mode, budget=held, cache=cache)
         self.log: OpenConversation = HistoryService(places.conversations).start("t", model=HUB.address)
 
-    async def spent(self, since: datetime) -> float:
-        return self.log.conversation.cost - self.forgiven
+    async def spent(self, since: datetime) -> tuple[float, int]:
+        return self.log.conversation.cost - self.forgiven, 0
 
     async def fill(self, count: int = 4) -> None:
         for number, (role, text) in enumerate(turns(count)):

@@ -11,7 +11,9 @@ from chatllm_cli.models import BudgetUse, Endpoint
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
 
 NEARLY = 0.8
-Spend = Callable[[datetime], Awaitable[float]]  # what was spent since a moment
+Spend = Callable[
+    [datetime], Awaitable[tuple[float, int]]
+]  # what was spent since a moment, and for how many it is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Budget:
         if self._settings.over or not in_force or await self._prices.costs_nothing(endpoint):
             return
         for period in in_force:
-            use = BudgetUse(period.name, await self._spend(period.begin) + besides, period.limit)
+            spent, unpriced = await self._spend(period.begin)
+            use = BudgetUse(period.name, spent + besides, period.limit, unpriced)
             if use.is_used_up:
                 raise BudgetError(
                     f"the budget for {use.period} is used up: {dollars(use.spent)} of {dollars(use.limit)}",
@@ -50,6 +53,8 @@ class Budget:
                 )
             if use.spent >= NEARLY * use.limit and self._is_news(period.setting):
                 listener.on_budget(use)
+            if use.unpriced and self._is_news("replies"):
+                listener.on_unheld(use)
         if not await self._prices.is_known(endpoint) and self._is_news(endpoint.address):
             listener.on_unpriced(endpoint)
 

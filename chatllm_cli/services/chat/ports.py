@@ -118,6 +118,9 @@ class TurnListener(Protocol):
     def on_budget(self, use: BudgetUse) -> None:
         """Say that a budget is nearly used up."""
 
+    def on_unheld(self, use: BudgetUse) -> None:
+        """Say that some replies do not count towards a budget, as nobody knows what they cost."""
+
     def on_unpriced(self, endpoint: Endpoint) -> None:
         """Say that the price of `endpoint` is unknown, so that no budget holds it."""
 

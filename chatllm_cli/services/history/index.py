@@ -58,6 +58,7 @@ CREATE TABLE messages (
 );
 CREATE INDEX of_conversation ON messages (conversation);
 CREATE INDEX spent ON messages (at, cost) WHERE cost > 0;
+CREATE INDEX unpriced ON messages (at) WHERE cost IS NULL AND role = 'assistant';
 CREATE VIEW folded (number, content) AS SELECT number, fold(content) FROM messages;
 CREATE VIRTUAL TABLE words USING fts5 (
     content, content='folded', content_rowid='number', tokenize='unicode61 remove_diacritics 2'
