@@ -57,6 +57,13 @@ class Message:
     continues: str | None = None  # the id of the incomplete reply that this one begins with
     cost: float | None = None  # in US dollars; None if nobody knows the price
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether it cost nobody knows what: something came of it, be it only a thought."""
+        return (
+            self.role is Role.ASSISTANT and self.cost is None and bool(self.content or self.reasoning or self.usage)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -98,8 +105,7 @@ class Conversation:
     @property
     def unpriced(self) -> int:
         """How many replies cost nobody knows what."""
-        replies = (message for message in self.messages if message.role is Role.ASSISTANT and message.content)
-        return sum(reply.cost is None for reply in replies)
+        return sum(message.is_unpriced for message in self.messages)
 
     def thread(self) -> tuple[Message, ...]:
         """Return the messages from the first one down to the head, other branches left out.
@@ -241,8 +247,8 @@ class Endpoint:
     key_header: str = "Authorization"
     has_key_command: bool = False  # whether a command prints its key, which may ask a person first
     weights: str = ""  # embedded model only: what tells these weights from others
-    options: ChatOptions = ChatOptions()  # what the settings ask of this model
     context_length: int | None = None  # embedded model only: how many tokens it was made to read
+    options: ChatOptions = ChatOptions()  # what the settings ask of this model
 
     @property
     def is_embedded(self) -> bool:
@@ -255,6 +261,9 @@ class Endpoint:
         return f"{self.provider}/{self.model}"
 
 
+TrimMode = Literal["never", "oldest", "summarise"]
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One request for a completion."""
@@ -262,6 +271,7 @@ class ChatRequest:
     endpoint: Endpoint
     messages: tuple[tuple[Role, str], ...]
     options: ChatOptions = ChatOptions()
+    trim: TrimMode = "never"  # what may be done to the messages if they do not fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,14 +324,12 @@ class BudgetUse:
     period: str  # as a person says it: November, today
     spent: float
     limit: float
+    unpriced: int = 0  # replies that cost nobody knows what, which is not in what was spent
 
     @property
     def is_used_up(self) -> bool:
         """Whether nothing is left of it; a sum of many amounts may be off by a hair."""
         return self.spent >= self.limit - 1e-9
-
-
-TrimMode = Literal["never", "oldest", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)

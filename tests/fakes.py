@@ -70,6 +70,7 @@ class RecordingListener:
         self.fallbacks: list[tuple[str, str]] = []
         self.trimmed: list[Trimmed] = []
         self.budgets: list[BudgetUse] = []
+        self.unheld: list[BudgetUse] = []
         self.unpriced: list[str] = []
         self.history_errors: list[HistoryError] = []
 
@@ -100,6 +101,9 @@ class RecordingListener:
 
     def on_budget(self, use: BudgetUse) -> None:
         self.budgets.append(use)
+
+    def on_unheld(self, use: BudgetUse) -> None:
+        self.unheld.append(use)
 
     def on_unpriced(self, endpoint: Endpoint) -> None:
         self.unpriced.append(endpoint.address)

@@ -1,6 +1,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import BudgetSettings, PriceSettings
 from chatllm_cli.errors import BudgetError
-from chatllm_cli.models import BudgetUse, Endpoint
+from chatllm_cli.models import BudgetUse, Endpoint, Message, Role
 from chatllm_cli.services.chat.budget import Budget, periods
+from chatllm_cli.services.history import records
 from chatllm_cli.services.prices import Prices
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
@@ -29,26 +31,32 @@ BOTH = BudgetSettings(month=5, day=1)
 HINT = "--over-budget asks all the same; budget.{} sets it"
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock is ahead of UTC by one hour, in summer by two."""
+@contextmanager
+def clock_of(zone: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Europe/Berlin")
+        patched.setenv("TZ", zone)
         time.tzset()
         yield
     time.tzset()
 
 
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is ahead of UTC by one hour, in summer by two."""
+    with clock_of("Europe/Berlin", monkeypatch):
+        yield
+
+
 class Ledger:
     """What was spent in the month, and of it today."""
 
-    def __init__(self, month: float, today: float = 0.0) -> None:
-        self.month, self.today = month, today
+    def __init__(self, month: float, today: float = 0.0, unpriced: int = 0) -> None:
+        self.month, self.today, self.unpriced = month, today, unpriced
         self.asked: list[datetime] = []
 
-    async def spend(self, since: datetime) -> float:
+    async def spend(self, since: datetime) -> tuple[float, int]:
         self.asked.append(since)
-        return self.today if since.astimezone().day == NOON.day else self.month
+        return self.today if since.astimezone().day == NOON.day else self.month, self.unpriced
 
 
 @pytest.mark.parametrize(
@@ -111,6 +119,13 @@ async def test_a_model_of_unknown_price_is_told_once_if_there_is_a_budget() -> N
     assert listener.unpriced == ["hub/unknown"]
 
 
+async def test_answers_whose_cost_nobody_knows_are_told_once() -> None:
+    budget, listener = Budget(BOTH, Ledger(0, unpriced=2).spend, PRICES), RecordingListener()
+    for _ in range(2):
+        await budget.check(PAID, listener, NOON)
+    assert (listener.unheld, listener.unpriced) == ([BudgetUse("November", 0, 5, unpriced=2)], [])
+
+
 @pytest.mark.usefixtures("berlin")
 @pytest.mark.parametrize(
     ("now", "name", "month", "day"),
@@ -127,6 +142,23 @@ def test_months_and_days_are_those_of_this_machines_clock(now: str, name: str, m
     found = periods(BOTH, datetime.fromisoformat(now))
     expected = [(name, datetime.fromisoformat(month)), ("today", datetime.fromisoformat(day))]
     assert [(period.name, period.begin) for period in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "day"),
+    [
+        ("Africa/Cairo", "2026-04-24T05:00Z", "2026-04-23T22:00Z"),  # from there on it is one o'clock
+        ("America/Havana", "2026-03-08T12:00Z", "2026-03-08T05:00Z"),
+        ("America/Havana", "2026-11-01T12:00Z", "2026-11-01T04:00Z"),  # an hour later it is midnight again
+    ],
+)
+def test_a_day_begins_when_the_clocks_say_so_though_they_change_at_midnight(
+    monkeypatch: pytest.MonkeyPatch, zone: str, now: str, day: str
+) -> None:
+    with clock_of(zone, monkeypatch):
+        (found,) = periods(DAY, datetime.fromisoformat(now))
+        assert found.begin == datetime.fromisoformat(day)
+        assert found.begin.date() == datetime.fromisoformat(now).astimezone().date()
 
 
 @pytest.fixture
@@ -185,6 +217,16 @@ def test_most_of_a_budget_is_told_before_the_answer(run: Run, tight: FakeOpenAI,
     told = "the budget for today is nearly used up: $0.0050 of $0.0060\n"
     result = run("ask", "hi")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "hello there", told)
+
+
+def test_answers_of_unknown_price_are_told_with_the_next_one(run: Run, tight: FakeOpenAI, places: Places) -> None:
+    run("ask", "hi")
+    (journal,) = places.conversations.rglob("*.jsonl")
+    with journal.open("ab") as file:
+        reply = Message("r", Role.ASSISTANT, "yes", datetime.now(UTC), model="hub/m")
+        file.write(records.encode(records.message_record(reply)))
+    told = r"the price of 1 answer of \w+ is unknown: it does not count towards the budget\n"
+    assert re.fullmatch(told, run("ask", "hi").stderr)
 
 
 def test_turns_that_are_not_kept_and_what_was_removed_do_not_count(run: Run, tight: FakeOpenAI) -> None:

@@ -222,14 +222,15 @@ async def test_costs_are_in_the_index_also_of_a_reply_without_text_and_once_they
         replace(MESSAGE, id="r2", role=Role.ASSISTANT, model="hub/m", content="", cost=0.25),
         replace(MESSAGE, id="r3", role=Role.ASSISTANT, model="hub/m"),
         replace(MESSAGE, id="r4", role=Role.ASSISTANT, model="hub/m", content=""),
+        replace(MESSAGE, id="r5", role=Role.ASSISTANT, model="hub/m", content="", reasoning="hm"),
     ]
     for done in (replies, [replace(replies[2], cost=1.0)]):
         await journal.append(path, records.encode(*map(records.message_record, done)), durable=True)
         (summary,) = shelf.index.ask(lambda db: search.list_conversations(db, Filter()))
         (tally,) = shelf.index.ask(lambda db: search.tallies(db, "model", Filter()))
-        expected = (0.75, 1) if done is replies else (1.75, 0)
-        assert shelf.index.ask(lambda db: search.spent(db, NOON)) == expected[0]
-        assert shelf.index.ask(lambda db: search.spent(db, NOON + timedelta(seconds=1))) == 0
+        expected = (0.75, 2) if done is replies else (1.75, 1)
+        assert shelf.index.ask(lambda db: search.spent(db, NOON)) == expected
+        assert shelf.index.ask(lambda db: search.spent(db, NOON + timedelta(seconds=1))) == (0, 0)
         assert (summary.cost, summary.unpriced) == (tally.cost, tally.unpriced) == expected
     assert shelf.index.ask(lambda db: search.search(db, search.Query("^$", is_regex=True), Filter(), 20)) == []
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatllm_cli.models import Conversation, Endpoint, Message, Role, told_size
+from chatllm_cli.models import Conversation, Endpoint, Message, Role, TokenUsage, told_size
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -80,9 +80,9 @@ def test_an_endpoint_does_not_show_its_key() -> None:
     assert repr(endpoint) == (
         "Endpoint(provider='openai', model='gpt', base_url='https://api.openai.com/v1', "
         "max_tokens_field='max_tokens', seed_field='seed', marks_end=False, takes_schema=False, "
-        "takes_usage_wish=True, headers=(), key_header='Authorization', weights='', options=ChatOptions("
-        "temperature=None, max_tokens=None, schema='', top_p=None, seed=None, stop=(), "
-        "reasoning_effort='', extra=()), context_length=None)"
+        "takes_usage_wish=True, headers=(), key_header='Authorization', has_key_command=False, weights='', "
+        "context_length=None, options=ChatOptions(temperature=None, max_tokens=None, schema='', top_p=None, "
+        "seed=None, stop=(), reasoning_effort='', extra=()))"
     )
     assert str(endpoint) == repr(endpoint)
 
@@ -116,3 +116,22 @@ def test_a_cycle_beside_other_messages_is_walked_once() -> None:
 )
 def test_a_size_is_told_as_people_say_it(size: int, told: str) -> None:
     assert told_size(size) == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_unpriced"),
+    [
+        ({"content": "yes"}, True),
+        ({"reasoning": "hm"}, True),
+        ({"usage": TokenUsage(1, 1)}, True),
+        ({}, False),
+        ({"content": "yes", "cost": 0.0}, False),
+        ({"content": "yes", "role": Role.USER}, False),
+    ],
+)
+def test_a_reply_of_which_something_came_for_an_unknown_price_is_unpriced(
+    changes: dict[str, object], is_unpriced: bool
+) -> None:
+    reply = replace(message("r"), **{"role": Role.ASSISTANT, "content": "", **changes})  # type: ignore[arg-type]
+    assert reply.is_unpriced is is_unpriced
+    assert conversation(reply, head="r").unpriced == int(is_unpriced)

@@ -14,6 +14,7 @@ from chatllm_cli.services.prices import Prices
 AT = datetime(2026, 7, 1, tzinfo=UTC)
 USAGE = TokenUsage(1000, 100)
 GPT = Endpoint("openai", "gpt-4o-mini", "https://api.openai.com/v1")  # $0.15 in, $0.075 cached, $0.60 out
+ROUTER = Endpoint("openrouter", "m", "https://openrouter.ai/api/v1")
 EMBEDDED = Endpoint("local", "smollm2", "", weights="sha256:1")
 HERE = Endpoint("default", "gpt-4o-mini", "http://127.0.0.1:8080/v1")
 OWN = {
@@ -44,6 +45,12 @@ def prices(own: dict[str, PriceSettings] | None = None) -> Prices:
         (replace(GPT, provider="hub", base_url="https://proxy.example/v1"), USAGE, None),
         (replace(GPT, provider="my-openai-proxy", base_url="https://proxy.example/v1"), USAGE, None),
         (replace(GPT, model="whisper-1"), USAGE, None),  # by the hour, which nobody counts here
+        (replace(ROUTER, model="no/such-model:free"), USAGE, 0.0),
+        (replace(ROUTER, model="openai/gpt-4o-mini:free"), USAGE, 0.0),
+        (replace(ROUTER, model="openai/gpt-4o-mini"), USAGE, 0.00021),
+        (replace(ROUTER, provider="hub", model="no/such-model:free"), None, 0.0),  # the address says who it is
+        (replace(ROUTER, base_url="https://proxy.example/v1", model="no/such-model:free"), None, 0.0),
+        (replace(GPT, model="no/such-model:free"), USAGE, None),
         (EMBEDDED, USAGE, 0.0),
         (EMBEDDED, None, 0.0),
         (HERE, USAGE, 0.0),
@@ -86,6 +93,8 @@ async def test_prices_of_ones_own_outweigh_all(
         ({}, replace(GPT, model="gpt-4"), 8192),
         ({}, replace(GPT, model="no-such-model"), None),
         ({}, EMBEDDED, 8192),
+        ({}, replace(EMBEDDED, context_length=32768), 8192),
+        ({}, replace(EMBEDDED, context_length=2048), 2048),  # it was made for no more, whatever is set
         ({}, HERE, None),
         (OWN, GPT, 5000),
         (OWN, EMBEDDED, 99),
@@ -105,6 +114,7 @@ async def test_a_window_is_the_users_word_or_the_settings_or_the_tables(
         ("groq", "llama-3.3-70b-versatile", "https://api.groq.com/openai/v1"),
         ("mistral", "mistral-large-latest", "https://api.mistral.ai/v1"),
         ("deepseek", "deepseek-chat", "https://api.deepseek.com/v1"),
+        ("gemini", "models/gemini-2.5-flash", "https://generativelanguage.googleapis.com/v1beta/openai"),
         ("gemini", "gemini-2.5-flash", "https://generativelanguage.googleapis.com/v1beta/openai"),
         ("anthropic", "claude-haiku-4-5", "https://api.anthropic.com/v1"),
         ("xai", "grok-4", "https://api.x.ai/v1"),

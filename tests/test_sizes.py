@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli.models import Conversation, Message, Role, TokenUsage
-from chatllm_cli.services.chat.sizes import LEAST_SHARE, OVERHEAD, Size, least, likely, measure, size_of
+from chatllm_cli.services.chat.sizes import (
+    LEAST_SHARE,
+    MOST_SHARE,
+    OVERHEAD,
+    Measure,
+    Size,
+    least,
+    likely,
+    measure,
+    size_of,
+)
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent
@@ -44,42 +54,56 @@ SIZES = {text: max(likely(text), least(text)) + OVERHEAD for _, text in (PROMPT,
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        (None, Size(sum(SIZES.values()), 160)),
-        ((1, 500), Size(500 + SIZES[ANSWER[1]] + SIZES[NEXT[1]], 560)),
-        # A count that cannot be of all that stands there is of a request that had been cut.
-        ((1, 3), Size(round(LEAST_SHARE * SIZES[PROMPT[1]]) + SIZES[ANSWER[1]] + SIZES[NEXT[1]], 160)),
+        (Measure(), Size(sum(SIZES.values()), 160)),
+        (Measure(1.5, since=2), Size(round(1.5 * SIZES[PROMPT[1]]) + SIZES[ANSWER[1]] + SIZES[NEXT[1]], 160)),
+        (Measure(1.5, since=3), Size(sum(SIZES.values()), 160)),
+        (Measure(1.5, since=4), Size(sum(SIZES.values()), 160)),
+        (Measure(0.8), Size(max(round(0.8 * sum(SIZES.values())), 160), 160)),
     ],
 )
-def test_what_the_provider_counted_is_believed_and_the_rest_estimated(
-    known: tuple[int, int] | None, expected: Size
+def test_what_the_provider_counted_says_what_is_likely_and_nothing_of_what_is_sure(
+    known: Measure, expected: Size
 ) -> None:
     assert size_of((PROMPT, ANSWER, NEXT), known) == expected
 
 
-REPLY = Message("a1", Role.ASSISTANT, "one", AT, "u1", model="hub/m", usage=TokenUsage(70, 3))
+REPLY = Message("a1", Role.ASSISTANT, "one", AT, "u1", model="hub/m", usage=TokenUsage(126, 3))
 THREAD = (
-    Message("u1", Role.USER, "first", AT),
+    Message("u1", Role.USER, PROMPT[1], AT),
     REPLY,
-    Message("u2", Role.USER, "second", AT, "a1"),
-    replace(REPLY, id="a2", content="two", parent="u2", usage=TokenUsage(90, 3)),
+    Message("u2", Role.USER, PROMPT[1], AT, "a1"),
+    replace(REPLY, id="a2", content="two", parent="u2", usage=TokenUsage(320, 3)),
     Message("u3", Role.USER, "third", AT, "a2"),
 )
 MESSAGES = tuple((message.role, message.content) for message in THREAD)
+FIRST, BOTH = SIZES[PROMPT[1]], 2 * SIZES[PROMPT[1]] + 1 + OVERHEAD
 
 
 @pytest.mark.parametrize(
     ("changes", "address", "found"),
     [
-        ({}, "hub/m", (3, 90)),
-        ({}, "hub/other", None),  # each model counts otherwise
-        ({"usage": None}, "hub/m", (1, 70)),
-        ({"model": "hub/other"}, "hub/m", (1, 70)),
-        ({"content": "not in the request"}, "hub/m", None),
+        ({}, "hub/m", Measure(320 / BOTH, since=2)),
+        ({}, "hub/other", Measure()),  # each model counts otherwise
+        ({"usage": None}, "hub/m", Measure(126 / FIRST, since=4)),
+        ({"model": "hub/other"}, "hub/m", Measure(126 / FIRST, since=4)),
+        ({"content": "not in the request"}, "hub/m", Measure()),
+        # A count that cannot be of what stands there is of a request that had been cut, or had another system prompt.
+        ({"usage": TokenUsage(3, 3)}, "hub/m", Measure(LEAST_SHARE, since=2)),
+        ({"usage": TokenUsage(10_000, 3)}, "hub/m", Measure(MOST_SHARE, since=2)),
     ],
 )
 def test_the_measure_is_that_of_the_last_answer_of_the_same_model(
-    changes: dict[str, object], address: str, found: tuple[int, int] | None
+    changes: dict[str, object], address: str, found: Measure
 ) -> None:
     thread = (*THREAD[:3], replace(THREAD[3], **changes), THREAD[4])  # type: ignore[arg-type]
     conversation = Conversation("c1", "t", AT, messages=thread, head="u3")
     assert measure(MESSAGES, conversation, address) == found
+
+
+def test_a_measure_of_a_request_is_that_of_its_beginning_too() -> None:
+    assert [Measure(1.2, since=2).before(later) for later in (0, 1, 2, 3)] == [
+        Measure(1.2, since=2),
+        Measure(1.2, since=1),
+        Measure(1.2),
+        Measure(1.2),
+    ]

@@ -4,20 +4,25 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.models import ChatOptions, Endpoint, Status
+from chatllm_cli.config.sections import PriceSettings, RetrySettings
+from chatllm_cli.errors import ProviderUnavailableError
+from chatllm_cli.models import ChatOptions, Chunk, Endpoint, Role, Status, TokenUsage
 from chatllm_cli.services.chat import ChatService
+from chatllm_cli.services.chat.sizes import size_of
 from chatllm_cli.services.history import HistoryService, records
-from chatllm_cli.services.prices import Prices
+from chatllm_cli.services.prices import Prices, _load
 from tests.conftest import Run
 from tests.fake_openai import USAGE, FakeOpenAI
-from tests.fakes import FakeLLM, RecordingListener
+from tests.fakes import DONE, FakeLLM, RecordingListener
 from tests.terminal import Terminal
 
 MODEL = "default/says-hello-there"
+GPT = Endpoint("openai", "gpt-4o", "https://api.openai.com/v1")
 COST = 0.0041  # of the fake server's 7 tokens in and 3 out
 
 
@@ -70,11 +75,10 @@ def test_a_fallback_costs_what_it_costs_itself(run: Run, priced: FakeOpenAI) -> 
 async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(places: Places) -> None:
     llm, prices = FakeLLM(), Prices({}, local_window=8192)
     prices._loading = asyncio.get_running_loop().create_future()  # noqa: SLF001  (a disk that takes for ever)
-    log = HistoryService(places.conversations).start("t", model="openai/gpt-4o")
-    endpoint = Endpoint("openai", "gpt-4o", "https://api.openai.com/v1")
+    log = HistoryService(places.conversations).start("t", model=GPT.address)
     llm.reply("whole")
     turn = asyncio.ensure_future(
-        ChatService(llm, prices=prices).send(log, "hi", [endpoint], ChatOptions(), RecordingListener())
+        ChatService(llm, prices=prices).send(log, "hi", [GPT], ChatOptions(), RecordingListener())
     )
     await asyncio.wait([turn], timeout=0.5)
     turn.cancel()
@@ -83,6 +87,32 @@ async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(pl
     (path,) = places.conversations.rglob("*.jsonl")
     reply = records.decode(path.read_bytes(), path.stem).messages[-1]
     assert (reply.content, reply.status, reply.cost) == ("whole", Status.COMPLETE, None)
+
+
+@pytest.mark.parametrize("end", [DONE, None])
+async def test_who_is_stopped_while_prices_load_has_the_answer_kept_with_its_price(
+    places: Places, end: Chunk | None
+) -> None:
+    llm, prices = FakeLLM(), Prices({}, local_window=8192)
+    loading = prices._loading = asyncio.get_running_loop().create_future()  # noqa: SLF001  (a disk that takes its time)
+    log = HistoryService(places.conversations).start("t", model=GPT.address)
+    if end:
+        llm.reply("whole")
+    else:
+        llm.play(Chunk("part"), 60.0)
+    chat = ChatService(llm, prices=prices)
+    turn = asyncio.ensure_future(chat.send(log, "hi", [GPT], ChatOptions(), RecordingListener()))
+    await asyncio.wait([turn], timeout=0.2)
+    turn.cancel()
+    await asyncio.wait([turn], timeout=0.1)
+    if not end:
+        turn.cancel()
+    loading.set_result(_load())
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    (path,) = places.conversations.rglob("*.jsonl")
+    reply = records.decode(path.read_bytes(), path.stem).messages[-1]
+    assert reply.cost
 
 
 @pytest.mark.parametrize(("model", "cost"), [("fault-401", None), ("cut-2", 5 + 3 / 1000)])
@@ -198,3 +228,45 @@ def test_or_summed_up_for_which_the_answer_pays(
 @pytest.mark.parametrize("trim", ["sometimes", ""])
 def test_a_trim_that_there_is_not_is_a_usage_error(run: Run, priced: FakeOpenAI, trim: str) -> None:
     assert (run("ask", "--trim", trim, "hi").exit_code, priced.chats) == (2, [])
+
+
+HUB = Endpoint("hub", "m", "https://hub.example/v1")
+DEAR = {"hub/m": PriceSettings(input=1e6, output=1e6)}
+HI = size_of(((Role.USER, "hi"),)).likely
+THOUGHT = Chunk(reasoning="so long a thought ", usage=TokenUsage(20, 5))
+
+
+@pytest.mark.parametrize(("thought", "cost"), [(THOUGHT, 25 + 10), (replace(THOUGHT, usage=None), HI + 4 + 10)])
+async def test_a_try_that_broke_off_while_it_thought_is_paid_too(places: Places, thought: Chunk, cost: float) -> None:
+    llm, listener = FakeLLM(), RecordingListener()
+    chat = ChatService(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(first_delay=0.01))
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    llm.play(thought, ProviderUnavailableError("it broke"))
+    llm.reply("whole")
+    reply = await chat.send(log, "hi", [HUB], ChatOptions(), listener)
+    assert (reply.content, reply.usage, reply.reasoning, reply.cost) == ("whole", TokenUsage(7, 3), "", cost)
+
+
+async def test_what_taking_up_an_answer_cost_is_kept_though_it_brought_no_text(places: Places) -> None:
+    llm, listener = FakeLLM(), RecordingListener()
+    chat = ChatService(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(max_retries=0))
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    llm.reply("half", end=Chunk(finish_reason="length", usage=TokenUsage(7, 3)))
+    await chat.send(log, "hi", [HUB], ChatOptions(), listener)
+    for script in ([ProviderUnavailableError("it broke")], [THOUGHT, ProviderUnavailableError("it broke")]):
+        llm.play(*script)
+        with pytest.raises(ProviderUnavailableError):
+            await chat.go_on(log, [HUB], ChatOptions(), listener)
+    assert [message.cost for message in log.conversation.messages[1:]] == [10, 25]
+    assert log.conversation.last_text == "half"
+
+
+async def test_a_title_is_asked_for_with_the_options_of_its_model_but_for_those_of_its_answers(
+    places: Places,
+) -> None:
+    options = ChatOptions(temperature=0.5, max_tokens=9, stop=("a",), extra=(("provider", '{"zdr": true}'),))
+    llm = FakeLLM()
+    llm.reply("A title")
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    assert await ChatService(llm).title(log, replace(HUB, options=options)) == "A title"
+    assert llm.requests[0].options == replace(options, max_tokens=30, stop=())

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import PriceSettings, TimeoutSettings
-from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderUnavailableError
+from chatllm_cli.config.sections import BudgetSettings, CacheSettings, PriceSettings, TimeoutSettings
+from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import (
     ChatOptions,
     ChatRequest,
@@ -22,9 +22,11 @@ from chatllm_cli.models import (
     Trimmed,
     TrimMode,
 )
-from chatllm_cli.services.chat import ChatService
-from chatllm_cli.services.chat.summaries import ASK, Paid, Summaries
-from chatllm_cli.services.chat.trimming import HINT, SMALL, SUMMED_UP, Plan, Trimming, Wanted
+from chatllm_cli.services.cache import ResponseCache
+from chatllm_cli.services.chat import Budget, ChatService
+from chatllm_cli.services.chat.expenses import Expenses
+from chatllm_cli.services.chat.summaries import Summaries
+from chatllm_cli.services.chat.trimming import HINT, SMALL, Plan, Trimming, Wanted
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from chatllm_cli.services.prices import Prices
 from tests.fakes import DONE, FakeLLM, RecordingListener
@@ -59,19 +61,19 @@ class Bench:
     max_tokens: int | None = None
     llm: FakeLLM = field(default_factory=FakeLLM)
     listener: RecordingListener = field(default_factory=RecordingListener)
-    paid: list[Paid] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         own = {} if self.window is None else {"hub/m": PriceSettings(input=1, output=1, context=self.window)}
         prices = Prices(own, local_window=self.window or 8192)
         self.trimming = Trimming(self.mode, prices, Summaries(self.llm, TimeoutSettings()))
+        self.expenses = Expenses(prices, None, self.listener)
 
     async def fit(self, *messages: tuple[Role, str], keep: int = 1) -> Plan:
         return await self.trimming.fit(self.wanted(*messages, keep=keep))
 
     def wanted(self, *messages: tuple[Role, str], keep: int = 1) -> Wanted:
         request = ChatRequest(self.endpoint, messages, ChatOptions(max_tokens=self.max_tokens))
-        return Wanted(request, Conversation("c1", "t", AT), keep, self.listener, self.paid)
+        return Wanted(request, Conversation("c1", "t", AT), keep, self.listener, self.expenses)
 
 
 AT_MOST = ", and hub/m reads at most"
@@ -106,6 +108,32 @@ async def test_what_surely_does_not_fit_is_refused_with_its_size(
     assert (caught.value.message, caught.value.hint) == (message, HINT)
 
 
+GPT = Endpoint("openai", "gpt-4", "https://api.openai.com/v1")  # of 8,192 tokens, says the table
+
+
+@pytest.mark.parametrize(
+    ("size", "max_tokens", "mode", "sent"),
+    [
+        (10_000, None, "never", "u0 a0 now"),
+        (10_000, None, "oldest", "now"),
+        (10_000, 6000, "oldest", "now"),
+        (16_500, None, "never", None),
+        (16_500, None, "oldest", None),
+        (12_000, 5000, "oldest", None),
+    ],
+)
+async def test_a_window_of_the_table_cuts_but_refuses_only_what_is_far_beyond_it(
+    size: int, max_tokens: int | None, mode: TrimMode, sent: str | None
+) -> None:
+    asked = (*turns(1), (Role.USER, words("now", size)))
+    bench = Bench(None, mode, GPT, max_tokens)
+    if sent:
+        assert names((await bench.fit(*asked)).request.messages) == sent
+        return
+    with pytest.raises(ContextLengthError, match=r", and openai/gpt-4 reads at most 8,192$"):
+        await bench.fit(*asked)
+
+
 @pytest.mark.parametrize("mode", ["never", "oldest", "summarise"])
 async def test_a_prompt_that_alone_does_not_fit_is_refused_whatever_is_wished(mode: TrimMode) -> None:
     with pytest.raises(ContextLengthError) as caught:
@@ -115,6 +143,9 @@ async def test_a_prompt_that_alone_does_not_fit_is_refused_whatever_is_wished(mo
     with pytest.raises(ContextLengthError) as caught:
         await Bench(60, mode, EMBEDDED).fit(PROMPT)
     assert caught.value.hint == "shorten the prompt, or raise local.context_size"
+    with pytest.raises(ContextLengthError) as caught:
+        await Bench(60, mode, replace(EMBEDDED, context_length=60)).fit(PROMPT)
+    assert caught.value.hint == "shorten the prompt, or take a model with a longer context"
     with pytest.raises(ContextLengthError) as caught:
         await Bench(200, mode, max_tokens=150).fit(PROMPT)
     assert caught.value.hint == "shorten the prompt, lower --max-tokens, or take a model with a longer context"
@@ -167,7 +198,9 @@ async def test_a_small_request_needs_no_table_of_windows() -> None:
         prices = Prices({}, local_window=8192)
         trimming = Trimming("oldest", prices, Summaries(FakeLLM(), TimeoutSettings()))
         request = ChatRequest(HUB, (prompt,))
-        await trimming.fit(Wanted(request, Conversation("c1", "t", AT), 1, RecordingListener(), []))
+        listener = RecordingListener()
+        expenses = Expenses(prices, None, listener)
+        await trimming.fit(Wanted(request, Conversation("c1", "t", AT), 1, listener, expenses))
         assert (prices._loading is not None) is is_loaded  # noqa: SLF001  (whether it was loaded shows nowhere else)
 
 
@@ -205,10 +238,6 @@ async def test_a_refusal_of_the_provider_names_what_would_help(
     assert refused.hint == hint
 
 
-ONE_PIECE = 1240  # a window in which four of these turns do not fit, and two can be summed up at once
-SUMMARY = (Role.SYSTEM, f"{SUMMED_UP}\nThey said u.")
-
-
 async def test_a_prompt_that_leaves_no_room_is_refused_before_anything_is_summed_up() -> None:
     bench = Bench(150, "summarise", max_tokens=100)
     with pytest.raises(ContextLengthError, match=r"^the prompt is about 104 tokens and its answer may be 100, and"):
@@ -221,101 +250,32 @@ async def test_the_embedded_model_gets_half_of_its_window_at_the_least_whatever_
     assert names(plan.request.messages) == "u3 a3 now"
 
 
-async def test_the_oldest_turns_are_summed_up_once_and_the_summary_stands_in_the_system_prompt() -> None:
-    bench = Bench(ONE_PIECE, "summarise")
-    bench.llm.reply("They said ", "u. ")
-    for count in (4, 4):
-        plan = await bench.fit(*turns(count), PROMPT)
-        assert plan.request.messages == (SUMMARY, *turns(4)[4:], PROMPT)
-    with_system = await bench.fit(SYSTEM, *turns(4), PROMPT)
-    assert with_system.request.messages[0] == (Role.SYSTEM, f"Be kind.\n\n{SUMMED_UP}\nThey said u.")
-    (request,) = bench.llm.requests
-    ((role, asked),) = request.messages
-    assert (role, asked.split("\n\n")[0], request.options) == (Role.USER, ASK, ChatOptions(max_tokens=232))
-    assert [name for name in ("u0", "a0", "u1", "a1", "u2", "now") if f"{name} " in asked] == ["u0", "a0", "u1", "a1"]
-    assert bench.listener.trimmed == [Trimmed(4, 416, is_summed_up=True)]
-    assert bench.paid == [(HUB, TokenUsage(7, 3))]
-
-
-async def test_a_summary_is_summed_up_with_what_was_said_since() -> None:
-    bench = Bench(ONE_PIECE, "summarise")
-    bench.llm.reply("FIRST")
-    bench.llm.reply("SECOND")
-    await bench.fit(*turns(4), PROMPT)
-    plan = await bench.fit(*turns(6), PROMPT)
-    assert plan.request.messages[0] == (Role.SYSTEM, f"{SUMMED_UP}\nSECOND")
-    ((_, asked),) = bench.llm.requests[-1].messages
-    assert [name for name in ("FIRST", "u0", "u1", "u2", "a3", "u4") if f"{name}" in asked] == ["FIRST", "u2", "a3"]
-
-
-async def test_what_is_too_long_to_be_summed_up_at_once_is_in_pieces() -> None:
-    bench = Bench(600, "summarise")
-    for number in range(9):
-        bench.llm.reply(f"S{number}")
-    plan = await bench.fit(*turns(4), PROMPT)
-    asked = [request.messages[0][1] for request in bench.llm.requests]
-    assert len(asked) > 2
-    assert f"summed up:\nS{len(asked) - 2}\n\n" in asked[-1]
-    assert plan.request.messages[0] == (Role.SYSTEM, f"{SUMMED_UP}\nS{len(asked) - 1}")
-    said = "".join(each.partition("The conversation:\n")[2] for each in asked)
-    expected = "\n\n".join(
-        f"{'User' if role is Role.USER else 'Assistant'}: {text}" for role, text in turns(4)[: plan.left_out]
-    )
-    assert said == expected
-
-
-async def test_smaller_pieces_are_tried_where_the_provider_refuses_larger_ones() -> None:
-    bench = Bench(ONE_PIECE, "summarise")
-    bench.llm.play(ContextLengthError("too long"))
-    for number in range(4):
-        bench.llm.reply(f"S{number}")
-    plan = await bench.fit(*turns(4), PROMPT)
-    lengths = [len(request.messages[0][1]) for request in bench.llm.requests]
-    assert max(lengths[1:]) < lengths[0]
-    assert plan.summary == f"S{len(lengths) - 2}"
-
-
-@pytest.mark.parametrize(
-    ("script", "kind", "message"),
-    [
-        ([DONE], InvalidReplyError, "hub/m wrote no summary"),
-        ([Chunk("  \n"), DONE], InvalidReplyError, "hub/m wrote no summary"),
-        ([Chunk("<think>so on and"), DONE], InvalidReplyError, "hub/m wrote no summary"),
-        ([Chunk("no", finish_reason="content_filter")], InvalidReplyError, "hub/m wrote no summary"),
-        ([Chunk("half"), ProviderUnavailableError("it broke")], ProviderUnavailableError, "it broke"),
-    ],
-)
-async def test_without_a_summary_the_turn_fails_and_nothing_is_cut(
-    script: list[Chunk | Exception], kind: type[Exception], message: str
-) -> None:
-    bench = Bench(ONE_PIECE, "summarise")
-    bench.llm.play(*script)
-    with pytest.raises(kind) as caught:
-        await bench.fit(*turns(4), PROMPT)
-    assert getattr(caught.value, "message", "") == f"the oldest turns could not be summed up: {message}"
-    bench.llm.reply("better")
-    assert (await bench.fit(*turns(4), PROMPT)).summary == "better"
-
-
-async def test_thoughts_are_no_part_of_a_summary() -> None:
-    bench = Bench(ONE_PIECE, "summarise")
-    bench.llm.reply("<think>hm\nhm</think>\nshort")
-    assert (await bench.fit(*turns(4), PROMPT)).summary == "short"
-
-
 class Desk:
     """A chat over a fake model with a window, and a conversation of four turns in real files."""
 
-    def __init__(self, places: Places, mode: TrimMode, window: int | None = 1000) -> None:
+    def __init__(
+        self,
+        places: Places,
+        mode: TrimMode,
+        window: int | None = 1000,
+        *,
+        budget: float | None = None,
+        cache: ResponseCache | None = None,
+    ) -> None:
         self.llm, self.listener = FakeLLM(), RecordingListener()
         context = {} if window is None else {"context": window}
         own = {"hub/m": PriceSettings.model_validate({"input": 1e6, "output": 1e6, **context})}
         prices = Prices(own, local_window=8192)
-        self.chat = ChatService(self.llm, prices=prices, trim=mode)
+        self.forgiven = 0.0
+        held = Budget(BudgetSettings(month=budget), self.spent, prices)
+        self.chat = ChatService(self.llm, prices=prices, trim=mode, budget=held, cache=cache)
         self.log: OpenConversation = HistoryService(places.conversations).start("t", model=HUB.address)
 
-    async def fill(self) -> None:
-        for number, (role, text) in enumerate(turns(4)):
+    async def spent(self, since: datetime) -> tuple[float, int]:
+        return self.log.conversation.cost - self.forgiven, 0
+
+    async def fill(self, count: int = 4) -> None:
+        for number, (role, text) in enumerate(turns(count)):
             parent = self.log.conversation.head
             await self.log.add(Message(f"m{number}", role, text, AT, parent, model="other/m" if number % 2 else None))
 
@@ -356,25 +316,6 @@ async def test_a_turn_that_the_provider_refuses_is_sent_again_with_less(places: 
     assert (reply.content, reply.status) == ("fine", Status.COMPLETE)
 
 
-async def test_the_cost_of_a_summary_is_in_that_of_the_answer(places: Places) -> None:
-    desk = Desk(places, "summarise", ONE_PIECE)
-    await desk.fill()
-    desk.llm.reply("short")
-    desk.llm.reply("fine", end=replace(DONE, usage=TokenUsage(100, 1)))
-    reply = await desk.send(words("now"))
-    assert (reply.usage, reply.cost) == (TokenUsage(100, 1), 7 + 3 + 101)
-
-
-async def test_a_summary_that_was_paid_for_a_turn_that_failed_is_in_the_history(places: Places) -> None:
-    desk = Desk(places, "summarise", ONE_PIECE)
-    await desk.fill()
-    desk.llm.reply("short")
-    desk.llm.play(InvalidReplyError("it broke"))
-    with pytest.raises(InvalidReplyError):
-        await desk.send(words("now"))
-    assert desk.log.conversation.thread()[-1].cost == 10
-
-
 async def test_an_answer_may_be_taken_up_in_a_request_that_is_cut(places: Places) -> None:
     desk = Desk(places, "oldest", window=700)
     await desk.fill()
@@ -384,3 +325,50 @@ async def test_an_answer_may_be_taken_up_in_a_request_that_is_cut(places: Places
     reply = await desk.chat.go_on(desk.log, [HUB], ChatOptions(), desk.listener)
     assert desk.sent == ["u2 a2 u3 a3 now", "u3 a3 now half Your"]
     assert reply.content == "half whole"
+
+
+async def counted(desk: Desk, tokens: int) -> None:
+    """Let the provider have counted so many for the last answer."""
+    desk.llm.reply("fine", end=replace(DONE, usage=TokenUsage(tokens, 1)))
+    await desk.send(words("first"))
+    desk.llm.reply("fine")
+
+
+async def test_a_count_of_all_turns_is_none_of_those_that_are_left(places: Places) -> None:
+    desk = Desk(places, "oldest", window=1600)
+    await desk.fill()
+    await counted(desk, 900)
+    await desk.send(words("now", 1000))
+    assert desk.sent[-1] == "first fine now"
+
+
+async def test_a_count_refuses_nothing_as_it_may_be_of_another_system_prompt(places: Places) -> None:
+    desk = Desk(places, "never", window=1600)
+    await counted(desk, 1500)
+    await desk.send(words("now", 1000))
+    assert desk.sent[-1] == "first fine now"
+
+
+async def test_a_request_is_cut_by_what_the_provider_counted_of_those_like_it(places: Places) -> None:
+    desk = Desk(places, "oldest", window=1600)
+    await desk.fill()
+    await counted(desk, 1400)  # half as much again as is estimated
+    await desk.send(words("now"))
+    assert desk.sent[-1] == "u2 a2 u3 a3 first fine now"
+
+
+async def test_an_answer_to_a_request_that_was_cut_is_found_again_by_whoever_lets_it_be_cut(places: Places) -> None:
+    cache = ResponseCache(places.cache, CacheSettings(mode="always"))
+    replies = []
+    modes: tuple[TrimMode, ...] = ("oldest", "oldest", "never")
+    for number, mode in enumerate(modes):
+        desk = Desk(places, mode, cache=cache)  # another process
+        await desk.fill()
+        desk.llm.reply(f"fine {number}")
+        replies.append(await desk.send(words("now")))
+    await cache.aclose()
+    assert [(reply.content, reply.cached) for reply in replies] == [
+        ("fine 0", False),
+        ("fine 0", True),
+        ("fine 2", False),
+    ]

@@ -290,6 +290,10 @@ HOSTILE = Endpoint("hub", "m\x1b[31m", "https://hub.example/v1")
             "the budget for November is nearly used up: $4.10 of $5.00",
         ),
         (
+            lambda view: view.on_unheld(BudgetUse("today", 0, 1, unpriced=2)),
+            "the price of 2 answers of today is unknown: it does not count towards the budget",
+        ),
+        (
             lambda view: view.on_unpriced(HOSTILE),
             "the price of hub/m^[[31m is unknown: what it costs does not count towards the budget",
         ),

@@ -126,6 +126,11 @@ class TurnView(ABC):
         so_far = f"{dollars(use.spent)} of {dollars(use.limit)}"
         self._tell(f"the budget for {use.period} is nearly used up: {so_far}")
 
+    def on_unheld(self, use: BudgetUse) -> None:
+        """Say how many replies no budget holds."""
+        which = f"{use.unpriced} answer{'s' if use.unpriced > 1 else ''} of {use.period}"
+        self._tell(f"the price of {which} is unknown: it does not count towards the budget")
+
     def on_unpriced(self, endpoint: Endpoint) -> None:
         """Say that no budget holds this model."""
         self._tell(f"the price of {endpoint.address} is unknown: what it costs does not count towards the budget")

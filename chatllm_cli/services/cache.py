@@ -28,7 +28,7 @@ from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import ChatRequest, Completion, TokenUsage
 from chatllm_cli.private_files import make_private_folder, open_private
 
-KEY_VERSION = 2  # change it when the key or the entry changes its meaning: old entries are then never found
+KEY_VERSION = 3  # change it when the key or the entry changes its meaning: old entries are then never found
 LONGEST_WAIT = 1.0  # seconds for another process's lock
 DIGEST_SIZE = 32
 # SQLite's codes for a database that is sound but cannot be used now: locked, a full or failing disk, no rights.
@@ -213,6 +213,7 @@ def request_key(request: ChatRequest) -> str:
         "weights": endpoint.weights,
         "messages": [[role.value, content] for role, content in request.messages],
         "options": asdict(request.options),
+        "trim": request.trim,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from chatllm_cli.config.addresses import is_loopback
+from chatllm_cli.config.addresses import host_of, is_loopback
 from chatllm_cli.config.sections import PriceSettings
 from chatllm_cli.models import Endpoint, TokenUsage
 
@@ -42,7 +42,7 @@ class Prices:
         own = self._own.get(endpoint.address)
         if own and own.input is not None:
             return not (own.input or own.output or own.cached_input)
-        return _is_here(endpoint)
+        return _is_here(endpoint) or _is_given_away(endpoint)
 
     def prepare(self, endpoint: Endpoint) -> None:
         """Begin to load the table, if this model will need it."""
@@ -70,8 +70,8 @@ class Prices:
         """Tell whether a model is known to cost nothing."""
         return await self.cost(endpoint, TokenUsage(MILLION, MILLION), datetime.now(UTC)) == 0
 
-    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
-        """Tell whether `window` needs no look at the table."""
+    def has_own_window(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` needs no table, which may be old, or rounded, or tell of the input only."""
         own = self._own.get(endpoint.address)
         return _is_here(endpoint) or bool(own and own.context)
 
@@ -81,7 +81,11 @@ class Prices:
         if own and own.context:
             return own.context
         if _is_here(endpoint):
-            return self._local_window if endpoint.is_embedded else None
+            return (
+                min(self._local_window, endpoint.context_length or self._local_window)
+                if endpoint.is_embedded
+                else None
+            )
         found = _find(await self._table(), endpoint)
         return found[1].context_window if found else None
 
@@ -93,6 +97,12 @@ class Prices:
 
 def _is_here(endpoint: Endpoint) -> bool:
     return endpoint.is_embedded or is_loopback(endpoint.base_url)
+
+
+def _is_given_away(endpoint: Endpoint) -> bool:
+    """Tell whether the model is one that OpenRouter marks as free, some of which no table has."""
+    is_openrouter = endpoint.provider == "openrouter" or host_of(endpoint.base_url) == "openrouter.ai"
+    return is_openrouter and endpoint.model.endswith(":free")
 
 
 def _own_cost(price: PriceSettings, usage: TokenUsage) -> float:
@@ -113,10 +123,11 @@ def _load() -> "DataSnapshot | None":
 
 def _find(table: "DataSnapshot | None", endpoint: Endpoint) -> "tuple[Provider, ModelInfo] | None":
     """Return a model of the table: that of the provider at this address, else of the one with this name."""
+    model = endpoint.model.removeprefix("models/")  # so Google lists its own
     for name, address in ((None, endpoint.base_url), (NAMES_IN_TABLE.get(endpoint.provider), None)):
         if table and (name or address):
             with suppress(Exception):  # mostly a LookupError; whatever it is, nothing is known then
-                return table.find_provider_model(endpoint.model, None, name, address)
+                return table.find_provider_model(model, None, name, address)
     return None
 
 

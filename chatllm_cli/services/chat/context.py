@@ -1,9 +1,10 @@
 """What a request carries of the conversation, and what a reply was worth."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chatllm_cli.errors import UsageError
-from chatllm_cli.models import Conversation, Endpoint, Message, Role, Status
+from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Role, Status
 
 # OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
 FINISH_REASONS = {
@@ -50,6 +51,11 @@ def with_schema(messages: Sequence[tuple[Role, str]], schema: str) -> tuple[tupl
     if messages and messages[0][0] is Role.SYSTEM:
         return ((Role.SYSTEM, f"{messages[0][1]}\n\n{wanted}"), *messages[1:])
     return ((Role.SYSTEM, wanted), *messages)
+
+
+def options_besides(endpoint: Endpoint, max_tokens: int) -> ChatOptions:
+    """Return the options for what nobody asked for but us: those of the model, but for what shapes its answers."""
+    return replace(endpoint.options, max_tokens=max_tokens, stop=(), schema="")
 
 
 def unfinished_reply(conversation: Conversation) -> Message | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import ChatRequest, Chunk, Completion, Endpoint, Message, Status, TokenUsage
 from chatllm_cli.services.chat.ports import Log
+from chatllm_cli.services.chat.sizes import likely, size_of
 from chatllm_cli.surrogates import ends_in_half, join_pairs
 
 SECONDS_BETWEEN_MARKS = 1.0
@@ -45,9 +46,18 @@ class Draft:
         instead_of = first.address if endpoint is not first else None
         self._reply = replace(self._reply, model=endpoint.address, instead_of=instead_of)
 
+    @property
+    def took(self) -> TokenUsage | None:
+        """What it took of the model; about, if that was not counted: counts come last. None if none of it came."""
+        if self._usage or self.request is None or not self.size:
+            return self._usage
+        came = [*self._pieces[self._begun :], *self._thoughts]
+        return TokenUsage(size_of(self.request.messages).likely, likely(join_pairs("".join(came))))
+
     def begin(self) -> None:
-        """Forget what an earlier try brought, which was no text."""
-        self.finish_reason = self._usage = None
+        """Forget an earlier try, which brought no text."""
+        self.finish_reason = self._usage = self.request = None
+        self.size = 0
         self._thoughts.clear()
 
     def take(self, chunk: Chunk) -> str:

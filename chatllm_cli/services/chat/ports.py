@@ -67,8 +67,8 @@ class PriceList(Protocol):
     async def costs_nothing(self, endpoint: Endpoint) -> bool:
         """Tell whether a model is known to cost nothing."""
 
-    def has_window_at_hand(self, endpoint: Endpoint) -> bool:
-        """Tell whether `window` answers at once, be it that nobody knows."""
+    def has_own_window(self, endpoint: Endpoint) -> bool:
+        """Tell whether `window` is no hearsay: it answers at once then, be it that nobody knows."""
 
     async def window(self, endpoint: Endpoint) -> int | None:
         """Return how many tokens a model takes at most, if that is known."""
@@ -125,6 +125,9 @@ class TurnListener(Protocol):
 
     def on_budget(self, use: BudgetUse) -> None:
         """Say that a budget is nearly used up."""
+
+    def on_unheld(self, use: BudgetUse) -> None:
+        """Say that some replies do not count towards a budget, as nobody knows what they cost."""
 
     def on_unpriced(self, endpoint: Endpoint) -> None:
         """Say that the price of `endpoint` is unknown, so that no budget holds it."""

@@ -1,8 +1,9 @@
 """ChatService: one turn. Both front doors call it, and nothing else does a turn."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
@@ -30,16 +31,22 @@ from chatllm_cli.models import (
     Message,
     Role,
     Status,
-    TokenUsage,
     TrimMode,
 )
 from chatllm_cli.services.chat.budget import Budget
-from chatllm_cli.services.chat.context import context, context_to_go_on, status_of, unfinished_reply, with_schema
+from chatllm_cli.services.chat.context import (
+    context,
+    context_to_go_on,
+    options_besides,
+    status_of,
+    unfinished_reply,
+    with_schema,
+)
 from chatllm_cli.services.chat.draft import Draft, marks
+from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
-from chatllm_cli.services.chat.sizes import likely, size_of
-from chatllm_cli.services.chat.summaries import Paid, Summaries
+from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import Trimming, Wanted
 from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
@@ -50,6 +57,7 @@ from chatllm_cli.services.redaction import PromptGuard
 ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError, BudgetError)
 MEGABYTE = 1_000_000
 ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
+LONGEST_FAREWELL = 1.0  # seconds for the price of an answer, after a signal: there are two in all (cli/running.py)
 TITLE_TOKENS, LONGEST_TITLE = 30, 80
 
 
@@ -77,6 +85,7 @@ class ChatService:
         self._guard = guard or PromptGuard(looks=False, replaces=False)
         self._prices = prices
         self._budget = budget
+        self._trim = trim
         self._trimming = Trimming(trim, prices, Summaries(llm, self._timeouts))
 
     async def send(
@@ -96,7 +105,7 @@ class ChatService:
             listener.on_secrets(secrets, replaced=self._guard.replaces)
         said = Message(new_id(), Role.USER, prompt, at=datetime.now(UTC), parent=log.conversation.head)
         await _keep(log, said, listener)
-        return await self._answer(_Turn(log, options, listener, _draft(log)), endpoints)
+        return await self._answer(self._turn(log, options, listener), endpoints)
 
     async def go_on(
         self, log: Log, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -107,7 +116,7 @@ class ChatService:
         incomplete one's place. Raises as `send` does, and `UsageError` if there is nothing to take up.
         """
         begun = unfinished_reply(log.conversation)
-        return await self._answer(_Turn(log, options, listener, _draft(log, begun), begun), endpoints)
+        return await self._answer(self._turn(log, options, listener, begun), endpoints)
 
     async def bill(self, conversation: Conversation, reply: Message, endpoints: Sequence[Endpoint]) -> Bill:
         """Return what the turn took that brought `reply`, one of `endpoints` having answered."""
@@ -121,7 +130,7 @@ class ChatService:
         title, is_whole = "", False
         with suppress(ChatllmError, TimeoutError):
             async with watchdog(self._timeouts, patient=False), aclosing(
-                self._llm.stream(ChatRequest(endpoint, messages, ChatOptions(max_tokens=TITLE_TOKENS)))
+                self._llm.stream(ChatRequest(endpoint, messages, options_besides(endpoint, TITLE_TOKENS)))
             ) as chunks:  # fmt: skip
                 async for chunk in chunks:
                     title += chunk.text
@@ -129,6 +138,11 @@ class ChatService:
         if not is_whole or "<think>" in title:
             return ""
         return " ".join(title.split()).strip("\"'.*#` ")[:LONGEST_TITLE]
+
+    def _turn(self, log: Log, options: ChatOptions, listener: TurnListener, begun: Message | None = None) -> "_Turn":
+        return _Turn(
+            log, options, listener, _draft(log, begun), Expenses(self._prices, self._budget, listener), begun
+        )
 
     async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
         draft, log = turn.draft, turn.log
@@ -152,28 +166,30 @@ class ChatService:
         return reply
 
     async def _keep_broken(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> None:
-        """Keep what came of a reply; one that was taken up and did not grow stands as it is."""
-        if turn.draft.has_grown or turn.begun is None:
+        """Keep what came of a reply; one that was taken up, did not grow and cost nothing stands as it is."""
+        if turn.draft.has_grown or turn.begun is None or turn.draft.took or turn.expenses.has_any:
             await self._keep_priced(turn, reply, endpoints)
 
     async def _keep_priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
         """Keep a reply with what it costs, and without that if there is no time to find it out."""
+        pricing = asyncio.ensure_future(self._priced(turn, reply, endpoints))
         try:
-            reply = await self._priced(turn, reply, endpoints)
+            reply = await asyncio.shield(pricing)
+        except asyncio.CancelledError:
+            await asyncio.wait([pricing], timeout=LONGEST_FAREWELL)
+            raise
         finally:
-            await _keep(turn.log, reply, turn.listener)
+            is_priced = pricing.done() and not pricing.cancelled()
+            pricing.cancel()
+            await _keep(turn.log, pricing.result() if is_priced else reply, turn.listener)
         return reply
 
     async def _priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
         """Return a reply with what it costs, and what was asked for it besides; a cached one was paid before."""
-        endpoint = _by_address(endpoints, reply.model)
-        if reply.cached or self._prices is None or endpoint is None:
-            return replace(reply, cost=0.0 if reply.cached else None)
-        is_nothing = turn.paid and not reply.content and reply.usage is None
-        took = turn.paid if is_nothing else [*turn.paid, (endpoint, reply.usage or turn.estimated(reply))]
-        costs = [await self._prices.cost(asked, usage, reply.at) for asked, usage in took]
-        known = [cost for cost in costs if cost is not None]
-        return replace(reply, cost=sum(known) if len(known) == len(costs) else None)
+        endpoint, took = _by_address(endpoints, reply.model), turn.draft.took
+        if endpoint and not reply.cached and (took or not turn.expenses.has_any):
+            turn.expenses.add(endpoint, took)
+        return replace(reply, cost=await turn.expenses.total(reply.at))
 
     async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
         patience = Patience(self._retries, turn.listener)
@@ -201,35 +217,32 @@ class ChatService:
             retry += 1
 
     async def _ask(self, turn: "_Turn", endpoint: Endpoint) -> ChatRequest:
-        """Ask one endpoint once, or the cache for it, and return the request that was answered."""
-        request, draft = turn.request(endpoint), turn.draft
-        draft.begin()
+        """Ask one endpoint once, or the cache for it, and return what was asked, though less may be sent."""
+        request, draft = replace(turn.request(endpoint), trim=self._trim), turn.draft
+        turn.begin()
         # Half an answer is no key to the other half.
         if self._cache and not turn.goes_on and (hit := await self._cache.get(request)):
             turn.listener.on_cached(hit.at)
             turn.listener.on_chunk(hit.completion.text)
             draft.take_cached(hit.completion)
             return request
-        if self._budget:
-            await self._budget.check(endpoint, turn.listener, datetime.now(UTC))
-        request = await self._stream_fitting(turn, request)
+        await turn.expenses.check(endpoint)
+        await self._stream_fitting(turn, request)
         if draft.finish_reason is None and not draft.has_grown:
             raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
         return request
 
-    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> ChatRequest:
-        """Take the reply to as much of a request as fits, and return what that was."""
-        wanted = Wanted(request, turn.log.conversation, turn.kept(request.endpoint), turn.listener, turn.paid)
+    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> None:
+        """Take the reply to as much of a request as fits."""
+        wanted = Wanted(request, turn.log.conversation, turn.kept(request.endpoint), turn.listener, turn.expenses)
         plan = await self._trimming.fit(wanted)
         while True:
             try:
-                await self._stream(turn, plan.request)
+                return await self._stream(turn, plan.request)
             except ContextLengthError as error:
                 if turn.draft.has_grown:
                     raise
                 plan = await self._trimming.cut_more(plan, error)
-            else:
-                return plan.request
 
     async def _get_ready(self, turn: "_Turn", endpoint: Endpoint) -> None:
         with turn.listener.lend_terminal() if endpoint.has_key_command else nullcontext():
@@ -277,13 +290,19 @@ class _Turn:
     options: ChatOptions
     listener: TurnListener
     draft: Draft
+    expenses: Expenses  # without those of the draft
     begun: Message | None = None  # the reply that is taken up
-    paid: list[Paid] = field(default_factory=list)  # what was asked besides
 
     @property
     def goes_on(self) -> bool:
         """Whether there is text to go on with."""
         return bool(self.begun and self.begun.content)
+
+    def begin(self) -> None:
+        """Forget an earlier try, but for what it took."""
+        if self.draft.request and self.draft.took:
+            self.expenses.add(self.draft.request.endpoint, self.draft.took)
+        self.draft.begin()
 
     def take(self, chunk: Chunk) -> None:
         """Add the next piece to the reply, and show it."""
@@ -292,17 +311,6 @@ class _Turn:
             self.listener.on_reasoning(chunk.reasoning)
         if text:
             self.listener.on_chunk(text)
-
-    def estimated(self, reply: Message) -> TokenUsage | None:
-        """Return about what a reply took that the provider did not count; None if none of it came.
-
-        Counts come last: what was interrupted has none, and is paid all the same.
-        """
-        request = self.draft.request
-        if request is None or not self.draft.size:
-            return None
-        came = reply.content.removeprefix(self.begun.content if self.begun else "") + reply.reasoning
-        return TokenUsage(size_of(request.messages).likely, likely(came))
 
     def kept(self, endpoint: Endpoint) -> int:
         """Return how many messages at the end of the request it would make no sense without."""

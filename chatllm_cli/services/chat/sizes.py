@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from chatllm_cli.models import Conversation, Role
 
 Messages = Sequence[tuple[Role, str]]
-Measure = tuple[int, int]  # the place of a message in a request, and the tokens that stood before it
 
 BLANKS = re.compile(r"\s{2,}")  # many of them are one token
 REPEATS = re.compile(r"(.)\1{3,}", re.DOTALL)  # so are lines of dashes
@@ -20,7 +19,8 @@ MOST_WIDE_ONES = 3.0
 ANY_DIGIT, ANY_MARK = re.compile("[0-9]"), re.compile(r"[!-/:-@\[-`{-~]")
 REMEMBERED = 4096  # texts whose size is not counted again: a megabyte takes a tenth of a second
 OVERHEAD = 4  # tokens around each message
-LEAST_SHARE = 0.8  # of what is likely: a count far below it is of a request that had been cut
+# Of what is likely: a count far off is of another request, that had been cut, or had another system prompt.
+LEAST_SHARE, MOST_SHARE = 0.8, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,21 @@ class Size:
 
     likely: int
     least: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a provider counted for the beginning of a request, as a share of what was estimated for it."""
+
+    share: float = 1.0
+    since: int = 0  # the messages at the end that it had not seen
+
+    def before(self, later: int) -> "Measure":
+        """Return the measure of the same request without as many messages at its end."""
+        return replace(self, since=max(self.since - later, 0))
+
+
+UNMEASURED = Measure()
 
 
 @lru_cache(REMEMBERED)
@@ -52,22 +67,27 @@ def least(text: str) -> int:
     return sum(1 for _ in WORDS.finditer(narrow)) + round((len(text) - len(narrow)) / MOST_WIDE_ONES)
 
 
-def size_of(messages: Messages, measure: Measure | None = None) -> Size:
-    """Return the size of a request, of which the provider may have counted a part before."""
-    place, tokens = measure or (0, 0)
+def size_of(messages: Messages, measure: Measure = UNMEASURED) -> Size:
+    """Return the size of a request; what a provider counted of one like it says what is likely, not what is sure."""
+    place = max(len(messages) - measure.since, 0)
     before, after = _estimated(messages[:place]), _estimated(messages[place:])
-    likely_before = max(tokens, round(LEAST_SHARE * before.likely)) if measure else before.likely
-    return Size(likely_before + after.likely, max(tokens, before.least) + after.least)
+    sure = before.least + after.least
+    return Size(max(round(measure.share * before.likely) + after.likely, sure), sure)
 
 
-def measure(messages: Messages, conversation: Conversation, address: str) -> Measure | None:
+def measure(messages: Messages, conversation: Conversation, address: str) -> Measure:
     """Return what the provider counted for the last answer of this model, if that stands in the request."""
     for reply in reversed(conversation.thread()):
         if reply.usage and reply.content and reply.model == address:
             said = (Role.ASSISTANT, reply.content)
             places = [place for place, message in enumerate(messages) if message == said]
-            return (places[-1], reply.usage.input_tokens) if places else None
-    return None
+            return _measure(messages, places[-1], reply.usage.input_tokens) if places else UNMEASURED
+    return UNMEASURED
+
+
+def _measure(messages: Messages, place: int, tokens: int) -> Measure:
+    share = tokens / max(_estimated(messages[:place]).likely, 1)
+    return Measure(min(max(share, LEAST_SHARE), MOST_SHARE), len(messages) - place)
 
 
 def _estimated(messages: Messages) -> Size:

@@ -1,14 +1,16 @@
 """Summing up what was said earlier, for a request that has no room for all of it."""
 
 import re
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderError, ProviderTimeoutError
-from chatllm_cli.models import ChatOptions, ChatRequest, Endpoint, Role, Status, TokenUsage
-from chatllm_cli.services.chat.context import status_of
+from chatllm_cli.models import ChatRequest, Endpoint, Message, Role, Status
+from chatllm_cli.services.chat.context import options_besides, status_of
+from chatllm_cli.services.chat.draft import Draft
+from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import ChatModel, TurnListener
 from chatllm_cli.services.chat.sizes import Messages, likely
 from chatllm_cli.services.chat.watchdog import watchdog
@@ -21,7 +23,6 @@ NAMES = {Role.USER: "User", Role.ASSISTANT: "Assistant", Role.SYSTEM: "System"}
 THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 USABLE = {Status.COMPLETE, Status.TRUNCATED, Status.UNKNOWN_END}
 SMALLEST_PIECE = 32  # tokens
-Paid = tuple[Endpoint, TokenUsage | None]  # who was asked something besides the answer, and what it took
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,49 +35,69 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Summing:
-    """Who sums up, in how much room, and who is told what it took."""
+    """Who sums up, in how much room, who is told of it, and where it is added up."""
 
     endpoint: Endpoint
     room: Room
     listener: TurnListener
-    paid: list[Paid]
+    expenses: Expenses
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How far a summary has come."""
+
+    earlier: str  # the summary that it goes on from
+    text: str  # what it is of besides
+    summary: str
 
 
 class Summaries:
-    """Asks a model to sum up what it was told and said."""
+    """Asks a model to sum up what it was told and said; what was paid for a summary that broke off is not lost."""
 
     def __init__(self, llm: ChatModel, timeouts: TimeoutSettings) -> None:
         self._llm = llm
         self._timeouts = timeouts
+        self._begun: dict[str, Begun] = {}  # by model
 
     async def sum_up(self, summing: Summing, earlier: str, messages: Messages) -> str:
         """Return a summary of an earlier one and of `messages`, made in as many requests as it takes.
 
-        Raises `ProviderError` and its kinds: one that is not of everything is none.
+        Raises `ProviderError` and its kinds, as one that is not of everything is none, and `BudgetError`.
         """
         text = "\n\n".join(f"{NAMES[role]}: {content}" for role, content in messages)
-        room = summing.room
+        begun = self._begun.get(summing.endpoint.address)
+        if begun is None or begun.earlier != earlier or not text.startswith(begun.text):
+            begun = Begun(earlier, "", earlier)
         try:
-            return await self._in_pieces(summing, earlier, text, room.request - 2 * room.answer - likely(ASK))
+            return await self._in_pieces(summing, begun, text)
         except ProviderError as error:
             error.message = f"the oldest turns could not be summed up: {error.message}"
             raise
 
-    async def _in_pieces(self, summing: Summing, earlier: str, text: str, tokens: int) -> str:
-        summary = earlier
-        try:
-            for piece in _pieces(text, tokens):
-                summary = await self._ask(summing, _prompt(summary, piece))
-        except ContextLengthError:  # it counts otherwise
-            if tokens <= SMALLEST_PIECE:
-                raise
-            return await self._in_pieces(summing, earlier, text, tokens // 2)
-        return summary
+    async def _in_pieces(self, summing: Summing, begun: Begun, text: str) -> str:
+        room = summing.room
+        longest = room.request
+        while rest := text[len(begun.text) :]:
+            tokens = min(room.request - room.answer - likely(ASK) - likely(begun.summary), longest)
+            piece = _piece(rest, tokens)
+            try:
+                summary = await self._ask(summing, _prompt(begun.summary, piece))
+            except ContextLengthError:  # it counts otherwise
+                if tokens <= SMALLEST_PIECE:
+                    raise
+                longest = min(tokens, likely(piece)) // 2
+                continue
+            begun = Begun(begun.earlier, begun.text + piece, summary)
+            self._begun[summing.endpoint.address] = begun
+            await summing.expenses.check(summing.endpoint)
+        return begun.summary
 
     async def _ask(self, summing: Summing, prompt: str) -> str:
         endpoint = summing.endpoint
-        text, reason, usage = "", None, None
-        request = ChatRequest(endpoint, ((Role.USER, prompt),), ChatOptions(max_tokens=summing.room.answer))
+        request = ChatRequest(endpoint, ((Role.USER, prompt),), options_besides(endpoint, summing.room.answer))
+        draft = Draft(Message("", Role.ASSISTANT, "", at=datetime.now(UTC)))
+        draft.request = request
         await self._llm.ready(endpoint)
         try:
             async with (
@@ -84,16 +105,17 @@ class Summaries:
                 aclosing(self._llm.stream(request)) as chunks,
             ):
                 async for chunk in chunks:
-                    text += chunk.text
-                    reason, usage = chunk.finish_reason or reason, chunk.usage or usage
+                    draft.take(chunk)
                     if chunk.size:
                         dog.fed()
         except TimeoutError as error:
             hint = f"{dog.setting} says how long to wait"
             raise ProviderTimeoutError(f"{endpoint.address} {dog.verdict}", hint=hint) from error
-        summing.paid.append((endpoint, usage))
-        summary = THOUGHTS.sub("", text).strip()
-        if not summary or "<think>" in summary or status_of(reason) not in USABLE:
+        finally:
+            if draft.took:
+                summing.expenses.add(endpoint, draft.took)
+        summary = THOUGHTS.sub("", draft.text).strip()
+        if not summary or "<think>" in summary or status_of(draft.finish_reason) not in USABLE:
             raise InvalidReplyError(f"{endpoint.address} wrote no summary")
         return summary
 
@@ -103,11 +125,9 @@ def _prompt(summary: str, piece: str) -> str:
     return f"{ASK}\n\n{before}The conversation:\n{piece}"
 
 
-def _pieces(text: str, tokens: int) -> Iterator[str]:
-    """Yield a text in pieces of about so many tokens, broken where a line ends if one does not far before."""
+def _piece(text: str, tokens: int) -> str:
+    """Return the beginning of a text, of about so many tokens, up to where a line ends if one does not far before."""
     length = max(int(len(text) * max(tokens, SMALLEST_PIECE) / max(likely(text), 1)), 1)
-    while len(text) > length:
-        end = text.rfind("\n", length // 2, length) + 1 or length
-        yield text[:end]
-        text = text[end:]
-    yield text
+    if len(text) <= length:
+        return text
+    return text[: text.rfind("\n", length // 2, length) + 1 or length]

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from chatllm_cli.amounts import about
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
+from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
-from chatllm_cli.services.chat.sizes import Messages, Size, measure, size_of
-from chatllm_cli.services.chat.summaries import Paid, Room, Summaries, Summing
+from chatllm_cli.services.chat.sizes import UNMEASURED, Measure, Messages, Size, measure, size_of
+from chatllm_cli.services.chat.summaries import Room, Summaries, Summing
 
 SMALL = 3000  # tokens: whose window is not at hand reads more than that
 LONGEST_ANSWER = 4096  # tokens that are left for an answer of which nobody says how long it may be
+DOUBT = 2  # as many times what the table says that a model reads, and it surely does not
 MOST_TRIES = 6  # of cutting more for a provider that counts otherwise
 SUMMED_UP = "What was said earlier in this conversation, summed up:"
 HINT = "--trim oldest leaves out the oldest turns, --trim summarise sums them up; the history keeps them"
@@ -24,7 +26,7 @@ class Wanted:
     conversation: Conversation
     keep: int  # the messages at its end that have to stay
     listener: TurnListener
-    paid: list[Paid]
+    expenses: Expenses
 
     @property
     def body(self) -> Messages:
@@ -42,6 +44,7 @@ class Plan:
     left_out: int = 0  # of the body's messages, the oldest ones
     summary: str = ""  # which stands in their place
     tries: int = 0
+    measure: Measure = UNMEASURED  # of the request
 
     @property
     def request(self) -> ChatRequest:
@@ -64,18 +67,15 @@ class Plan:
     @property
     def size(self) -> Size:
         """How many tokens the request is."""
-        messages = self.request.messages
-        address = self.wanted.request.endpoint.address
-        return size_of(messages, measure(messages, self.wanted.conversation, address))
+        return size_of(self.request.messages, self.measure)
 
     def surplus(self, limit: int) -> int:
         """Return how many more messages to leave out, turn by turn and one at least, until the rest fits."""
-        size = self.size.likely
-        scale = size / max(size_of(self.request.messages).likely, 1)
-        surplus = 0
+        size, surplus = self.size.likely, 0
         while surplus + 1 < len(self.rest) and (size > limit or not surplus):
-            size -= round(scale * size_of(self.rest[surplus : surplus + 2]).likely)
+            turn = self.rest[surplus : surplus + 2]
             surplus += 2
+            size -= size_of(turn, self.measure.before(len(self.rest) - surplus + self.wanted.keep)).likely
         return surplus
 
 
@@ -91,6 +91,7 @@ class Trimming:
         self._prices = prices
         self._summaries = summaries
         self._before: dict[tuple[str, str], Plan] = {}  # by conversation and model
+        self._told: dict[tuple[str, str], Trimmed] = {}
 
     async def fit(self, wanted: Wanted) -> Plan:
         """Return what to send. Raises `ContextLengthError` for what cannot fit, or would have to be cut."""
@@ -102,10 +103,12 @@ class Trimming:
         answer = longest or min(LONGEST_ANSWER, window // 4)
         if wanted.request.endpoint.is_embedded:  # llama.cpp ends an answer where the window does
             longest, answer = None, min(answer, window // 2)
-        _check_bare(plan, longest or 0, window)
+        self._check(
+            replace(plan, left_out=len(wanted.body), summary=""), longest or 0, window
+        )  # without all before it
         if self._mode != "never" and plan.size.likely > window - answer:
-            plan = await self._reduced(plan, window - answer)
-        _check(plan, longest or 0, window)
+            plan = await self._reduced(plan, window - answer, window)
+        self._check(plan, longest or 0, window)
         return plan
 
     async def cut_more(self, plan: Plan, error: ContextLengthError) -> Plan:
@@ -113,57 +116,67 @@ class Trimming:
         if self._mode == "never" or not plan.rest or plan.tries == MOST_TRIES:
             error.hint = HINT if self._mode == "never" and plan.rest else error.hint
             raise error
-        less = await self._reduced(plan, plan.size.likely * 3 // 4)
+        limit = plan.size.likely * 3 // 4
+        less = await self._reduced(plan, limit, limit)
         return replace(less, tries=plan.tries + 1)
+
+    def _check(self, plan: Plan, answer: int, window: int) -> None:
+        """Raise `ContextLengthError` for what surely does not fit: the provider will tell of all else."""
+        size, endpoint = plan.size, plan.wanted.request.endpoint
+        is_sure = self._prices is not None and self._prices.has_own_window(endpoint)
+        most = window if is_sure else DOUBT * window
+        if size.least + answer <= most:
+            return
+        what = "the conversation" if plan.rest else "the prompt"
+        room = f" and its answer may be {answer:,}" if size.least <= most else ""
+        could_read_more = endpoint.is_embedded and (endpoint.context_length or window + 1) > window
+        more = "raise local.context_size" if could_read_more else "take a model with a longer context"
+        shorter = f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}"
+        raise ContextLengthError(
+            f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
+            hint=HINT if plan.rest and self._mode == "never" else shorter,
+        )
 
     async def _window(self, plan: Plan) -> int | None:
         endpoint = plan.wanted.request.endpoint
         if self._prices is None:
             return None
-        if plan.size.likely < SMALL and not self._prices.has_window_at_hand(endpoint):
+        if plan.size.likely < SMALL and not self._prices.has_own_window(endpoint):
             return None
         return await self._prices.window(endpoint)
 
-    async def _reduced(self, plan: Plan, limit: int) -> Plan:
+    async def _reduced(self, plan: Plan, limit: int, window: int) -> Plan:
+        """Return a plan of a request that is within `limit`; one for a summary may take all of `window`."""
         wanted, sums_up = plan.wanted, self._mode == "summarise"
-        room = Room(limit, min(LONGEST_ANSWER, max(limit // 4, 1)))
+        room = Room(window, min(LONGEST_ANSWER, max(limit // 4, 1)))
         surplus = plan.surplus(limit - room.answer if sums_up else limit)
         if not surplus:
             return plan
         less = replace(plan, left_out=plan.left_out + surplus)
         gone = wanted.body[: less.left_out]
-        wanted.listener.on_trimmed(Trimmed(len(gone), size_of(gone).likely, is_summed_up=sums_up))
+        self._tell(wanted, Trimmed(len(gone), size_of(gone).likely, is_summed_up=sums_up))
         if sums_up:
-            summing = Summing(wanted.request.endpoint, room, wanted.listener, wanted.paid)
+            summing = Summing(wanted.request.endpoint, room, wanted.listener, wanted.expenses)
             less = replace(less, summary=await self._summaries.sum_up(summing, plan.summary, plan.rest[:surplus]))
         self._before[_key(wanted)] = less
         return less
 
+    def _tell(self, wanted: Wanted, trimmed: Trimmed) -> None:
+        """Tell what is left out, but not once more for each try."""
+        if self._told.get(_key(wanted)) != trimmed:
+            wanted.listener.on_trimmed(trimmed)
+        self._told[_key(wanted)] = trimmed
+
     def _as_before(self, wanted: Wanted) -> Plan:
+        """Return what would be sent if no more were left out than before; the last count was of a request like it."""
         before = self._before.get(_key(wanted))
         if before is None or before.wanted.body[: before.left_out] != wanted.body[: before.left_out]:
-            return Plan(wanted)
-        return replace(before, wanted=wanted, tries=0)
+            plan = Plan(wanted)
+        else:
+            plan = replace(before, wanted=wanted, tries=0)
+        address = wanted.request.endpoint.address
+        return replace(plan, measure=measure(plan.request.messages, wanted.conversation, address))
 
 
 def _key(wanted: Wanted) -> tuple[str, str]:
     return wanted.conversation.id, wanted.request.endpoint.address
-
-
-def _check_bare(plan: Plan, answer: int, window: int) -> None:
-    """Raise `ContextLengthError` for a prompt that does not fit even if all before it is left out."""
-    _check(replace(plan, left_out=len(plan.wanted.body), summary=""), answer, window)
-
-
-def _check(plan: Plan, answer: int, window: int) -> None:
-    """Raise `ContextLengthError` for what surely does not fit: the provider will tell of all else."""
-    size, endpoint = plan.size, plan.wanted.request.endpoint
-    if size.least + answer <= window:
-        return
-    what = "the conversation" if plan.rest else "the prompt"
-    room = f" and its answer may be {answer:,}" if size.least <= window else ""
-    more = "raise local.context_size" if endpoint.is_embedded else "take a model with a longer context"
-    raise ContextLengthError(
-        f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
-        hint=HINT if plan.rest else f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}",
-    )

@@ -131,8 +131,10 @@ class CatchUp:
         known = self._known_messages(number)
         for role, message in _texts(conversation):
             content = without_halves(message.content)  # SQLite cannot hold those
-            # One without text may have cost something.
-            if (content or message.cost) and known.pop((message.id, content, message.cost), None) is None:
+            # One without text may have cost something, or nobody knows what.
+            if (content or message.cost or message.is_unpriced) and known.pop(
+                (message.id, content, message.cost), None
+            ) is None:
                 self._add_message(number, role, replace(message, content=content))
         for stale in known.values():
             self._remove_message(stale)

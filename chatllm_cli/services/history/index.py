@@ -16,7 +16,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import make_private_folder, open_private
 from chatllm_cli.services.history.catch_up import CatchUp, Progress, fold
 
-VERSION = 5  # change it when the tables below change: an index of another version is built anew
+VERSION = 6  # change it when the tables below change: an index of another version is built anew
 LONGEST_WAIT = 10.0  # seconds for another process's changes
 Answer = TypeVar("Answer")
 
@@ -58,6 +58,7 @@ CREATE TABLE messages (
 );
 CREATE INDEX of_conversation ON messages (conversation);
 CREATE INDEX spent ON messages (at, cost) WHERE cost > 0;
+CREATE INDEX unpriced ON messages (at) WHERE cost IS NULL AND role = 'assistant';
 CREATE VIEW folded (number, content) AS SELECT number, fold(content) FROM messages;
 CREATE VIRTUAL TABLE words USING fts5 (
     content, content='folded', content_rowid='number', tokenize='unicode61 remove_diacritics 2'

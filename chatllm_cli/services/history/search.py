@@ -143,10 +143,12 @@ def tallies(db: sqlite3.Connection, by: str, wanted: Filter) -> list[Tally]:
     return [Tally(*row) for row in db.execute(sql, values)]
 
 
-def spent(db: sqlite3.Connection, since: datetime) -> float:
-    """Return what was spent since a moment."""
-    sql = "SELECT total(cost) FROM messages WHERE cost > 0 AND at >= ?"
-    return float(db.execute(sql, [since.timestamp()]).fetchone()[0])
+def spent(db: sqlite3.Connection, since: datetime) -> tuple[float, int]:
+    """Return what was spent since a moment, and how many replies cost nobody knows what."""
+    begin = [since.timestamp()]
+    (cost,) = db.execute("SELECT total(cost) FROM messages WHERE cost > 0 AND at >= ?", begin).fetchone()
+    sql = "SELECT count(*) FROM messages WHERE cost IS NULL AND role = 'assistant' AND at >= ?"
+    return float(cost), int(db.execute(sql, begin).fetchone()[0])
 
 
 def _search_terms(db: sqlite3.Connection, terms: Sequence[str], wanted: Filter, most: int) -> list[Any]:

@@ -79,8 +79,8 @@ class HistoryService:
         """Return how much was said, by model, provider, day or month."""
         return await self._ask(lambda db: search.tallies(db, by, wanted or Filter()))
 
-    async def spend(self, since: datetime) -> float:
-        """Return what answers have cost since then, in US dollars, as far as it is known."""
+    async def spend(self, since: datetime) -> tuple[float, int]:
+        """Return what answers have cost since then, in US dollars, and how many of them cost nobody knows what."""
         return await self._ask(lambda db: search.spent(db, since))
 
     async def find(self, address: str) -> Path:
