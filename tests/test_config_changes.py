@@ -130,6 +130,23 @@ def test_a_key_is_taken_from_stdin_and_not_as_an_argument(run: Run, places: Plac
     assert stat.S_IMODE(places.config_file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("key", ["options.api_key", 'models."a/b".options.api_key', "profile.work.options.api_key"])
+def test_an_option_that_is_a_key_is_no_more_seen_than_the_settings(run: Run, places: Places, key: str) -> None:
+    result = run("config", "set", key, "-", stdin=f"{CANARY}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f'{key} = "********"\n', "")
+    assert CANARY in places.config_file.read_text()
+    for arguments in (["config", "show"], ["config", "show", "--json"]):
+        assert CANARY not in run("--profile", "work" if "work" in key else "", *arguments).output
+
+
+def test_a_key_in_a_table_of_options_is_not_seen(run: Run, places: Places) -> None:
+    write_config(places, f"options.tools = [{{ api_key = '{CANARY}', name = 'x' }}]\n")
+    assert run("config", "show", "options").stdout == 'options.tools = [{ api_key = "********", name = "x" }]\n'
+    result = run("config", "show", "options", "--json")
+    assert '"********"' in result.stdout
+    assert CANARY not in result.stdout
+
+
 def test_a_long_text_comes_on_stdin_as_it_is(run: Run, places: Places) -> None:
     result = run("config", "set", "system_prompt", "-", stdin='"Be brief."\nBe kind.\n')
     assert (result.exit_code, result.stdout) == (0, 'system_prompt = "\\"Be brief.\\"\\nBe kind."\n')

@@ -67,7 +67,7 @@ def unknown_setting(key: Key) -> ConfigError:
 
 def is_secret(key: Key) -> bool:
     """Tell whether what stands at a key must not be seen."""
-    return kind_at(key) is SecretStr or key[-1:] == ("api_key",)
+    return kind_at(key) is SecretStr or (key[-1:] == ("api_key",) and key[:-1] != ("aliases",))
 
 
 def is_setting_of_a_table(key: Key) -> bool:

@@ -17,6 +17,7 @@ from chatllm_cli.config.setting_keys import spell_key
 from chatllm_cli.errors import ConfigError
 
 ENV_PREFIX = "CHATLLM_"
+_ALIAS = re.compile(r"(profile\.[^.]+\.)?aliases\.")
 NO_SETTINGS = {HOME_VARIABLE, PROFILE_VARIABLE}
 # Variables of other programs that are honoured, and the setting each stands for.
 FOREIGN_VARIABLES = {
@@ -69,7 +70,8 @@ def read_value(text: str) -> list[Any]:
 
 def shows_a_key(values: Mapping[str, Any], mode: int) -> bool:
     """Tell whether a file with these values and this mode lets others read a key."""
-    return bool(mode & 0o077) and any(key.endswith("api_key") for key in flatten(values))
+    keys = [key for key in flatten(values) if not _ALIAS.match(key)]
+    return bool(mode & 0o077) and any(key.endswith("api_key") for key in keys)
 
 
 def file_layers() -> list[tuple[str, dict[str, Any]]]:
