@@ -75,6 +75,45 @@ def test_every_fault_of_the_environment_is_told_at_once(
     assert (result.exit_code, result.stdout, result.stderr) == (2, OF_VARIABLES, "")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        (
+            "CHATLLM_PROVIDERS__GW",
+            '{"base_url": "ftp://x"}',
+            "CHATLLM_PROVIDERS__GW: providers.gw.base_url: expected an address such as https://host/v1",
+        ),
+        (
+            "CHATLLM_MODELS__openai/gpt-4.1__TEMPERATURE",
+            "9",
+            'CHATLLM_MODELS__openai/gpt-4.1__TEMPERATURE: models."openai/gpt-4.1".temperature: expected a number',
+        ),
+        ("CHATLLM_FOO BAR", "3", "CHATLLM_FOO BAR: it is not a setting; the settings and sections are "),
+        ("CHATLLM_MODEL.X", "3", "CHATLLM_MODEL.X: it is not a setting; did you mean CHATLLM_MODEL?"),
+    ],
+)
+def test_a_variable_is_named_that_holds_json_or_has_odd_characters(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = run("config", "check")
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert result.stdout.startswith(f"environment variable {line}")
+    assert run("config", "show", "model").stderr.startswith(f"chatllm: environment variable {name}")
+
+
+def test_the_environment_lies_on_the_profile_in_force(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = 'prices."a/b"'
+    write_config(places, f"[profile.work.{price}]\ninput = 1\noutput = 2\n")
+    monkeypatch.setenv("CHATLLM_PRICES__a/b__INPUT", "3")
+    monkeypatch.setenv("CHATLLM_PROFILE", "work")
+    assert (run("config", "check").exit_code, run("config", "show", price).exit_code) == (0, 0)
+    monkeypatch.setenv("CHATLLM_PROFILE", "")
+    assert (run("config", "check").exit_code, run("config", "show", price).exit_code) == (2, 2)
+
+
 def test_nothing_wrong_is_said_on_stderr(run: Run, places: Places) -> None:
     result = run("config", "check")
     expected = f"nothing is wrong: there is no {places.config_file}, and nothing in the environment\n"

@@ -117,25 +117,25 @@ def check_environment(path: Path) -> list[Fault]:
         profiles = profiles_of(values, path)
     except ConfigError:  # which is told of the file
         values, profiles = {}, None
-    unusable = unusable_variables()
-    faults = [
-        Fault(place, message, hint=error.hint) for error in unusable for place, message in [_split(error.message)]
-    ]
+    unusable, name = unusable_variables(), chosen_profile()
+    faults = [_of_unusable(variable, error) for variable, error in unusable.items()]
+    below, profile = without_profiles(values), (profiles or {}).get(name)
+    if isinstance(profile, dict):
+        below = merged(below, without_profiles(profile))
     source = EnvSettingsSource(Settings)
-    broken = {fault.place.rpartition(" ")[2].lower() for fault in faults}
+    broken = {variable.lower() for variable in unusable}
     source.env_vars = {name: value for name, value in source.env_vars.items() if name.lower() not in broken}
     top, origins = merged(nest(foreign_variables()), source()), variable_origins(source())
-    faults += [_of_variable(each, origins) for each in _complaints_about_top(without_profiles(values), top)]
-    name = chosen_profile()
+    faults += [_of_variable(each, origins) for each in _complaints_about_top(below, top)]
     if name and profiles is not None and name not in profiles:
         faults.append(Fault(f"environment variable {PROFILE_VARIABLE}", unknown_profile(name, profiles, path)))
     return faults
 
 
-def _split(message: str) -> tuple[str, str]:
-    """Return the variable that a message begins with, and the rest of it."""
-    begin, rest = message.split(maxsplit=3)[:3], message.split(maxsplit=3)[3]
-    return " ".join(begin).rstrip(":"), f"it {rest}" if rest.startswith("is ") else rest
+def _of_unusable(variable: str, error: ConfigError) -> Fault:
+    place = f"environment variable {variable}"
+    message = error.message.removeprefix(place).removeprefix(":").strip()
+    return Fault(place, f"it {message}" if message.startswith("is ") else message, hint=error.hint)
 
 
 def _of_variable(complaint: Complaint, origins: Mapping[str, str]) -> Fault:

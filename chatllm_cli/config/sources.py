@@ -13,7 +13,7 @@ from typing import Any
 from chatllm_cli.config.known_providers import KNOWN
 from chatllm_cli.config.places import HOME_VARIABLE, find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
-from chatllm_cli.config.setting_keys import spell_key
+from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.errors import ConfigError
 
 ENV_PREFIX = "CHATLLM_"
@@ -134,9 +134,9 @@ def own_variables() -> list[str]:
     return sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name not in NO_SETTINGS)
 
 
-def key_of(variable: str) -> str:
-    """Return the dotted key that a variable of ours sets."""
-    return variable[len(ENV_PREFIX) :].lower().replace("__", ".")
+def key_of(variable: str) -> Key:
+    """Return the key that a variable of ours sets; its parts may hold anything, dots too."""
+    return tuple(variable[len(ENV_PREFIX) :].lower().split("__"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
