@@ -13,7 +13,6 @@ from chatllm_cli.cli.options import AsJson, check_are_text, complete_setting
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.errors import ConfigError, ExitCode
-from chatllm_cli.private_files import make_private_folder, replace_private_file
 from chatllm_cli.render.renderer import Renderer, dumped
 
 app = typer.Typer(help="See, check and change the settings.", no_args_is_help=True)
@@ -22,16 +21,11 @@ app = typer.Typer(help="See, check and change the settings.", no_args_is_help=Tr
 @app.command()
 def init() -> None:
     """Write a config file that lists every setting; one that exists is left alone."""
-    from chatllm_cli.settings_text import example_config  # noqa: PLC0415  (pydantic takes a tenth of a second)
+    from chatllm_cli.config.editing import begin_file  # noqa: PLC0415  (pydantic takes a tenth of a second)
+    from chatllm_cli.settings_text import example_config  # noqa: PLC0415
 
     path = find_places().config_file
-    if path.exists():
-        raise ConfigError(f"{path} exists already", hint="edit it, or move it away first")
-    try:
-        make_private_folder(path.parent)
-        replace_private_file(path, example_config().encode())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    begin_file(path, example_config())
     Renderer(sys.stdout, sys.stderr).text(str(path))
 
 

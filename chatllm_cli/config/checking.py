@@ -14,6 +14,7 @@ from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_
 from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.config.sources import (
+    complaint_about_mode,
     complaint_about_profile,
     foreign_variables,
     merged,
@@ -21,7 +22,6 @@ from chatllm_cli.config.sources import (
     parse_config,
     profiles_of,
     read_config_text,
-    shows_a_key,
     unknown_profile,
     without_profiles,
 )
@@ -60,8 +60,8 @@ def check_file(path: Path, *, may_be_missing: bool = False, whatever_mode: bool 
     text, mode = read
     faults = check_text(text, path)
     is_toml = all(fault.key for fault in faults)
-    if is_toml and not whatever_mode and shows_a_key(parse_config(text, path), mode):
-        faults.append(Fault(str(path), "it holds a key and others can read it", hint=f"chmod 600 {path}"))
+    if is_toml and not whatever_mode and (complaint := complaint_about_mode(parse_config(text, path), mode)):
+        faults.append(Fault(str(path), f"it {complaint}", hint=f"chmod 600 {path}"))
     return faults
 
 
