@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,18 @@ def test_a_file_that_cannot_be_looked_into_is_one_fault(
 def test_a_file_that_is_named_and_missing_is_a_fault(run: Run, tmp_path: Path) -> None:
     result = run("config", "check", str(tmp_path / "none"))
     assert (result.exit_code, result.stdout) == (2, f"{tmp_path / 'none'}: there is no such file\n")
+
+
+def test_a_file_of_another_program_is_told_of_without_delay(run: Run, places: Places) -> None:
+    write_config(places, "".join(f"tempera_{number} = {number}\n" for number in range(3000)))
+    begun = time.perf_counter()
+    lines = run("config", "check").stdout.splitlines()
+    assert time.perf_counter() - begun < 20  # it was more than a minute
+    assert (len(lines), lines[0]) == (
+        3000,
+        f"{places.config_file}:1: tempera_0 is not a setting; did you mean temperature?",
+    )
+    assert lines[-1] == f"{places.config_file}:3000: tempera_2999 is not a setting"
 
 
 def test_faults_as_json(run: Run, places: Places) -> None:

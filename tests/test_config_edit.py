@@ -162,7 +162,7 @@ def test_what_was_typed_is_told_of_by_what_is_ended_meanwhile(
     write_config(places, MINE)
     editor(
         "trap 'kill $!; exit 0' TERM HUP; echo '# more' >> \"$1\"\n"
-        f"echo > '{tmp_path}/ready'; sleep 20 > /dev/null 2>&1 & wait"
+        f"sleep 20 > /dev/null 2>&1 & echo > '{tmp_path}/ready'; wait"
     )
     process = subprocess.Popen([CHATLLM, "config", "edit"], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "ready").exists():

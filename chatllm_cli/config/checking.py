@@ -25,8 +25,10 @@ from chatllm_cli.config.sources import (
     unknown_profile,
     without_profiles,
 )
-from chatllm_cli.config.toml_lines import line_of
+from chatllm_cli.config.toml_lines import Lines
 from chatllm_cli.errors import ConfigError
+
+MOST_HINTS = 20  # each is looked for among all settings
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,24 @@ def check_text(text: str, path: Path) -> list[Fault]:
         values = parse_config(text, path)
     except ConfigError as error:
         return [_of_file(error, path)]
-    found = [(each.key, each.line(), each.hint) for each in complaints_about(without_profiles(values))]
-    found += _complaints_about_profiles(values, path)
-    faults = [Fault(str(path), message, spell_key(key), line_of(text, key), hint) for key, message, hint in found]
-    return sorted(faults, key=lambda fault: fault.line or 0)
+    told: list[Found] = [(each.key, each.line(), each) for each in complaints_about(without_profiles(values))]
+    told += _complaints_about_profiles(values, path)
+    lines = Lines(text)
+    told.sort(key=lambda found: lines.line_of(found[0]) or 0)
+    return [
+        Fault(str(path), message, spell_key(key), lines.line_of(key), _hint(number, about))
+        for number, (key, message, about) in enumerate(told)
+    ]
 
 
-Found = tuple[Key, str, str | None]
+def _hint(number: int, about: Complaint | str | None) -> str | None:
+    """Return what may help with one of many faults; who has made that many knows more than a likeness of names."""
+    if isinstance(about, Complaint):
+        return about.hint if number < MOST_HINTS else None
+    return about
+
+
+Found = tuple[Key, str, Complaint | str | None]
 
 
 def _complaints_about_profiles(values: Mapping[str, Any], path: Path) -> Iterator[Found]:
@@ -92,7 +105,7 @@ def _complaints_about_profiles(values: Mapping[str, Any], path: Path) -> Iterato
         top = without_profiles(profile) if isinstance(profile, dict) else {}
         for each in _complaints_about_top(without_profiles(values), top):
             key = (PROFILE_TABLE, name, *each.key)
-            yield key, each.line(key), each.hint
+            yield key, each.line(key), each
 
 
 def _complaints_about_top(values: Mapping[str, Any], top: Mapping[str, Any]) -> list[Complaint]:

@@ -13,7 +13,7 @@ from chatllm_cli.config.checking import Fault, check_text
 from chatllm_cli.config.faults import settings_alone
 from chatllm_cli.config.profiles import PROFILE_TABLE
 from chatllm_cli.config.setting_keys import Key, spell_key
-from chatllm_cli.config.shape import split_profile
+from chatllm_cli.config.shape import kind_at, split_profile
 from chatllm_cli.config.sources import decoded, merged, parse_config, read_config_bytes, without_profiles
 from chatllm_cli.config.toml_editing import with_value, without
 from chatllm_cli.errors import ConfigError
@@ -37,6 +37,8 @@ def set_value(path: Path, key: Key, readings: Sequence[Any]) -> None:
     def change(text: str) -> str:
         refused: list[Fault] = []
         for reading in readings:
+            if isinstance(reading, bool) and kind_at(split_profile(key)[1]) in {int, float}:
+                continue  # pydantic would take it for 1, or 0
             changed = with_value(text, key, reading)
             if not (faults := _brought(text, changed, path, key)):
                 return with_value(text, key, _proper(changed, key, reading))

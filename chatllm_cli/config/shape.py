@@ -1,6 +1,7 @@
 """What may stand at a key of the config file: a setting of some type, a section, or nothing that is known."""
 
 from difflib import get_close_matches
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -75,9 +76,14 @@ def is_setting_of_a_table(key: Key) -> bool:
     return bool(key) and get_origin(kind_at(key[:1])) is dict
 
 
+@cache
+def _all_settings() -> tuple[str, ...]:
+    return tuple(all_fields(Settings))
+
+
 def nearest(key: Key) -> str | None:
     """Return the setting or section whose key is most like this one."""
-    known = [*all_fields(Settings), *Settings.model_fields, *_beside(key)]
+    known = [*_all_settings(), *Settings.model_fields, *_beside(key)]
     return next(iter(get_close_matches(spell_key(key), known, n=1)), None)
 
 

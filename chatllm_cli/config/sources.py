@@ -89,9 +89,10 @@ def _is_too_deep(values: object) -> bool:
 
 
 def read_value(text: str) -> list[Any]:
-    """Return what `text` is in TOML, or nothing if it is no value there."""
+    """Return what `text` is in TOML, or nothing if it is no value there, or a value and a comment."""
     try:
         found = tomllib.loads(f"value = {text}")
+        tomllib.loads(f"value = [{text.strip()}]")  # which a comment would leave open
     except (ValueError, RecursionError):
         return []
     return list(found.values()) if len(found) == 1 else []
