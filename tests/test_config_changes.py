@@ -153,6 +153,57 @@ def test_a_key_in_a_table_of_options_is_not_seen(run: Run, places: Places) -> No
     assert CANARY not in result.stdout
 
 
+@pytest.mark.parametrize("table", ["", "profile.work."])
+def test_several_settings_of_one_entry_are_set_at_once_and_the_others_stay(
+    run: Run, places: Places, table: str
+) -> None:
+    write_config(places, f'[{table}prices."a/b"]\ncontext = 9  # small\n')
+    entry = f'{table}prices."a/b"'
+    result = run("config", "set", entry, "{ input = 2.5, output = 10 }")
+    shown = f"{entry}.input = 2.5\n{entry}.output = 10.0\n".replace("10.0", "10" if table else "10.0")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, shown, "")
+    assert places.config_file.read_text() == f"[{entry}]\ncontext = 9  # small\ninput = 2.5\noutput = 10\n"
+    assert run("config", "unset", entry).exit_code == 0
+    assert places.config_file.read_text() == ""
+
+
+def test_a_half_of_a_price_says_how_both_are_set(run: Run, places: Places) -> None:
+    result = run("config", "set", 'prices."a/b".input', "2.5")
+    expected = 'chatllm: prices."a/b": expected input and output, one with the other: { input = 2.5, output = 10 }\n'
+    assert (result.exit_code, result.stderr) == (2, expected)
+    assert not places.config_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ('prices."a/b"', "{}", 'prices."a/b" is a section'),
+        ('prices."a/b"', "5", 'prices."a/b" is a section'),
+        ('prices."a/b"', "{ input = true, output = 1 }", 'prices."a/b".input: expected a valid number'),
+        ('prices."a/b"', "{ inptu = 1 }", 'prices."a/b".inptu is not a setting'),
+        (
+            "providers.x",
+            f"{{ api_key = '{CANARY}' }}",
+            "providers.x is not taken as an argument: others see those in",
+        ),
+        ("options.x", f"[{{ api_key = '{CANARY}' }}]", "options.x is not taken as an argument: others see those in"),
+        ("timeouts", "{ idle = 1 }", "timeouts is a section"),
+    ],
+)
+def test_what_is_no_entry_is_one_line(run: Run, places: Places, key: str, value: str, message: str) -> None:
+    result = run("config", "set", key, value)
+    assert (result.exit_code, result.stdout, CANARY in result.stderr) == (2, "", False)
+    assert result.stderr.startswith(f"chatllm: {message}")
+    assert not places.config_file.exists()
+
+
+def test_a_provider_comes_on_stdin_with_its_key(run: Run, places: Places) -> None:
+    result = run("config", "set", "providers.x", "-", stdin=f"{{ base_url = 'http://h', api_key = '{CANARY}' }}\n")
+    expected = 'providers.x.base_url = "http://h"\nproviders.x.api_key = "********"\n'
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+    assert f'api_key = "{CANARY}"' in places.config_file.read_text()
+
+
 def test_a_long_text_comes_on_stdin_as_it_is(run: Run, places: Places) -> None:
     result = run("config", "set", "system_prompt", "-", stdin='"Be brief."\nBe kind.\n')
     assert (result.exit_code, result.stdout) == (0, 'system_prompt = "\\"Be brief.\\"\\nBe kind."\n')

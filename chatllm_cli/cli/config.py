@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.cli import config_changes
-from chatllm_cli.cli.options import AsJson, check_are_text, complete_setting
+from chatllm_cli.cli.options import AsJson, check_are_text, complete_setting_in_force
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.errors import ConfigError, ExitCode
@@ -37,7 +37,7 @@ def show(
             metavar="KEY",
             help="Only these settings, or sections.",
             callback=check_are_text,
-            autocompletion=complete_setting,
+            autocompletion=complete_setting_in_force,
         ),
     ] = None,
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False,

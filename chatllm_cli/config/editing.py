@@ -13,7 +13,7 @@ from chatllm_cli.config.checking import Fault, check_text
 from chatllm_cli.config.faults import settings_alone
 from chatllm_cli.config.profiles import PROFILE_TABLE
 from chatllm_cli.config.setting_keys import Key, spell_key
-from chatllm_cli.config.shape import kind_at, split_profile
+from chatllm_cli.config.shape import is_entry, kind_at, split_profile
 from chatllm_cli.config.sources import decoded, merged, parse_config, read_config_bytes, without_profiles
 from chatllm_cli.config.toml_editing import with_value, without
 from chatllm_cli.errors import ConfigError
@@ -31,26 +31,44 @@ Change = Callable[[str], str]
 def set_value(path: Path, key: Key, readings: Sequence[Any]) -> None:
     """Put a value at a key of the config file, the first of its readings that is of the right kind.
 
+    Of several settings in one entry of a table, such as a provider's, each is put there, and the others stay.
     Raises `ConfigError`, and writes nothing, if none is; what was wrong with the file before is no hindrance.
     """
 
     def change(text: str) -> str:
         refused: list[Fault] = []
         for reading in readings:
-            if isinstance(reading, bool) and kind_at(split_profile(key)[1]) in {int, float}:
-                continue  # pydantic would take it for 1, or 0
-            changed = with_value(text, key, reading)
+            meant = _without_truth(key, reading)
+            changed = _with(text, key, meant)
             if not (faults := _brought(text, changed, path, key)):
-                return with_value(text, key, _proper(changed, key, reading))
+                return _with(text, key, _proper(changed, key, meant))
             refused = refused or faults
         raise ConfigError(refused[0].message, hint=refused[0].hint)
 
     _change_file(path, change)
 
 
+def _with(text: str, key: Key, value: Any) -> str:
+    if not (isinstance(value, dict) and is_entry(split_profile(key)[1])):
+        return with_value(text, key, value)
+    for name, each in value.items():
+        text = with_value(text, (*key, name), each)
+    return text
+
+
+def _without_truth(key: Key, value: Any) -> Any:
+    """Return a value in which `true` is no number: pydantic would take it for 1."""
+    if isinstance(value, dict):
+        return {name: _without_truth((*key, name), each) for name, each in value.items()}
+    is_number = kind_at(split_profile(key)[1]) in {int, float}
+    return str(value).lower() if isinstance(value, bool) and is_number else value
+
+
 def _brought(before: str, after: str, path: Path, key: Key = ()) -> list[Fault]:
     """Return the faults that a change brings, and those of the key that it is about."""
-    known = {(fault.key, fault.message) for fault in check_text(before, path) if fault.key != spell_key(key)}
+    about = f"{spell_key(key)}." if key else " "
+    others = [each for each in check_text(before, path) if not f"{each.key}.".startswith(about)]
+    known = {(fault.key, fault.message) for fault in others}
     return [each for each in check_text(after, path) if (each.key, each.message) not in known]
 
 
