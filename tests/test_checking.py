@@ -178,6 +178,23 @@ def test_a_file_of_another_program_is_told_of_without_delay(run: Run, places: Pl
     assert lines[-1] == f"{places.config_file}:3000: tempera_2999 is not a setting"
 
 
+def test_a_style_for_code_that_does_not_exist_is_a_fault(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(places, '[output]\ncode_theme = "a"\n[profile.work.output]\ncode_theme = "b"\n')
+    monkeypatch.setenv("CHATLLM_OUTPUT__CODE_THEME", "c")
+    result = run("config", "check")
+    told = [line.partition("; ")[0] for line in result.stdout.splitlines()]
+    assert (result.exit_code, told) == (
+        2,
+        [
+            f"{places.config_file}:2: output.code_theme: there is no Pygments style 'a'",
+            f"{places.config_file}:4: profile.work.output.code_theme: there is no Pygments style 'b'",
+            "environment variable CHATLLM_OUTPUT__CODE_THEME: output.code_theme: there is no Pygments style 'c'",
+        ],
+    )
+
+
 def test_faults_as_json(run: Run, places: Places) -> None:
     write_config(places, "\nmodle = 5\n")
     result = run("config", "check", "--json")

@@ -167,6 +167,17 @@ def test_several_settings_of_one_entry_are_set_at_once_and_the_others_stay(
     assert places.config_file.read_text() == ""
 
 
+@pytest.mark.parametrize("value", ["nosuch", '"nosuch"'])
+def test_a_style_for_code_that_does_not_exist_is_not_set(run: Run, places: Places, value: str) -> None:
+    result = run("config", "set", "output.code_theme", value)
+    what, hint = result.stderr.splitlines()
+    assert (result.exit_code, what) == (2, "chatllm: output.code_theme: there is no Pygments style 'nosuch'")
+    assert hint.startswith("  hint: one of abap, ")
+    assert not places.config_file.exists()
+    assert run("config", "set", "output.code_theme", "monokai").exit_code == 0
+    assert run("config", "set", "output.code_theme", "").exit_code == 0
+
+
 def test_a_half_of_a_price_says_how_both_are_set(run: Run, places: Places) -> None:
     result = run("config", "set", 'prices."a/b".input', "2.5")
     expected = 'chatllm: prices."a/b": expected input and output, one with the other: { input = 2.5, output = 10 }\n'

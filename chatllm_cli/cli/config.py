@@ -119,10 +119,13 @@ def check(
 
     The exit code is 2 if anything is. Profiles that are not in force are looked at, too.
     """
+    from chatllm_cli.cli.code_themes import faults_of_theme_in_environment, faults_of_themes  # noqa: PLC0415
     from chatllm_cli.config.checking import check_all, check_file  # noqa: PLC0415
 
     own, renderer = find_places().config_file, Renderer(sys.stdout, sys.stderr)
     faults = check_all(own) if file is None else check_file(file)
+    faults += faults_of_themes(file or own)
+    faults += faults_of_theme_in_environment() if file is None else []
     if as_json:
         renderer.text(dumped([asdict(fault) for fault in faults]), end="")
     elif faults:

@@ -12,6 +12,7 @@ from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, chosen_profile
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.themes import check_code_theme
 
 if TYPE_CHECKING:
     from chatllm_cli.config.setting_keys import Key
@@ -58,6 +59,8 @@ def set_(
             f"{spell_key(place)} is not taken as an argument: others see those in the list of processes",
             hint="`chatllm keys set NAME` asks for a key; or give it on stdin, with - as the value",
         )
+    if inner == ("output", "code_theme") and (theme := next(each for each in readings if isinstance(each, str))):
+        check_code_theme(theme)
     set_value(path, place, readings)
     for each in [(*place, name) for name in readings[0]] if is_entry(inner) else [place]:
         _show_in_force(each, path)

@@ -86,6 +86,7 @@ def _is_finished(editor: list[str], draft: Path, begun: bytes, path: Path, rende
 
     Raises `ChatllmError` if it is not to be used.
     """
+    from chatllm_cli.cli.code_themes import faults_of_themes  # noqa: PLC0415  (pydantic)
     from chatllm_cli.config.checking import check_file  # noqa: PLC0415
 
     while True:
@@ -95,7 +96,7 @@ def _is_finished(editor: list[str], draft: Path, begun: bytes, path: Path, rende
         is_emptied = begun.strip() and not text.strip()
         if is_emptied and not _is_yes(renderer, f"there is nothing left: empty {path}? [y/N]", default=False):
             raise ConfigError(f"what was edited is empty; {path} is left as it was")
-        if not (faults := check_file(draft, whatever_mode=True)):
+        if not (faults := [*check_file(draft, whatever_mode=True), *faults_of_themes(draft)]):
             return True
         for fault in faults:
             renderer.notice(str(fault))

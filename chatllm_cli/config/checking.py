@@ -67,6 +67,25 @@ def check_file(path: Path, *, may_be_missing: bool = False, whatever_mode: bool 
     return faults
 
 
+def values_in_file(path: Path, key: Key) -> list[tuple[Key, int | None, Any]]:
+    """Return what a config file and its profiles say of a setting, and where; nothing if it cannot be read."""
+    try:
+        read = read_config_text(path)
+        values = parse_config(read[0], path) if read else {}
+        profiles = profiles_of(values, path)
+    except ConfigError:
+        return []
+    lines = Lines(read[0] if read else "")
+    keys = [key, *((PROFILE_TABLE, name, *key) for name in profiles)]
+    return [(each, lines.line_of(each), _value_at(values, each)) for each in keys if _holds(values, each)]
+
+
+def _value_at(values: Any, key: Key) -> Any:
+    for part in key:
+        values = values[part]
+    return values
+
+
 def check_text(text: str, path: Path) -> list[Fault]:
     """Return what is wrong with the text of a config file, whatever the environment says."""
     try:
