@@ -83,6 +83,9 @@ def test_tables_in_tables_without_end_are_one_line(run: Run, places: Places) -> 
     result = run("config", "set", f"options.{'a.' * 600}b", "1")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert not places.config_file.exists()
+    assert run("config", "set", "temperature", "[" * 450 + "]" * 450).stderr == (
+        "chatllm: temperature: expected a valid number\n"
+    )
 
 
 def test_without_a_home_folder_there_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

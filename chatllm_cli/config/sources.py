@@ -89,13 +89,13 @@ def _is_too_deep(values: object) -> bool:
 
 
 def read_value(text: str) -> list[Any]:
-    """Return what `text` is in TOML, or nothing if it is no value there, or a value and a comment."""
+    """Return what `text` is in TOML, or nothing if it is no value there, a value and a comment, or too deep."""
     try:
         found = tomllib.loads(f"value = {text}")
         tomllib.loads(f"value = [{text.strip()}]")  # which a comment would leave open
     except (ValueError, RecursionError):
         return []
-    return list(found.values()) if len(found) == 1 else []
+    return list(found.values()) if len(found) == 1 and not _is_too_deep(found) else []
 
 
 def complaint_about_mode(values: Mapping[str, Any], mode: int) -> str | None:
