@@ -16,6 +16,7 @@ from pathlib import Path
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 LONGEST_NAME = 100  # characters, of which none may take more than two bytes on its way to 255
+TEMPORARY = r"[a-z0-9_]{8}"  # what tempfile puts behind a prefix; an editor's .swp is none of ours
 DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 
 
@@ -76,7 +77,7 @@ def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> N
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    path = path.resolve()
+    path = resolved(path)
     descriptor, temporary = tempfile.mkstemp(prefix=temporary_prefix(path), dir=path.parent)  # 0600 by contract
     try:
         try:
@@ -110,6 +111,23 @@ def locked_folder(folder: Path) -> Iterator[None]:
 def temporary_prefix(path: Path) -> str:
     """Return how the name begins of what is to be put in the place of `path`."""
     return f".{path.name[:LONGEST_NAME]}."
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a crash left of putting something in the place of `path`, which nobody else may be at now."""
+    path = resolved(path)
+    ours = re.compile(re.escape(temporary_prefix(path)) + TEMPORARY)
+    for each in path.parent.iterdir():
+        if ours.fullmatch(each.name):
+            each.unlink(missing_ok=True)
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads. Raises OSError, also for a symbolic link that leads to itself."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,8 +7,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from chatllm_cli.config.sections import ModelSettings, OptionSettings, PriceSettings, ProviderSettings
-from chatllm_cli.config.setting_keys import spell_key
+from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
 from chatllm_cli.config.settings import Settings, section_of
+from chatllm_cli.config.shape import is_secret
 from chatllm_cli.config.sources import flatten
 
 MASK = "********"
@@ -20,29 +21,40 @@ PROFILES = (
 def shown_settings(settings: Settings) -> dict[str, str]:
     """Return every value as it would stand in the config file, by dotted key, with secrets masked."""
     values = settings.model_dump()
-    return {key: as_toml(value) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
+    return {key: as_toml(value, key) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
     """Return every value as JSON has it, by dotted key, with secrets masked."""
     values = settings.model_dump()
-    return {key: _masked(value) for key, value in flatten({name: values[name] for name in _in_order()}).items()}
+    return {
+        key: masked(value, parse_key(key))
+        for key, value in flatten({name: values[name] for name in _in_order()}).items()
+    }
 
 
-def as_toml(value: Any) -> str:
-    """Return a value as it would stand in the config file, a secret masked."""
-    value = _masked(value)
-    if isinstance(value, dict) and value:  # inside of a list; the rest is flat by then
-        return f"{{ {', '.join(f'{spell_key((key,))} = {as_toml(each)}' for key, each in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(as_toml(each) for each in value)}]"
-    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
+def as_toml(value: Any, key: str = "") -> str:
+    """Return a value as it would stand in the config file, at a key that tells what is secret."""
+    return _spelled(masked(value, parse_key(key) if key else ()))
 
 
-def _masked(value: Any) -> Any:
+def masked(value: Any, key: Key) -> Any:
+    """Return a value without what must not be seen of it: what is secret by its type, or by its key."""
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
-    return value
+    if is_secret(key) and value:
+        return MASK
+    if isinstance(value, dict):
+        return {name: masked(each, (*key, name)) for name, each in value.items()}
+    return [masked(each, key) for each in value] if isinstance(value, list) else value
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, dict) and value:  # inside of a list; the rest is flat by then
+        return f"{{ {', '.join(f'{spell_key((key,))} = {_spelled(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(_spelled(each) for each in value)}]"
+    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 NAMED: dict[str, tuple[str, type[OptionSettings | ProviderSettings | PriceSettings]]] = {  # tables of sections

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,45 @@ def test_every_fault_of_the_environment_is_told_at_once(
     assert (result.exit_code, result.stdout, result.stderr) == (2, OF_VARIABLES, "")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        (
+            "CHATLLM_PROVIDERS__GW",
+            '{"base_url": "ftp://x"}',
+            "CHATLLM_PROVIDERS__GW: providers.gw.base_url: expected an address such as https://host/v1",
+        ),
+        (
+            "CHATLLM_MODELS__openai/gpt-4.1__TEMPERATURE",
+            "9",
+            'CHATLLM_MODELS__openai/gpt-4.1__TEMPERATURE: models."openai/gpt-4.1".temperature: expected a number',
+        ),
+        ("CHATLLM_FOO BAR", "3", "CHATLLM_FOO BAR: it is not a setting; the settings and sections are "),
+        ("CHATLLM_MODEL.X", "3", "CHATLLM_MODEL.X: it is not a setting; did you mean CHATLLM_MODEL?"),
+    ],
+)
+def test_a_variable_is_named_that_holds_json_or_has_odd_characters(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = run("config", "check")
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert result.stdout.startswith(f"environment variable {line}")
+    assert run("config", "show", "model").stderr.startswith(f"chatllm: environment variable {name}")
+
+
+def test_the_environment_lies_on_the_profile_in_force(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = 'prices."a/b"'
+    write_config(places, f"[profile.work.{price}]\ninput = 1\noutput = 2\n")
+    monkeypatch.setenv("CHATLLM_PRICES__a/b__INPUT", "3")
+    monkeypatch.setenv("CHATLLM_PROFILE", "work")
+    assert (run("config", "check").exit_code, run("config", "show", price).exit_code) == (0, 0)
+    monkeypatch.setenv("CHATLLM_PROFILE", "")
+    assert (run("config", "check").exit_code, run("config", "show", price).exit_code) == (2, 2)
+
+
 def test_nothing_wrong_is_said_on_stderr(run: Run, places: Places) -> None:
     result = run("config", "check")
     expected = f"nothing is wrong: there is no {places.config_file}, and nothing in the environment\n"
@@ -124,6 +164,35 @@ def test_a_file_that_cannot_be_looked_into_is_one_fault(
 def test_a_file_that_is_named_and_missing_is_a_fault(run: Run, tmp_path: Path) -> None:
     result = run("config", "check", str(tmp_path / "none"))
     assert (result.exit_code, result.stdout) == (2, f"{tmp_path / 'none'}: there is no such file\n")
+
+
+def test_a_file_of_another_program_is_told_of_without_delay(run: Run, places: Places) -> None:
+    write_config(places, "".join(f"tempera_{number} = {number}\n" for number in range(3000)))
+    begun = time.perf_counter()
+    lines = run("config", "check").stdout.splitlines()
+    assert time.perf_counter() - begun < 20  # it was more than a minute
+    assert (len(lines), lines[0]) == (
+        3000,
+        f"{places.config_file}:1: tempera_0 is not a setting; did you mean temperature?",
+    )
+    assert lines[-1] == f"{places.config_file}:3000: tempera_2999 is not a setting"
+
+
+def test_a_style_for_code_that_does_not_exist_is_a_fault(
+    run: Run, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(places, '[output]\ncode_theme = "a"\n[profile.work.output]\ncode_theme = "b"\n')
+    monkeypatch.setenv("CHATLLM_OUTPUT__CODE_THEME", "c")
+    result = run("config", "check")
+    told = [line.partition("; ")[0] for line in result.stdout.splitlines()]
+    assert (result.exit_code, told) == (
+        2,
+        [
+            f"{places.config_file}:2: output.code_theme: there is no Pygments style 'a'",
+            f"{places.config_file}:4: profile.work.output.code_theme: there is no Pygments style 'b'",
+            "environment variable CHATLLM_OUTPUT__CODE_THEME: output.code_theme: there is no Pygments style 'c'",
+        ],
+    )
 
 
 def test_faults_as_json(run: Run, places: Places) -> None:

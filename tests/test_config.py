@@ -661,3 +661,9 @@ def test_origins_name_the_variable_that_holds_a_whole_section(monkeypatch: pytes
         "timeouts.idle": "environment variable CHATLLM_TIMEOUTS",
         "model": "environment variable chatllm_model",
     }
+
+
+@pytest.mark.parametrize("table", ["[aliases]", "[profile.work.aliases]"])
+def test_an_alias_that_is_called_api_key_is_no_key(places: Places, table: str) -> None:
+    write_config(places, f'{table}\napi_key = "a/b"\n', 0o644)
+    assert load_settings().aliases.get("api_key") in {"a/b", None}

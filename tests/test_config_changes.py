@@ -50,6 +50,9 @@ def test_set_and_unset_leave_comments_and_looks_alone(run: Run, places: Places) 
         ("system_prompt", "--brief", 'system_prompt = "--brief"', 'system_prompt = "--brief"'),
         ("fallback", "a/b, c/d", 'fallback = ["a/b", "c/d"]', 'fallback = ["a/b", "c/d"]'),
         ("fallback", '["a/b"]', 'fallback = ["a/b"]', 'fallback = ["a/b"]'),
+        ("system_prompt", '"a" # b', 'system_prompt = "\\"a\\" # b"', 'system_prompt = "\\"a\\" # b"'),
+        ("system_prompt", '"a"\n# b\n', 'system_prompt = "\\"a\\"\\n# b\\n"', 'system_prompt = "\\"a\\"\\n# b\\n"'),
+        ("fallback", '["a/b", # c\n"d/e"]', 'fallback = ["a/b", "d/e"]', 'fallback = ["a/b", "d/e"]'),
         ("history.enabled", "no", "[history]\nenabled = false", "history.enabled = false"),
         ("history.enabled", "true", "[history]\nenabled = true", "history.enabled = true"),
         ("cache.mode", "never", '[cache]\nmode = "never"', 'cache.mode = "never"'),
@@ -82,6 +85,9 @@ def test_a_value_is_read_as_its_setting_wants_it(
         ("temperature", "9", "temperature: expected a number less than or equal to 2", None),
         ("temperature", "-1", "temperature: expected a number greater than or equal to 0", None),
         ("temperature", "warm", "temperature: expected a valid number", None),
+        ("temperature", "true", "temperature: expected a valid number", None),
+        ("max_tokens", "true", "max_tokens: expected a valid integer", None),
+        ("profile.a.max_tokens", "true", "profile.a.max_tokens: expected a valid integer", None),
         ("temperature", '1\nmodel = "x"', "temperature: expected a valid number", None),
         ("cache.mode", "often", "cache.mode: expected 'auto', 'always' or 'never'", None),
         ("temprature", "1", "temprature is not a setting", "did you mean temperature?"),
@@ -128,6 +134,85 @@ def test_a_key_is_taken_from_stdin_and_not_as_an_argument(run: Run, places: Plac
     assert (result.exit_code, result.stdout, result.stderr) == (0, f'{key} = "********"\n', "")
     assert f'api_key = "{CANARY}"\n' in places.config_file.read_text()
     assert stat.S_IMODE(places.config_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("key", ["options.api_key", 'models."a/b".options.api_key', "profile.work.options.api_key"])
+def test_an_option_that_is_a_key_is_no_more_seen_than_the_settings(run: Run, places: Places, key: str) -> None:
+    result = run("config", "set", key, "-", stdin=f"{CANARY}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f'{key} = "********"\n', "")
+    assert CANARY in places.config_file.read_text()
+    for arguments in (["config", "show"], ["config", "show", "--json"]):
+        assert CANARY not in run("--profile", "work" if "work" in key else "", *arguments).output
+
+
+def test_a_key_in_a_table_of_options_is_not_seen(run: Run, places: Places) -> None:
+    write_config(places, f"options.tools = [{{ api_key = '{CANARY}', name = 'x' }}]\n")
+    assert run("config", "show", "options").stdout == 'options.tools = [{ api_key = "********", name = "x" }]\n'
+    result = run("config", "show", "options", "--json")
+    assert '"********"' in result.stdout
+    assert CANARY not in result.stdout
+
+
+@pytest.mark.parametrize("table", ["", "profile.work."])
+def test_several_settings_of_one_entry_are_set_at_once_and_the_others_stay(
+    run: Run, places: Places, table: str
+) -> None:
+    write_config(places, f'[{table}prices."a/b"]\ncontext = 9  # small\n')
+    entry = f'{table}prices."a/b"'
+    result = run("config", "set", entry, "{ input = 2.5, output = 10 }")
+    shown = f"{entry}.input = 2.5\n{entry}.output = 10.0\n".replace("10.0", "10" if table else "10.0")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, shown, "")
+    assert places.config_file.read_text() == f"[{entry}]\ncontext = 9  # small\ninput = 2.5\noutput = 10\n"
+    assert run("config", "unset", entry).exit_code == 0
+    assert places.config_file.read_text() == ""
+
+
+@pytest.mark.parametrize("value", ["nosuch", '"nosuch"'])
+def test_a_style_for_code_that_does_not_exist_is_not_set(run: Run, places: Places, value: str) -> None:
+    result = run("config", "set", "output.code_theme", value)
+    what, hint = result.stderr.splitlines()
+    assert (result.exit_code, what) == (2, "chatllm: output.code_theme: there is no Pygments style 'nosuch'")
+    assert hint.startswith("  hint: one of abap, ")
+    assert not places.config_file.exists()
+    assert run("config", "set", "output.code_theme", "monokai").exit_code == 0
+    assert run("config", "set", "output.code_theme", "").exit_code == 0
+
+
+def test_a_half_of_a_price_says_how_both_are_set(run: Run, places: Places) -> None:
+    result = run("config", "set", 'prices."a/b".input', "2.5")
+    expected = 'chatllm: prices."a/b": expected input and output, one with the other: { input = 2.5, output = 10 }\n'
+    assert (result.exit_code, result.stderr) == (2, expected)
+    assert not places.config_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ('prices."a/b"', "{}", 'prices."a/b" is a section'),
+        ('prices."a/b"', "5", 'prices."a/b" is a section'),
+        ('prices."a/b"', "{ input = true, output = 1 }", 'prices."a/b".input: expected a valid number'),
+        ('prices."a/b"', "{ inptu = 1 }", 'prices."a/b".inptu is not a setting'),
+        (
+            "providers.x",
+            f"{{ api_key = '{CANARY}' }}",
+            "providers.x is not taken as an argument: others see those in",
+        ),
+        ("options.x", f"[{{ api_key = '{CANARY}' }}]", "options.x is not taken as an argument: others see those in"),
+        ("timeouts", "{ idle = 1 }", "timeouts is a section"),
+    ],
+)
+def test_what_is_no_entry_is_one_line(run: Run, places: Places, key: str, value: str, message: str) -> None:
+    result = run("config", "set", key, value)
+    assert (result.exit_code, result.stdout, CANARY in result.stderr) == (2, "", False)
+    assert result.stderr.startswith(f"chatllm: {message}")
+    assert not places.config_file.exists()
+
+
+def test_a_provider_comes_on_stdin_with_its_key(run: Run, places: Places) -> None:
+    result = run("config", "set", "providers.x", "-", stdin=f"{{ base_url = 'http://h', api_key = '{CANARY}' }}\n")
+    expected = 'providers.x.base_url = "http://h"\nproviders.x.api_key = "********"\n'
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+    assert f'api_key = "{CANARY}"' in places.config_file.read_text()
 
 
 def test_a_long_text_comes_on_stdin_as_it_is(run: Run, places: Places) -> None:

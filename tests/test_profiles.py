@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatllm_cli.cli.options import complete_profile, complete_setting
+from chatllm_cli.cli.options import complete_profile, complete_setting, complete_setting_in_force
 from chatllm_cli.config.loading import load_settings, setting_origins
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.profiles import choose_profile, chosen_profile
@@ -175,5 +175,7 @@ def test_the_shell_completes_profiles_and_settings(places: Places) -> None:
     assert complete_setting("timeouts.i") == ["timeouts.idle"]
     assert complete_setting("providers.a") == ["providers.acme.base_url", "providers.acme.end_marker"]
     assert complete_setting("profile.home.timeouts.i") == ["profile.home.timeouts.idle"]
+    assert complete_setting_in_force("profile.") == []
+    assert complete_setting_in_force("providers.a") == ["providers.acme.base_url", "providers.acme.end_marker"]
     write_config(places, "no TOML")
     assert (complete_profile(""), complete_setting("tempe")) == ([], ["temperature"])

@@ -42,7 +42,9 @@ def test_sections_and_tables_of_names_are_tables(key: Key, expected: bool) -> No
 
 def test_only_keys_are_secret() -> None:
     assert is_secret(("providers", "x", "api_key"))
+    assert is_secret(("options", "api_key"))
     assert not is_secret(("model",))
+    assert not is_secret(("aliases", "api_key"))
 
 
 def test_a_profile_is_split_off() -> None:

@@ -161,13 +161,16 @@ def test_the_line_comes_after_whatever_else_there_is_to_say(
     assert screen.text == f"cut short\n{told}\n7 in · 3 out"
 
 
+EXPECTED_PAIR = "expected input and output, one with the other: { input = 2.5, output = 10 }"
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ('[prices."openai/m"]\ninput = 1\n', 'prices."openai/m": expected input and output, one with the other'),
+        ('[prices."openai/m"]\ninput = 1\n', f'prices."openai/m": {EXPECTED_PAIR}'),
         (
             '[prices."openai/m"]\ncached_input = 1\n',
-            'prices."openai/m": expected input and output, one with the other',
+            f'prices."openai/m": {EXPECTED_PAIR}',
         ),
         (
             '[prices."openai/m"]\ninput = -1\noutput = 1\n',

@@ -31,6 +31,7 @@ def added(before: str, after: str) -> list[str]:
         ("[x]\na = 1\n\n# Of y.\n[y]\n", ("x", "b"), 2, "[x]\na = 1\nb = 2\n\n# Of y.\n[y]\n"),
         ("[x]\n# a is one\n#a = 1\n# b\nb = 1\n", ("x", "a"), 2, "[x]\n# a is one\n#a = 1\na = 2\n# b\nb = 1\n"),
         ("[x]\na = 1\n#[x.NAME]\n#b = 1\n", ("x", "b"), 2, "[x]\na = 1\nb = 2\n#[x.NAME]\n#b = 1\n"),
+        ("t.a = 1\r\nb = 2\r\n", ("t", "c"), 3, "t.a = 1\r\nt.c = 3\r\nb = 2\r\n"),
         ("t.a = 1\nb = 2\n", ("t", "c"), 3, "t.a = 1\nt.c = 3\nb = 2\n"),
         ("t = {a = 1} # t\n", ("t", "c"), 3, "t = {a = 1,c = 3} # t\n"),
         (

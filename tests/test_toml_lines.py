@@ -1,7 +1,7 @@
 import pytest
 
 from chatllm_cli.config.setting_keys import Key
-from chatllm_cli.config.toml_lines import line_of, statements
+from chatllm_cli.config.toml_lines import Lines, statements
 
 TEXT = """\
 # About this file.
@@ -48,7 +48,7 @@ def test_the_statements_of_a_file_are_the_file() -> None:
     ],
 )
 def test_a_key_is_found_in_its_line_and_not_in_a_text_that_looks_like_it(key: Key, line: int | None) -> None:
-    assert line_of(TEXT, key) == line
+    assert Lines(TEXT).line_of(key) == line
 
 
 def test_a_line_that_is_no_toml_belongs_to_no_key() -> None:

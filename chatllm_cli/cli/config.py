@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.cli import config_changes
-from chatllm_cli.cli.options import AsJson, check_are_text, complete_setting
+from chatllm_cli.cli.options import AsJson, check_are_text, complete_setting_in_force
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.errors import ConfigError, ExitCode
-from chatllm_cli.private_files import make_private_folder, replace_private_file
 from chatllm_cli.render.renderer import Renderer, dumped
 
 app = typer.Typer(help="See, check and change the settings.", no_args_is_help=True)
@@ -22,16 +21,11 @@ app = typer.Typer(help="See, check and change the settings.", no_args_is_help=Tr
 @app.command()
 def init() -> None:
     """Write a config file that lists every setting; one that exists is left alone."""
-    from chatllm_cli.settings_text import example_config  # noqa: PLC0415  (pydantic takes a tenth of a second)
+    from chatllm_cli.config.editing import begin_file  # noqa: PLC0415  (pydantic takes a tenth of a second)
+    from chatllm_cli.settings_text import example_config  # noqa: PLC0415
 
     path = find_places().config_file
-    if path.exists():
-        raise ConfigError(f"{path} exists already", hint="edit it, or move it away first")
-    try:
-        make_private_folder(path.parent)
-        replace_private_file(path, example_config().encode())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    begin_file(path, example_config())
     Renderer(sys.stdout, sys.stderr).text(str(path))
 
 
@@ -43,7 +37,7 @@ def show(
             metavar="KEY",
             help="Only these settings, or sections.",
             callback=check_are_text,
-            autocompletion=complete_setting,
+            autocompletion=complete_setting_in_force,
         ),
     ] = None,
     origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False,
@@ -125,10 +119,13 @@ def check(
 
     The exit code is 2 if anything is. Profiles that are not in force are looked at, too.
     """
+    from chatllm_cli.cli.code_themes import faults_of_theme_in_environment, faults_of_themes  # noqa: PLC0415
     from chatllm_cli.config.checking import check_all, check_file  # noqa: PLC0415
 
     own, renderer = find_places().config_file, Renderer(sys.stdout, sys.stderr)
     faults = check_all(own) if file is None else check_file(file)
+    faults += faults_of_themes(file or own)
+    faults += faults_of_theme_in_environment() if file is None else []
     if as_json:
         renderer.text(dumped([asdict(fault) for fault in faults]), end="")
     elif faults:

@@ -12,6 +12,7 @@ from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, chosen_profile
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.themes import check_code_theme
 
 if TYPE_CHECKING:
     from chatllm_cli.config.setting_keys import Key
@@ -42,20 +43,27 @@ def set_(
     """Change one setting in the config file.
 
     With `chatllm --profile NAME config set …` it is the profile's. What is in force then is shown.
+    Several settings of one provider, model or price are set at once by { NAME = VALUE, … }.
     """
     from chatllm_cli.config.editing import set_value  # noqa: PLC0415  (tomlkit, which only writing needs)
     from chatllm_cli.config.setting_keys import spell_key  # noqa: PLC0415
-    from chatllm_cli.config.shape import check_can_be_set, is_secret, split_profile  # noqa: PLC0415
+    from chatllm_cli.config.shape import check_can_be_set, holds_secret, is_entry, split_profile  # noqa: PLC0415
 
-    path, place = find_places().config_file, _place(ctx, key)
-    check_can_be_set(place)
-    if value != "-" and is_secret(split_profile(place)[1]):
+    path, place, readings = find_places().config_file, _place(ctx, key), _readings(value)
+    inner = split_profile(place)[1]
+    if is_entry(inner):
+        readings = [reading for reading in readings if isinstance(reading, dict) and reading]
+    check_can_be_set(place, several=bool(readings))
+    if value != "-" and any(holds_secret(inner, reading) for reading in readings):
         raise UsageError(
             f"{spell_key(place)} is not taken as an argument: others see those in the list of processes",
             hint="`chatllm keys set NAME` asks for a key; or give it on stdin, with - as the value",
         )
-    set_value(path, place, _readings(value))
-    _show_in_force(place, path)
+    if inner == ("output", "code_theme") and (theme := next(each for each in readings if isinstance(each, str))):
+        check_code_theme(theme)
+    set_value(path, place, readings)
+    for each in [(*place, name) for name in readings[0]] if is_entry(inner) else [place]:
+        _show_in_force(each, path)
 
 
 def unset(ctx: typer.Context, key: SettingKey) -> None:
@@ -120,11 +128,12 @@ def _show_in_force(place: "Key", path: Path) -> None:
 
 
 def _written(place: "Key", path: Path) -> str:
-    from chatllm_cli.config.shape import is_secret, split_profile  # noqa: PLC0415
+    from chatllm_cli.config.setting_keys import spell_key  # noqa: PLC0415
+    from chatllm_cli.config.shape import split_profile  # noqa: PLC0415
     from chatllm_cli.config.sources import read_config_file  # noqa: PLC0415
-    from chatllm_cli.settings_text import MASK, as_toml  # noqa: PLC0415
+    from chatllm_cli.settings_text import as_toml  # noqa: PLC0415
 
     value: Any = read_config_file(path)
     for part in place:
         value = value[part]
-    return as_toml(MASK if is_secret(split_profile(place)[1]) else value)
+    return as_toml(value, spell_key(split_profile(place)[1]))

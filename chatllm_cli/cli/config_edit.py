@@ -6,8 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chatllm_cli.config.places import find_places
@@ -16,6 +16,7 @@ from chatllm_cli.render.renderer import Renderer
 
 EDITORS = ("sensible-editor", "nano", "vim", "vi")
 NAMED_BY = ("VISUAL", "EDITOR")
+FOR_THE_EDITOR = (signal.SIGINT, signal.SIGQUIT)  # of the keyboard: it may mean something else by them
 
 
 def edit() -> None:
@@ -23,40 +24,84 @@ def edit() -> None:
 
     What is wrong with it is told before it takes effect, and never takes the place of what was right.
     """
-    from chatllm_cli.config.editing import begin_draft, put_draft  # noqa: PLC0415  (pydantic, which --help does without)
-    from chatllm_cli.config.sources import read_config_text  # noqa: PLC0415
+    from chatllm_cli.config.editing import begin_draft, put_draft, remove_draft  # noqa: PLC0415  (pydantic)
+    from chatllm_cli.config.sources import read_config_bytes  # noqa: PLC0415
     from chatllm_cli.settings_text import example_config  # noqa: PLC0415
 
     path, editor, renderer = find_places().config_file, _editor(), Renderer(sys.stdout, sys.stderr)
-    read = read_config_text(path)
+    read = read_config_bytes(path)
     before = read[0] if read else None
-    begun = example_config() if before is None else before
-    draft = begin_draft(path, begun)
-    if not _is_finished(editor, draft, begun, path, renderer):
-        draft.unlink(missing_ok=True)
-        renderer.notice(f"nothing is changed in {path}")
-        return
-    put_draft(path, draft, before=before)
-    renderer.notice(f"{path} is changed")
+    begun = example_config().encode() if before is None else before
+    with _ending_by_signals():
+        draft = begin_draft(path, begun)
+        with _kept(draft, begun, renderer):
+            if is_finished := _is_finished(editor, draft, begun, path, renderer):
+                put_draft(path, draft, before=before)
+    if not is_finished:
+        remove_draft(draft)
+    renderer.notice(f"{path} is changed" if is_finished else f"nothing is changed in {path}")
 
 
-def _is_finished(editor: list[str], draft: Path, begun: str, path: Path, renderer: Renderer) -> bool:
+@contextmanager
+def _kept(draft: Path, begun: bytes, renderer: Renderer) -> Iterator[None]:
+    """Say where the text is, whatever ends this; remove the draft if there is nothing of the user's in it."""
+    from chatllm_cli.config.editing import remove_draft  # noqa: PLC0415
+
+    try:
+        yield
+    except BaseException as error:
+        told = f"your text is kept in {draft}"
+        if not _is_the_users(draft, begun):
+            remove_draft(draft)
+        elif isinstance(error, ChatllmError):
+            error.hint = told
+        else:
+            with suppress(OSError):  # the terminal may be gone
+                renderer.notice(told)
+        raise
+
+
+def _is_the_users(draft: Path, begun: bytes) -> bool:
+    try:
+        return draft.read_bytes().strip() not in {begun.strip(), b""}
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+@contextmanager
+def _ending_by_signals() -> Iterator[None]:
+    """End by Ctrl-C, TERM and HUP as by any error, so that the draft is told of."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    with _handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), end):
+        yield
+
+
+def _is_finished(editor: list[str], draft: Path, begun: bytes, path: Path, renderer: Renderer) -> bool:
     """Have the draft edited until nothing is wrong with it; False if it is left as it was.
 
     Raises `ChatllmError` if it is not to be used.
     """
+    from chatllm_cli.cli.code_themes import faults_of_themes  # noqa: PLC0415  (pydantic)
     from chatllm_cli.config.checking import check_file  # noqa: PLC0415
 
     while True:
-        _edit(editor, draft, begun)
-        if _text(draft) == begun.encode():
+        _edit(editor, draft)
+        if (text := _text(draft)) == begun:
             return False
-        if not (faults := check_file(draft, whatever_mode=True)):
+        is_emptied = begun.strip() and not text.strip()
+        if is_emptied and not _is_yes(renderer, f"there is nothing left: empty {path}? [y/N]", default=False):
+            raise ConfigError(f"what was edited is empty; {path} is left as it was")
+        if not (faults := [*check_file(draft, whatever_mode=True), *faults_of_themes(draft)]):
             return True
         for fault in faults:
             renderer.notice(str(fault))
-        if not _is_to_go_on(renderer):
-            raise ConfigError(f"{path} is left as it was", hint=f"your text is kept in {draft}")
+        if not _is_yes(renderer, "edit it again? [Y/n]", default=True):
+            raise ConfigError(f"{path} is left as it was")
 
 
 def _text(draft: Path) -> bytes:
@@ -66,11 +111,13 @@ def _text(draft: Path) -> bytes:
         raise ConfigError(f"what was edited cannot be read: {error.strerror}") from None
 
 
-def _is_to_go_on(renderer: Renderer) -> bool:
+def _is_yes(renderer: Renderer, question: str, *, default: bool) -> bool:
+    """Ask; no answer at all, as on a pipe or after Ctrl-D, is a no."""
     if not (sys.stdin and sys.stdin.isatty() and renderer.err.is_terminal):
         return False
-    renderer.question("edit it again? [Y/n]")
-    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+    renderer.question(question)
+    answer = sys.stdin.readline()
+    return answer.strip().lower() in {"y", "yes"} or (default and bool(answer) and not answer.strip())
 
 
 def _editor() -> list[str]:
@@ -86,32 +133,35 @@ def _editor() -> list[str]:
     raise UsageError("there is no editor", hint=f"set EDITOR, or edit {find_places().config_file} by other means")
 
 
-def _edit(editor: list[str], draft: Path, begun: str) -> None:
-    """Run the editor. Raises `ChatllmError` if that fails; what was typed until then is kept."""
+def _edit(editor: list[str], draft: Path) -> None:
+    """Run the editor. Raises `ChatllmError` if that fails, or if this was to end meanwhile."""
+    ended: list[int] = []
     try:
-        with _left_to_the_editor():
-            code = subprocess.run([*editor, str(draft)], check=False).returncode  # noqa: S603  (the user's own choice)
+        with subprocess.Popen([*editor, str(draft)]) as process:  # noqa: S603  (the user's own choice)
+
+            def pass_on(number: int, _frame: object) -> None:
+                ended.append(number)
+                process.send_signal(number)
+
+            with _handling(FOR_THE_EDITOR, lambda *_: None), _handling((signal.SIGTERM, signal.SIGHUP), pass_on):
+                code = process.wait()
     except (OSError, ValueError) as error:
-        draft.unlink(missing_ok=True)
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"the editor {editor[0]} cannot be started: {why}", hint="EDITOR names one") from None
+    if ended:
+        raise SystemExit(128 + ended[0])
     if code:
         how = f"failed with exit code {code}" if code > 0 else f"was stopped by signal {-code}"
-        is_kept = draft.exists() and _text(draft) != begun.encode()
-        if not is_kept:
-            draft.unlink(missing_ok=True)
-        raise ChatllmError(
-            f"the editor {editor[0]} {how}; nothing is changed",
-            hint=f"your text is kept in {draft}" if is_kept else None,
-        )
+        raise ChatllmError(f"the editor {editor[0]} {how}; nothing is changed")
 
 
 @contextmanager
-def _left_to_the_editor() -> Iterator[None]:
-    """Let the editor alone have Ctrl-C: with a handler here, which is not passed on to it, as ignoring would be."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+def _handling(numbers: Iterable[int], handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Let `handler` take signals; a child begins without it, which it would not if they were ignored."""
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's is not
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

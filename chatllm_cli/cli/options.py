@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatllm_cli.config.profiles import PROFILE_TABLE
+from chatllm_cli.config.profiles import PROFILE_TABLE, chosen_profile
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -59,12 +59,29 @@ def complete_address(incomplete: str) -> list[tuple[str, str]]:
 def complete_setting(incomplete: str) -> list[str]:
     """Return the settings, and what stands in the config file, that begin so, for the shell."""
     from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
+
+    in_profiles = [
+        f"{PROFILE_TABLE}.{name}.{field}" for name in complete_profile("") for field in all_fields(Settings)
+    ]
+    known = dict.fromkeys([*_known_settings(_values_of_file()), *in_profiles])
+    return [key for key in known if key.startswith(incomplete)]
+
+
+def complete_setting_in_force(incomplete: str) -> list[str]:
+    """Return the settings in force, and what else is set of them, that begin so, for the shell."""
+    from chatllm_cli.config.sources import merged, without_profiles  # noqa: PLC0415  (only the shell asks)
+
+    values = _values_of_file()
+    profile = (values.get(PROFILE_TABLE) or {}).get(chosen_profile()) if complete_profile("") else None
+    known = merged(without_profiles(values), profile if isinstance(profile, dict) else {})
+    return [key for key in _known_settings(known) if key.startswith(incomplete)]
+
+
+def _known_settings(values: dict[str, Any]) -> list[str]:
+    from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
     from chatllm_cli.config.sources import flatten  # noqa: PLC0415
 
-    fields = all_fields(Settings)
-    in_profiles = [f"{PROFILE_TABLE}.{name}.{field}" for name in complete_profile("") for field in fields]
-    known = dict.fromkeys([*fields, *flatten(_values_of_file()), *in_profiles])
-    return [key for key in known if key.startswith(incomplete)]
+    return list(dict.fromkeys([*all_fields(Settings), *flatten(values)]))
 
 
 def complete_profile(incomplete: str) -> list[str]:

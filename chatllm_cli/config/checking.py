@@ -14,6 +14,7 @@ from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_
 from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.config.sources import (
+    complaint_about_mode,
     complaint_about_profile,
     foreign_variables,
     merged,
@@ -21,12 +22,13 @@ from chatllm_cli.config.sources import (
     parse_config,
     profiles_of,
     read_config_text,
-    shows_a_key,
     unknown_profile,
     without_profiles,
 )
-from chatllm_cli.config.toml_lines import line_of
+from chatllm_cli.config.toml_lines import Lines
 from chatllm_cli.errors import ConfigError
+
+MOST_HINTS = 20  # each is looked for among all settings
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,28 @@ def check_file(path: Path, *, may_be_missing: bool = False, whatever_mode: bool 
     text, mode = read
     faults = check_text(text, path)
     is_toml = all(fault.key for fault in faults)
-    if is_toml and not whatever_mode and shows_a_key(parse_config(text, path), mode):
-        faults.append(Fault(str(path), "it holds a key and others can read it", hint=f"chmod 600 {path}"))
+    if is_toml and not whatever_mode and (complaint := complaint_about_mode(parse_config(text, path), mode)):
+        faults.append(Fault(str(path), f"it {complaint}", hint=f"chmod 600 {path}"))
     return faults
+
+
+def values_in_file(path: Path, key: Key) -> list[tuple[Key, int | None, Any]]:
+    """Return what a config file and its profiles say of a setting, and where; nothing if it cannot be read."""
+    try:
+        read = read_config_text(path)
+        values = parse_config(read[0], path) if read else {}
+        profiles = profiles_of(values, path)
+    except ConfigError:
+        return []
+    lines = Lines(read[0] if read else "")
+    keys = [key, *((PROFILE_TABLE, name, *key) for name in profiles)]
+    return [(each, lines.line_of(each), _value_at(values, each)) for each in keys if _holds(values, each)]
+
+
+def _value_at(values: Any, key: Key) -> Any:
+    for part in key:
+        values = values[part]
+    return values
 
 
 def check_text(text: str, path: Path) -> list[Fault]:
@@ -71,13 +92,24 @@ def check_text(text: str, path: Path) -> list[Fault]:
         values = parse_config(text, path)
     except ConfigError as error:
         return [_of_file(error, path)]
-    found = [(each.key, each.line(), each.hint) for each in complaints_about(without_profiles(values))]
-    found += _complaints_about_profiles(values, path)
-    faults = [Fault(str(path), message, spell_key(key), line_of(text, key), hint) for key, message, hint in found]
-    return sorted(faults, key=lambda fault: fault.line or 0)
+    told: list[Found] = [(each.key, each.line(), each) for each in complaints_about(without_profiles(values))]
+    told += _complaints_about_profiles(values, path)
+    lines = Lines(text)
+    told.sort(key=lambda found: lines.line_of(found[0]) or 0)
+    return [
+        Fault(str(path), message, spell_key(key), lines.line_of(key), _hint(number, about))
+        for number, (key, message, about) in enumerate(told)
+    ]
 
 
-Found = tuple[Key, str, str | None]
+def _hint(number: int, about: Complaint | str | None) -> str | None:
+    """Return what may help with one of many faults; who has made that many knows more than a likeness of names."""
+    if isinstance(about, Complaint):
+        return about.hint if number < MOST_HINTS else None
+    return about
+
+
+Found = tuple[Key, str, Complaint | str | None]
 
 
 def _complaints_about_profiles(values: Mapping[str, Any], path: Path) -> Iterator[Found]:
@@ -92,7 +124,7 @@ def _complaints_about_profiles(values: Mapping[str, Any], path: Path) -> Iterato
         top = without_profiles(profile) if isinstance(profile, dict) else {}
         for each in _complaints_about_top(without_profiles(values), top):
             key = (PROFILE_TABLE, name, *each.key)
-            yield key, each.line(key), each.hint
+            yield key, each.line(key), each
 
 
 def _complaints_about_top(values: Mapping[str, Any], top: Mapping[str, Any]) -> list[Complaint]:
@@ -117,25 +149,25 @@ def check_environment(path: Path) -> list[Fault]:
         profiles = profiles_of(values, path)
     except ConfigError:  # which is told of the file
         values, profiles = {}, None
-    unusable = unusable_variables()
-    faults = [
-        Fault(place, message, hint=error.hint) for error in unusable for place, message in [_split(error.message)]
-    ]
+    unusable, name = unusable_variables(), chosen_profile()
+    faults = [_of_unusable(variable, error) for variable, error in unusable.items()]
+    below, profile = without_profiles(values), (profiles or {}).get(name)
+    if isinstance(profile, dict):
+        below = merged(below, without_profiles(profile))
     source = EnvSettingsSource(Settings)
-    broken = {fault.place.rpartition(" ")[2].lower() for fault in faults}
+    broken = {variable.lower() for variable in unusable}
     source.env_vars = {name: value for name, value in source.env_vars.items() if name.lower() not in broken}
     top, origins = merged(nest(foreign_variables()), source()), variable_origins(source())
-    faults += [_of_variable(each, origins) for each in _complaints_about_top(without_profiles(values), top)]
-    name = chosen_profile()
+    faults += [_of_variable(each, origins) for each in _complaints_about_top(below, top)]
     if name and profiles is not None and name not in profiles:
         faults.append(Fault(f"environment variable {PROFILE_VARIABLE}", unknown_profile(name, profiles, path)))
     return faults
 
 
-def _split(message: str) -> tuple[str, str]:
-    """Return the variable that a message begins with, and the rest of it."""
-    begin, rest = message.split(maxsplit=3)[:3], message.split(maxsplit=3)[3]
-    return " ".join(begin).rstrip(":"), f"it {rest}" if rest.startswith("is ") else rest
+def _of_unusable(variable: str, error: ConfigError) -> Fault:
+    place = f"environment variable {variable}"
+    message = error.message.removeprefix(place).removeprefix(":").strip()
+    return Fault(place, f"it {message}" if message.startswith("is ") else message, hint=error.hint)
 
 
 def _of_variable(complaint: Complaint, origins: Mapping[str, str]) -> Fault:

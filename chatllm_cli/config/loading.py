@@ -12,7 +12,7 @@ from pydantic_settings import EnvSettingsSource
 from chatllm_cli.config.addresses import origin_of
 from chatllm_cli.config.faults import complaints
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
-from chatllm_cli.config.setting_keys import Key, spell_key
+from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.config.shape import is_setting_of_a_table, is_table, kind_at, nearest
 from chatllm_cli.config.sources import (
@@ -34,7 +34,7 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     Raises `ConfigError` with one line that names where the fault stands, its key and what is expected.
     """
     if unusable := unusable_variables():
-        raise unusable[0]
+        raise next(iter(unusable.values()))
     try:
         return Settings(**nest({key: value for key, value in (flags or {}).items() if value is not None}))
     except ValidationError as error:
@@ -69,8 +69,10 @@ def variable_origins(values: Mapping[str, Any] | None = None) -> dict[str, str]:
     origins = {key: f"environment variable {name}" for name, key in FOREIGN_VARIABLES.items() if key in foreign}
     variables = {key_of(name): name for name in own_variables() if os.environ[name]}
     for key in flatten(EnvSettingsSource(Settings)() if values is None else values):
-        variable = variables.get(key) or variables.get(key.partition(".")[0])  # a section may be given whole, as JSON
-        origins[key] = f"environment variable {variable}"
+        parts = parse_key(key)
+        holders = [parts[:length] for length in range(len(parts), 0, -1)]  # any table may be given whole, as JSON
+        variable = next((variables[holder] for holder in holders if holder in variables), None)
+        origins[key] = f"environment variable {variable}" if variable else "environment"
     return origins
 
 
@@ -130,18 +132,18 @@ def key_origins(settings: Settings) -> dict[str, KeyOrigins]:
     return found
 
 
-def unusable_variables() -> list[ConfigError]:
+def unusable_variables() -> dict[str, ConfigError]:
     """Return what is wrong with our variables that pydantic-settings passes over, or tells in its own words."""
-    found = []
+    found = {}
     for name in own_variables():
-        path = tuple(key_of(name).split("."))
+        path = key_of(name)
         if not (kind_at(path) or is_setting_of_a_table(path[:1])):
             error = ConfigError(f"environment variable {name} is not a setting", hint=_nearest_variable(path))
         elif os.environ[name] and len(path) == 1 and is_table(kind_at(path)) and not _is_json_object(name):
             error = ConfigError(f"environment variable {name}: expected a section, as JSON")
         else:
             continue
-        found.append(error)
+        found[name] = error
     return found
 
 

@@ -52,14 +52,17 @@ class Places:
 
 
 def find_places() -> Places:
-    """Return the folders: all under `CHATLLM_HOME` if that is set, else the platform's own."""
+    """Return the folders: all under `CHATLLM_HOME` if that is set, else the platform's own. Raises `ConfigError`."""
     if home := os.environ.get(HOME_VARIABLE):
         root = expand_user(home, HOME_VARIABLE)
         return Places(root / "config.toml", root / "data", root / "cache", root / "state")
     dirs = platformdirs.PlatformDirs("chatllm", appauthor=False)
-    return Places(
-        dirs.user_config_path / "config.toml", dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path
-    )
+    try:
+        return Places(
+            dirs.user_config_path / "config.toml", dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path
+        )
+    except RuntimeError:
+        raise ConfigError("there is no home folder", hint=f"set HOME, or {HOME_VARIABLE}") from None
 
 
 def expand_user(path: str, setting: str) -> Path:

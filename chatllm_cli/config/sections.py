@@ -259,7 +259,7 @@ class PriceSettings(_Section):
     @model_validator(mode="after")
     def _check_pair(self) -> Self:
         if (self.input is None) != (self.output is None) or (self.input is None and self.cached_input is not None):
-            raise ValueError("expected input and output, one with the other")
+            raise ValueError("expected input and output, one with the other: { input = 2.5, output = 10 }")
         return self
 
 

@@ -1,6 +1,7 @@
 """What may stand at a key of the config file: a setting of some type, a section, or nothing that is known."""
 
 from difflib import get_close_matches
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -42,14 +43,16 @@ def is_table(kind: Any) -> bool:
     return is_section(kind) or get_origin(kind) is dict
 
 
-def check_can_be_set(key: Key) -> None:
-    """Raise `ConfigError` unless a key of the config file is that of one setting."""
+def check_can_be_set(key: Key, *, several: bool = False) -> None:
+    """Raise `ConfigError` unless a key of the config file is that of one setting, or of an entry for several."""
     name, inner = split_profile(key)
     if name and (complaint := complaint_about_profile(name, dict.fromkeys(inner[:1]))):
         raise ConfigError(complaint)
     kind: Any = dict[str, Settings] if key == (PROFILE_TABLE,) else kind_at(inner)
     if kind is None:
         raise unknown_setting(key)
+    if several and is_entry(inner):
+        return
     if is_section(kind):
         names = ", ".join(kind.model_fields)
         raise ConfigError(f"{spell_key(key)} is a section", hint=f"its settings are {names}")
@@ -67,7 +70,19 @@ def unknown_setting(key: Key) -> ConfigError:
 
 def is_secret(key: Key) -> bool:
     """Tell whether what stands at a key must not be seen."""
-    return kind_at(key) is SecretStr or key[-1:] == ("api_key",)
+    return kind_at(key) is SecretStr or (key[-1:] == ("api_key",) and key[:-1] != ("aliases",))
+
+
+def holds_secret(key: Key, value: Any) -> bool:
+    """Tell whether a value at a key is, or has in it, what must not be seen."""
+    if isinstance(value, dict):
+        return is_secret(key) or any(holds_secret((*key, name), each) for name, each in value.items())
+    return is_secret(key) or (isinstance(value, list) and any(holds_secret(key, each) for each in value))
+
+
+def is_entry(key: Key) -> bool:
+    """Tell whether a key is that of a section whose name is the user's own, such as a provider."""
+    return bool(key) and is_section(kind_at(key)) and get_origin(kind_at(key[:-1])) is dict
 
 
 def is_setting_of_a_table(key: Key) -> bool:
@@ -75,9 +90,14 @@ def is_setting_of_a_table(key: Key) -> bool:
     return bool(key) and get_origin(kind_at(key[:1])) is dict
 
 
+@cache
+def _all_settings() -> tuple[str, ...]:
+    return tuple(all_fields(Settings))
+
+
 def nearest(key: Key) -> str | None:
     """Return the setting or section whose key is most like this one."""
-    known = [*all_fields(Settings), *Settings.model_fields, *_beside(key)]
+    known = [*_all_settings(), *Settings.model_fields, *_beside(key)]
     return next(iter(get_close_matches(spell_key(key), known, n=1)), None)
 
 

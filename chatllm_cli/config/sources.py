@@ -5,6 +5,7 @@ Nothing is read from the current folder: a cloned repository must not be able to
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 from chatllm_cli.config.known_providers import KNOWN
 from chatllm_cli.config.places import HOME_VARIABLE, find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
-from chatllm_cli.config.setting_keys import spell_key
+from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.errors import ConfigError
 
 ENV_PREFIX = "CHATLLM_"
+BYTE_ORDER_MARK = "\ufeff"  # Windows editors begin a file with it
+DEEPEST = 100  # tables in each other; a thousand are more than Python's stack takes
+_ALIAS = re.compile(r"(profile\.[^.]+\.)?aliases\.")
 NO_SETTINGS = {HOME_VARIABLE, PROFILE_VARIABLE}
 # Variables of other programs that are honoured, and the setting each stands for.
 FOREIGN_VARIABLES = {
@@ -27,25 +31,40 @@ FOREIGN_VARIABLES = {
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """Parse the config file; one that is missing is empty, one that shows a key to others is refused."""
+    """Parse the config file; a missing one is empty, one that shows a key, or that others can write, is refused."""
     if (read := read_config_text(path)) is None:
         return {}
     text, mode = read
     values = parse_config(text, path)
-    if shows_a_key(values, mode):
-        raise ConfigError(f"{path} holds a key and others can read it", hint=f"chmod 600 {path}")
+    if complaint := complaint_about_mode(values, mode):
+        raise ConfigError(f"{path} {complaint}", hint=f"chmod 600 {path}")
     return values
 
 
 def read_config_text(path: Path) -> tuple[str, int] | None:
-    """Return the text of a config file and its mode; None if there is no such file."""
+    """Return the text of a config file and its mode; None if there is no such file. Raises `ConfigError`."""
+    read = read_config_bytes(path)
+    return read and (decoded(read[0], path), read[1])
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """Return the text that a config file holds. Raises `ConfigError`."""
     try:
-        with path.open("rb") as file:
-            return file.read().decode("utf-8"), os.fstat(file.fileno()).st_mode
-    except FileNotFoundError:
-        return None
+        return data.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
+
+
+def read_config_bytes(path: Path) -> tuple[bytes, int] | None:
+    """Return what is in a config file, whatever it is, and its mode; None if there is no such file."""
+    try:
+        is_redirection = str(path).startswith(("/dev/", "/proc/"))
+        if stat.S_ISFIFO(path.stat().st_mode) and not is_redirection:  # it would wait for a writer for ever
+            raise ConfigError(f"{path} cannot be read: it is no file")
+        with path.open("rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mode
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -53,23 +72,41 @@ def read_config_text(path: Path) -> tuple[str, int] | None:
 def parse_config(text: str, path: Path) -> dict[str, Any]:
     """Parse the text of a config file. Raises `ConfigError`."""
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number may have more digits than Python takes, too
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    if _is_too_deep(values):
+        raise ConfigError(f"{path} holds more than {DEEPEST} tables in each other")
+    return values
+
+
+def _is_too_deep(values: object) -> bool:
+    level = [values]
+    for _ in range(DEEPEST):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [each for several in inner for each in several]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def read_value(text: str) -> list[Any]:
-    """Return what `text` is in TOML, or nothing if it is no value there."""
+    """Return what `text` is in TOML, or nothing if it is no value there, a value and a comment, or too deep."""
     try:
         found = tomllib.loads(f"value = {text}")
+        tomllib.loads(f"value = [{text.strip()}]")  # which a comment would leave open
     except (ValueError, RecursionError):
         return []
-    return list(found.values()) if len(found) == 1 else []
+    return list(found.values()) if len(found) == 1 and not _is_too_deep(found) else []
 
 
-def shows_a_key(values: Mapping[str, Any], mode: int) -> bool:
-    """Tell whether a file with these values and this mode lets others read a key."""
-    return bool(mode & 0o077) and any(key.endswith("api_key") for key in flatten(values))
+def complaint_about_mode(values: Mapping[str, Any], mode: int) -> str | None:
+    """Return what others may do with a file of these values and this mode, and must not.
+
+    Who can write it runs what they like as its owner, by api_key_cmd.
+    """
+    keys = [key for key in flatten(values) if key.endswith("api_key") and not _ALIAS.match(key)]
+    if keys and mode & 0o077:
+        return "holds a key and others can read it"
+    return "can be written by others" if stat.S_ISREG(mode) and mode & 0o022 else None
 
 
 def file_layers() -> list[tuple[str, dict[str, Any]]]:
@@ -132,9 +169,9 @@ def own_variables() -> list[str]:
     return sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name not in NO_SETTINGS)
 
 
-def key_of(variable: str) -> str:
-    """Return the dotted key that a variable of ours sets."""
-    return variable[len(ENV_PREFIX) :].lower().replace("__", ".")
+def key_of(variable: str) -> Key:
+    """Return the key that a variable of ours sets; its parts may hold anything, dots too."""
+    return tuple(variable[len(ENV_PREFIX) :].lower().split("__"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,7 +34,7 @@ def with_value(text: str, key: Key, value: Any) -> str:
             raise ConfigError(f"{spell_key(key[:length])} is no section in the file", hint=BY_HAND)
     level[key[-1]] = value
     ways = (_replaced,) if _is_there(text, key) else (_inserted, _appended, _replaced)
-    return _first_right(key, wanted, [partial(way, text, key, value) for way in ways])
+    return _first_right(text, key, wanted, [partial(way, text, key, value) for way in ways])
 
 
 def without(text: str, key: Key) -> str:
@@ -46,18 +46,24 @@ def without(text: str, key: Key) -> str:
     if not isinstance(level, dict) or key[-1] not in level:
         raise ChatllmError(f"{spell_key(key)} is not set")
     del level[key[-1]]
-    return _first_right(key, wanted, [partial(way, text, key) for way in (_cut_out, _deleted)])
+    return _first_right(text, key, wanted, [partial(way, text, key) for way in (_cut_out, _deleted)])
 
 
-def _first_right(key: Key, wanted: dict[str, Any], ways: Sequence[Callable[[], str]]) -> str:
+def _first_right(text: str, key: Key, wanted: dict[str, Any], ways: Sequence[Callable[[], str]]) -> str:
     """Return what the first way makes that says what is wanted; tables that are empty do not count."""
     for way in ways:
         with suppress(TOMLKitError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            changed = way()
+            changed = _with_newlines_of(text, way())
             changed.encode()
             if _pruned(tomllib.loads(changed)) == _pruned(wanted):
                 return changed
     raise ConfigError(f"{spell_key(key)} cannot be changed where it is", hint=BY_HAND)
+
+
+def _with_newlines_of(text: str, changed: str) -> str:
+    """Return a changed text with CRLF throughout, if that is how it was: tomlkit puts in a bare LF here and there."""
+    is_crlf = "\r\n" in text and not re.search(r"(?<!\r)\n", text)
+    return re.sub(r"(?<!\r)\n", "\r\n", changed) if is_crlf else changed
 
 
 def _pruned(values: dict[str, Any]) -> dict[str, Any]:

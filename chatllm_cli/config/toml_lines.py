@@ -58,16 +58,24 @@ def statements(text: str) -> list[Statement]:
     return found
 
 
-def line_of(text: str, key: Key) -> int | None:
-    """Return the line in which a key, a table, or what is nearest to holding it, begins."""
-    nearest = None
-    for each in statements(text):
-        place = each.key or (each.table if each.is_header else ())
-        if place and place[: len(key)] == key:
-            return each.line
-        if place and key[: len(place)] == place:
-            nearest = each.line
-    return nearest
+class Lines:
+    """In which lines of a file its keys and tables begin."""
+
+    def __init__(self, text: str) -> None:
+        self._first: dict[Key, int] = {}
+        self._own: dict[Key, int] = {}
+        for each in statements(text):
+            if place := each.key or (each.table if each.is_header else ()):
+                self._own[place] = each.line
+                for length in range(1, len(place) + 1):
+                    self._first.setdefault(place[:length], each.line)
+
+    def line_of(self, key: Key) -> int | None:
+        """Return the line in which a key, a table, or what is nearest to holding it, begins."""
+        if line := self._first.get(key):
+            return line
+        holders = (key[:length] for length in range(len(key) - 1, 0, -1))
+        return next((self._own[holder] for holder in holders if holder in self._own), None)
 
 
 def _pieces(text: str) -> Iterator[str]:

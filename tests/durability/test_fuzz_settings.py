@@ -17,7 +17,7 @@ from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
 from chatllm_cli.config.settings import Settings, all_fields
 from chatllm_cli.config.shape import check_can_be_set
 from chatllm_cli.config.sources import flatten, read_config_file, read_value
-from chatllm_cli.config.toml_lines import line_of
+from chatllm_cli.config.toml_lines import Lines
 from chatllm_cli.errors import ChatllmError, ConfigError
 from tests.durability.helpers import chance, named
 from tests.durability.odd_values import text, value
@@ -156,7 +156,7 @@ def change(random: Random, path: Path) -> Key | None:
         key = parse_key(key_text(random))
         if random.random() < 0.2:
             unset_value(path, key)
-            assert line_of(path.read_text(), key) is None
+            assert Lines(path.read_text()).line_of(key) is None
         else:
             check_can_be_set(key)
             raw = value_text(random)
