@@ -286,7 +286,7 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SSL_CERT_FILE", "/nonexistent"), ("ALL_PROXY", "socks5://127.0.0.1:9"), ("HTTPS_PROXY", "ftp://127.0.0.1:9")],
+    [("SSL_CERT_FILE", "/nonexistent"), ("ALL_PROXY", "socks5://127.0.0.1:9")],
 )
 def test_a_connection_that_cannot_be_set_up_is_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str

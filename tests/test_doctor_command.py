@@ -131,14 +131,19 @@ def test_a_fault_in_a_profile_that_is_not_in_force_is_a_hint(
 
 
 @pytest.mark.parametrize(
-    ("mode", "verdict"), [(0o644, "hint"), (0o640, "hint"), (0o620, "problem"), (0o602, "problem")]
+    ("mode", "told"),
+    [
+        (0o644, [("hint", "settings", "~/chatllm/config.toml is open to others (0644)"), NOT_LISTED]),
+        (0o640, [("hint", "settings", "~/chatllm/config.toml is open to others (0640)"), NOT_LISTED]),
+        (0o620, [("problem", "settings", "~/chatllm/config.toml: it can be written by others")]),
+        (0o602, [("problem", "settings", "~/chatllm/config.toml: it can be written by others")]),
+    ],
 )
 def test_a_config_file_that_is_open_to_others_is_told(
-    mode: int, verdict: str, run: Run, provider: FakeOpenAI, config: Callable[[str], Path]
+    mode: int, told: list[tuple[str, str, str]], run: Run, provider: FakeOpenAI, config: Callable[[str], Path]
 ) -> None:
     config("temperature = 1\n").chmod(mode)
-    what = "is open to others" if verdict == "hint" else "can be written by others"
-    assert findings(run) == [(verdict, "settings", f"~/chatllm/config.toml {what} (0{mode:o})"), NOT_LISTED]
+    assert findings(run) == told
 
 
 def test_a_config_file_with_a_key_that_others_can_read_is_told_once(run: Run, config: Callable[[str], Path]) -> None:

@@ -1,8 +1,11 @@
+import asyncio
 import time
 from collections.abc import Callable
 
 import pytest
 
+from chatllm_cli.bootstrap import Services
+from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.services.redaction import RULES, FoundSecret, PromptGuard, find_secrets, redacted
 from tests.conftest import Run
@@ -311,13 +314,14 @@ def test_a_secret_in_the_system_prompt_is_told_on_a_terminal(
 
 
 def test_a_key_that_a_command_printed_is_known_once_it_was_used(
-    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+    provider: FakeOpenAI, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHATLLM_REDACT", "replace")
     monkeypatch.delenv("CHATLLM_API_KEY")
     monkeypatch.setenv("CHATLLM_API_KEY_CMD", "echo plainkey-12345678")
-    assert run("ask", "-m", "says-hello", "my key is plainkey-12345678").exit_code == 0
-    assert provider.last_messages() == [("user", "my key is [key of yours]")]
+    services = Services(load_settings(), places)
+    asyncio.run(services.keys.key_for(services.providers.endpoint("says-hello")))
+    assert services.guard.checked("my key is plainkey-12345678") == ("my key is [key of yours]", ["key of yours"])
 
 
 def test_a_key_for_this_machine_alone_is_no_secret(

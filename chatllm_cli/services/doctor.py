@@ -48,7 +48,7 @@ SYNCED = (
     "Mobile Documents",
     "pCloudDrive",
 )
-OWNERS_ALONE, OTHERS_WRITE = 0o077, 0o022
+OWNERS_ALONE = 0o077
 LONGEST_ANSWER = 15.0  # seconds for a provider to list its models, and for whoever has the key to hand it out
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*[^\s'\"<>.,;:)]")
 QUERY = re.compile(r"(?<=\S)\?[^\s,]+")
@@ -146,16 +146,12 @@ def _synced_by(part: str) -> str:
 
 
 def look_at_config_file(file: Path) -> Iterator[Finding]:
-    """Yield a problem if others can change the settings, a command among them, or a hint if they can read them."""
+    """Yield a hint if others can read the settings; a file that they can change is refused by itself."""
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:  # which is told of the settings, too
         return
-    if mode & OTHERS_WRITE:
-        yield Finding(
-            "settings", Verdict.PROBLEM, f"{file} can be written by others ({mode:04o})", f"chmod 600 {file}"
-        )
-    elif mode & OWNERS_ALONE:
+    if mode & OWNERS_ALONE:
         yield Finding("settings", Verdict.HINT, f"{file} is open to others ({mode:04o})", f"chmod 600 {file}")
 
 
