@@ -186,5 +186,7 @@ def _check_origin(endpoint: Endpoint, origin: KeyOrigin) -> None:
         )
     raise AuthenticationError(
         f"the key for {name} is for {origin.for_whom}, and its address is {now} now: it is not sent",
-        hint=f"`chatllm keys set {name}` stores one for this address",
+        hint=f"set base_url beside it, in {origin.place}"
+        if origin.place
+        else f"`chatllm keys set {name}` stores another",
     )
