@@ -125,6 +125,13 @@ def test_a_title_that_was_made_of_a_removed_prompt_goes_with_it() -> None:
     assert records.decode(without_message(journal(), "u2"), "c1").title == "my key is sk-12345"
 
 
+def test_so_does_one_that_says_what_a_removed_reply_said_that_never_ended() -> None:
+    reply = Message("a9", Role.ASSISTANT, "", NOON, "u2", model="hub/m")
+    marks = [records.partial_record(reply, "never say sk-", 0), records.partial_record(reply, "12345", 13)]
+    data = records.encode(records.conversation_record(replace(CONVERSATION, title="never say sk-12345")), *marks)
+    assert records.decode(without_message(data, "a9"), "c1").title == ""
+
+
 def test_what_is_not_touched_is_byte_for_byte_the_same() -> None:
     assert scrub(journal(), "nowhere") == journal()
 

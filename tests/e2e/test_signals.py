@@ -171,7 +171,7 @@ class Stage:
     def goes_on_and_leaves(self) -> None:
         """Assert that the chat answers once more, and that Ctrl-D ends it as it should."""
         self.say(LAST_PROMPT)
-        self.screen.wait_for("fine\n>")
+        self.screen.wait_for("fine\n7 in · 3 out\n>")
         self.screen.type(CTRL_D)
         assert self.screen.wait() == 0, self.screen.text
         self.is_sane()
@@ -379,7 +379,7 @@ def test_a_signal_ends_chat_and_what_came_is_kept(stage: Stage, phase: str, numb
     stage.start("chat", "-m", phase)
     if phase == AT_PROMPT:
         stage.say(LAST_PROMPT)
-        stage.screen.wait_for("fine\n>")
+        stage.screen.wait_for("fine\n7 in · 3 out\n>")
         stage.screen.type("half a line")
         stage.screen.wait_for("> half a line")
     else:
@@ -506,7 +506,7 @@ def test_a_terminal_that_goes_away_ends_it_and_what_came_is_kept(stage: Stage, c
         stage.start("chat", "-m", phase)
         stage.say(LAST_PROMPT if phase == AT_PROMPT else PROMPT)
     if phase == AT_PROMPT:
-        stage.screen.wait_for("fine\n>")
+        stage.screen.wait_for("fine\n7 in · 3 out\n>")
     else:
         stage.reach(phase)
     shown = stage.shown

@@ -29,10 +29,10 @@ def without_message(data: bytes, message_id: str) -> bytes:
     parent: str | None = None
     titles: set[str] = set()
     kept: list[Item] = []
-    for item in _read(data):
+    for item in _with_whole_replies(data):
         if isinstance(item, dict) and item["type"] in {"message", "partial"} and item["id"] == message_id:
             parent = item.get("parent")
-            titles.add(records.title_of(item.get("content", "")))
+            titles.add(records.title_of(item.get("content") or item.get("text", "")))
         elif isinstance(item, dict) or message_id.encode() not in item:
             kept.append(item)
     for record in (item for item in kept if isinstance(item, dict)):
