@@ -6,10 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chatllm_cli.cli.running import handling
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ChatllmError, ConfigError, UsageError
 from chatllm_cli.render.renderer import Renderer
@@ -77,7 +78,7 @@ def _ending_by_signals() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    with _handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), end):
+    with handling(end):
         yield
 
 
@@ -143,7 +144,7 @@ def _edit(editor: list[str], draft: Path) -> None:
                 ended.append(number)
                 process.send_signal(number)
 
-            with _handling(FOR_THE_EDITOR, lambda *_: None), _handling((signal.SIGTERM, signal.SIGHUP), pass_on):
+            with handling(lambda *_: None, FOR_THE_EDITOR), handling(pass_on, (signal.SIGTERM, signal.SIGHUP)):
                 code = process.wait()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
@@ -153,15 +154,3 @@ def _edit(editor: list[str], draft: Path) -> None:
     if code:
         how = f"failed with exit code {code}" if code > 0 else f"was stopped by signal {-code}"
         raise ChatllmError(f"the editor {editor[0]} {how}; nothing is changed")
-
-
-@contextmanager
-def _handling(numbers: Iterable[int], handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Let `handler` take signals; a child begins without it, which it would not if they were ignored."""
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's is not
-    before = {number: signal.signal(number, handler) for number in heard}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)

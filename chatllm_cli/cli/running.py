@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,7 +100,7 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
     task = asyncio.ensure_future(work(services))
     stopper = _Stopper(task)
     try:
-        with _handling(signal.SIG_DFL) if dies_by_signals else stopper.listening():
+        with handling(signal.SIG_DFL) if dies_by_signals else stopper.listening():
             return await task
     except BaseException:
         if stopper.received:  # whatever became of it: a terminal that went away takes no last words either
@@ -111,17 +111,20 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
 
 
 @contextmanager
-def _handling(handler: "signal.Handlers | Callable[[int, FrameType | None], None]") -> Iterator[None]:
-    """Let `handler` take the signals, but for those that somebody chose to ignore, as nohup does."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    handled = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
-    for number in handled:
-        signal.signal(number, handler)
+def handling(
+    handler: "signal.Handlers | Callable[[int, FrameType | None], None]", numbers: Iterable[int] = SIGNALS
+) -> Iterator[None]:
+    """Let `handler` take the signals, but for those that somebody chose to ignore, as nohup does.
+
+    A child begins without a handler that is a function, which it would not if the signals were ignored.
+    """
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
-        for number in handled:
-            signal.signal(number, before[number])
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class _Indexing:
@@ -154,7 +157,7 @@ class _Stopper:
     def listening(self) -> Iterator[None]:
         # Not the loop's own handlers: those run in the loop, which may be held up by an output that nobody reads.
         try:
-            with _handling(lambda number, _: self._stop(number)), self._watching_stdout():
+            with handling(lambda number, _: self._stop(number)), self._watching_stdout():
                 yield
         finally:
             if self.received:
