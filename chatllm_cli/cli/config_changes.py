@@ -128,12 +128,9 @@ def _show_in_force(place: "Key", path: Path) -> None:
 
 
 def _written(place: "Key", path: Path) -> str:
-    from chatllm_cli.config.setting_keys import spell_key  # noqa: PLC0415
+    from chatllm_cli.config.setting_keys import spell_key, value_at  # noqa: PLC0415
     from chatllm_cli.config.shape import split_profile  # noqa: PLC0415
     from chatllm_cli.config.sources import read_config_file  # noqa: PLC0415
     from chatllm_cli.settings_text import as_toml  # noqa: PLC0415
 
-    value: Any = read_config_file(path)
-    for part in place:
-        value = value[part]
-    return as_toml(value, spell_key(split_profile(place)[1]))
+    return as_toml(value_at(read_config_file(path), place), spell_key(split_profile(place)[1]))

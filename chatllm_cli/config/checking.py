@@ -11,7 +11,7 @@ from pydantic_settings import EnvSettingsSource
 from chatllm_cli.config.faults import Complaint, complaints_about
 from chatllm_cli.config.loading import unusable_variables, variable_origins
 from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
-from chatllm_cli.config.setting_keys import Key, spell_key
+from chatllm_cli.config.setting_keys import Key, is_there, spell_key, value_at
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.config.sources import (
     complaint_about_mode,
@@ -77,13 +77,7 @@ def values_in_file(path: Path, key: Key) -> list[tuple[Key, int | None, Any]]:
         return []
     lines = Lines(read[0] if read else "")
     keys = [key, *((PROFILE_TABLE, name, *key) for name in profiles)]
-    return [(each, lines.line_of(each), _value_at(values, each)) for each in keys if _holds(values, each)]
-
-
-def _value_at(values: Any, key: Key) -> Any:
-    for part in key:
-        values = values[part]
-    return values
+    return [(each, lines.line_of(each), value_at(values, each)) for each in keys if is_there(values, each)]
 
 
 def check_text(text: str, path: Path) -> list[Fault]:
@@ -130,15 +124,7 @@ def _complaints_about_profiles(values: Mapping[str, Any], path: Path) -> Iterato
 def _complaints_about_top(values: Mapping[str, Any], top: Mapping[str, Any]) -> list[Complaint]:
     """Return what is wrong with what lies on top of other values; what is wrong with those themselves aside."""
     told = {each.key for each in complaints_about(values)}
-    return [each for each in complaints_about(merged(values, top)) if each.key not in told or _holds(top, each.key)]
-
-
-def _holds(values: Any, key: Key) -> bool:
-    for part in key:
-        if not isinstance(values, dict) or part not in values:
-            return False
-        values = values[part]
-    return True
+    return [each for each in complaints_about(merged(values, top)) if each.key not in told or is_there(top, each.key)]
 
 
 def check_environment(path: Path) -> list[Fault]:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from typing import Any
 
 from chatllm_cli.errors import ConfigError
 
@@ -39,3 +40,19 @@ def _unquoted(part: str, text: str) -> str:
 def spell_key(key: Key) -> str:
     """Return a key as it stands in the config file."""
     return ".".join(part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in key)
+
+
+def is_there(values: Any, key: Key) -> bool:
+    """Tell whether values, in tables as a config file has them, hold one at a key."""
+    for part in key:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def value_at(values: Any, key: Key) -> Any:
+    """Return what values hold at a key that is there."""
+    for part in key:
+        values = values[part]
+    return values

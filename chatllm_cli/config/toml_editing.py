@@ -17,7 +17,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from chatllm_cli.config.setting_keys import Key, spell_key
+from chatllm_cli.config.setting_keys import Key, is_there, spell_key
 from chatllm_cli.config.toml_lines import Statement, statements
 from chatllm_cli.errors import ChatllmError, ConfigError
 
@@ -26,14 +26,15 @@ BY_HAND = "`chatllm config edit`"
 
 def with_value(text: str, key: Key, value: Any) -> str:
     """Return the text of a file with a value at a key. Raises `ConfigError`."""
-    wanted = copy.deepcopy(tomllib.loads(text))
+    values = tomllib.loads(text)
+    wanted = copy.deepcopy(values)
     level = wanted
     for length, part in enumerate(key[:-1], start=1):
         level = level.setdefault(part, {})
         if not isinstance(level, dict):
             raise ConfigError(f"{spell_key(key[:length])} is no section in the file", hint=BY_HAND)
     level[key[-1]] = value
-    ways = (_replaced,) if _is_there(text, key) else (_inserted, _appended, _replaced)
+    ways = (_replaced,) if is_there(values, key) else (_inserted, _appended, _replaced)
     return _first_right(text, key, wanted, [partial(way, text, key, value) for way in ways])
 
 
@@ -75,15 +76,6 @@ def _pruned(values: dict[str, Any]) -> dict[str, Any]:
         elif inner := _pruned(value):
             result[name] = inner
     return result
-
-
-def _is_there(text: str, key: Key) -> bool:
-    values: Any = tomllib.loads(text)
-    for part in key:
-        if not isinstance(values, dict) or part not in values:
-            return False
-        values = values[part]
-    return True
 
 
 def _replaced(text: str, key: Key, value: Any) -> str:
