@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.cache import ResponseCache
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
-    from chatllm_cli.services.keys import KeyFile, Keys
+    from chatllm_cli.services.keys import KeyFile, Keys, StoredKeys
     from chatllm_cli.services.local.downloads import Downloads
     from chatllm_cli.services.local.pulled import PulledModels
     from chatllm_cli.services.model_lists import ModelLists
@@ -84,7 +84,7 @@ class Services:
         """The providers that the settings know."""
         from chatllm_cli.services.providers import Providers
 
-        return Providers(self.settings, self._key_file.read(), self.local_models)
+        return Providers(self.settings, self._stored_keys, self.local_models)
 
     @cached_property
     def local_models(self) -> "PulledModels":
@@ -105,6 +105,10 @@ class Services:
         from chatllm_cli.services.keys import KeyFile
 
         return KeyFile(self._places.keys)
+
+    @cached_property
+    def _stored_keys(self) -> "StoredKeys":
+        return self._key_file.read()
 
     @cached_property
     def keys(self) -> "Keys":
@@ -155,7 +159,7 @@ class Services:
         from chatllm_cli.services.redaction import PromptGuard
 
         mode = self.settings.redact
-        self._known_keys.update(secrets_of(self.settings), (each.key for each in self._key_file.read().values()))
+        self._known_keys.update(secrets_of(self.settings), (each.key for each in self._stored_keys.values()))
         harmless = self.providers.keys_for_this_machine()
         return PromptGuard(looks=mode != "off", replaces=mode == "replace", known=self._known_keys, harmless=harmless)
 

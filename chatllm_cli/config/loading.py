@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +57,17 @@ def secrets_of(settings: Settings) -> list[str]:
 
 def setting_origins() -> dict[str, str]:
     """Return where each value that is not a default came from, by dotted key."""
+    return _origins(_flat_layers())
+
+
+def _flat_layers() -> list[tuple[str, dict[str, Any]]]:
+    return [(where, flatten(values)) for where, values in file_layers()]
+
+
+def _origins(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
     origins: dict[str, str] = {}
-    for where, values in reversed(file_layers()):
-        origins |= dict.fromkeys(flatten(values), where)
+    for where, values in reversed(layers):
+        origins |= dict.fromkeys(values, where)
     return origins | variable_origins()
 
 
@@ -99,11 +107,11 @@ class KeyOrigins:
 
 def key_origins(settings: Settings) -> dict[str, KeyOrigins]:
     """Return where the keys in the settings came from, by provider."""
-    layers, origins = file_layers(), setting_origins()
+    layers = _flat_layers()
+    origins, places = _origins(layers), [where for where, _ in layers]
 
     def origin(*paths: Key, setting: str, known: str) -> KeyOrigin | None:
         place = origins.get(spell_key((*paths[0], setting)))
-        places = [where for where, _ in layers]
         if place not in places:
             return KeyOrigin(place) if place else None
         below = places.index(place)
@@ -111,16 +119,15 @@ def key_origins(settings: Settings) -> dict[str, KeyOrigins]:
             str(found)
             for _, values in (*layers[below:], *([] if known else layers[:below]))
             for path in paths
-            if (found := flatten(values).get(spell_key((*path, "base_url"))))
+            if (found := values.get(spell_key((*path, "base_url"))))
         ]
         return KeyOrigin(place, origin_of(next(iter(named), known)))
 
     def both(*paths: Key, known: KnownProvider) -> KeyOrigins:
         key, command = (origin(*paths, setting=name, known=known.base_url) for name in ("api_key", "api_key_cmd"))
-        above = [where for where, _ in layers]
-        if key and command and {key.place, command.place} <= {*above}:
+        if key and command and {key.place, command.place} <= {*places}:
             # A key of a profile stands in the place of a command below it.
-            command = None if above.index(key.place) < above.index(command.place) else command
+            command = None if places.index(key.place) < places.index(command.place) else command
         return KeyOrigins(key, command)
 
     found = {name: both(("providers", name), known=KNOWN.get(name, UNKNOWN)) for name in settings.providers}

@@ -54,10 +54,7 @@ class ModelLists:
 
 
 async def in_time(work: Awaitable[Result], patience: float) -> Result:
-    """Return what `work` comes to. Raises TimeoutError after `patience` seconds, even if it takes long to stop.
-
-    A command that has a key may hand its output on to a child, which is not killed with it and is waited for.
-    """
+    """Return what `work` comes to. Raises TimeoutError after `patience` seconds, even if it takes long to stop."""
     task = asyncio.ensure_future(work)
     try:
         if (await asyncio.wait({task}, timeout=patience))[0]:
