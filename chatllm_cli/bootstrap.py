@@ -17,7 +17,7 @@ from chatllm_cli.models import ChatRequest, Chunk, Conversation, Endpoint
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
-    from chatllm_cli.services.cache import ResponseCache
+    from chatllm_cli.services.cache import ResponseCache, Store
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
     from chatllm_cli.services.keys import KeyFile, Keys, StoredKeys
@@ -139,8 +139,19 @@ class Services:
     def cache(self) -> "ResponseCache":
         """The answers that were given before."""
         from chatllm_cli.services.cache import ResponseCache
+        from chatllm_cli.services.local.hashes import WeightsHashes
 
-        return ResponseCache(self._places.responses, self.settings.cache)
+        hashes = WeightsHashes(self._places.cache / "weights.json")
+        return ResponseCache(self._cache_store(), self.settings.cache, hashes.sha256_of)
+
+    def _cache_store(self) -> "Store":
+        if url := self.settings.cache.url.get_secret_value():
+            from chatllm_cli.services.cache.redis_store import RedisStore
+
+            return RedisStore(url)
+        from chatllm_cli.services.cache.disk import DiskStore
+
+        return DiskStore(self._places.responses, size_mb=self.settings.cache.size_mb)
 
     @cached_property
     def model_lists(self) -> "ModelLists":

@@ -296,6 +296,7 @@ class Completion:
     text: str
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+    reasoning: str = ""  # what the model thought aloud
 
 
 @dataclass(frozen=True, slots=True)

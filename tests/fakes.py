@@ -65,6 +65,7 @@ class RecordingListener:
         self.secrets: list[tuple[list[str], bool]] = []
         self.reasoning: list[str] = []
         self.cached: list[datetime] = []
+        self.cache_faults: list[str] = []
         self.waits: list[RetryWait] = []
         self.silences: list[float] = []
         self.fallbacks: list[tuple[str, str]] = []
@@ -89,6 +90,9 @@ class RecordingListener:
 
     def on_cached(self, at: datetime) -> None:
         self.cached.append(at)
+
+    def on_cache_fault(self, fault: str) -> None:
+        self.cache_faults.append(fault)
 
     def on_silence(self, seconds: float) -> None:
         self.silences.append(seconds)

@@ -38,6 +38,7 @@ Commands:
   models   See which models and providers there are; fetch some.
   keys     Store, list and remove the keys of providers.
   config   See, check and change the settings.
+  cache    See and clear the cache of answers.
 """
 
 
@@ -79,6 +80,9 @@ def test_no_command_is_a_usage_error_that_shows_the_help(run: Run, monkeypatch: 
         ("config edit", "chatllm config edit [OPTIONS]"),
         ("config profiles", "chatllm config profiles [OPTIONS]"),
         ("config path", "chatllm config path [OPTIONS]"),
+        ("cache stats", "chatllm cache stats [OPTIONS]"),
+        ("cache clear", "chatllm cache clear [OPTIONS]"),
+        ("cache path", "chatllm cache path [OPTIONS]"),
     ],
 )
 def test_every_command_has_help_and_needs_no_settings_for_it(

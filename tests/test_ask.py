@@ -132,7 +132,7 @@ def test_the_same_question_at_temperature_0_is_asked_once(run: Run, provider: Fa
     first = run("ask", "--temperature", "0", "hi")
     second = run("ask", "--temperature", "0", "hi")
     assert (first.stdout, first.stderr) == ("hello there", "")
-    assert (second.stdout, second.stderr) == ("hello there", "cached just now (--no-cache asks again)\n")
+    assert (second.stdout, second.stderr) == ("hello there", "cached just now (--refresh asks again)\n")
     assert len(provider.chats) == 1
     shown = run("history", "show").stdout
     assert "· cached" in shown

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import CacheSettings, LimitSettings, RetrySettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
     AuthenticationError,
     IncompleteAnswerError,
@@ -33,6 +33,7 @@ from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat import ChatService
 from chatllm_cli.services.chat.context import GO_ON, context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
+from tests.caches import disk_cache
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step
 
 Said = list[tuple[Role, str, Status]]
@@ -205,7 +206,7 @@ async def test_a_history_that_fails_is_told_and_the_turn_goes_on(desk: Desk, pla
 
 
 async def test_a_complete_answer_is_given_again_from_the_cache(places: Places) -> None:
-    cache = ResponseCache(places.responses, CacheSettings(mode="always"))
+    cache = disk_cache(places.responses, mode="always")
     desk = Desk(places, cache=cache)
     desk.llm.reply("answer")
     await desk.send("prompt")
@@ -229,7 +230,7 @@ UNFIT: dict[str, Sequence[Step]] = {
 
 @pytest.mark.parametrize("script", UNFIT.values(), ids=UNFIT.keys())
 async def test_an_answer_that_is_not_whole_is_never_cached(places: Places, script: Sequence[Step]) -> None:
-    cache = ResponseCache(places.responses, CacheSettings(mode="always"))
+    cache = disk_cache(places.responses, mode="always")
     desk = Desk(places, cache=cache)
     for _ in range(2):
         desk.log = desk.history.start("prompt", model=ENDPOINT.address)
@@ -512,7 +513,7 @@ async def test_a_whole_answer_cannot_be_taken_up(desk: Desk) -> None:
 
 
 async def test_half_an_answer_is_no_key_to_the_other_half(places: Places) -> None:
-    cache = ResponseCache(places.responses, CacheSettings(mode="always"))
+    cache = disk_cache(places.responses, mode="always")
     desk = Desk(places, cache=cache)
     for _ in range(2):
         desk.log = desk.history.start("prompt", model=ENDPOINT.address)

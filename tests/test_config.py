@@ -238,7 +238,7 @@ NO_USER = "expected an address without a user name or password in it"
             "{file}: local.context_size: expected a number greater than or equal to 256",
             None,
         ),
-        ('[cache]\nmode = "often"', "{file}: cache.mode: expected 'auto', 'always' or 'never'", None),
+        ('[cache]\nmode = "often"', "{file}: cache.mode: expected 'auto', 'always', 'refresh' or 'never'", None),
         ('base_url = "host/v1"', f"{{file}}: base_url: {ADDRESS}", None),
         ('base_url = "ftp://host/v1"', f"{{file}}: base_url: {ADDRESS}", None),
         ('base_url = "https://"', f"{{file}}: base_url: {ADDRESS}", None),
@@ -350,7 +350,7 @@ def test_a_key_in_a_file_of_ones_own_and_a_file_without_a_key_are_read(
         (
             "CHATLLM_CACHE__MODE",
             "often",
-            "environment variable CHATLLM_CACHE__MODE: cache.mode: expected 'auto', 'always' or 'never'",
+            "environment variable CHATLLM_CACHE__MODE: cache.mode: expected 'auto', 'always', 'refresh' or 'never'",
             None,
         ),
         ("CHATLLM_BASE_URL", "host", f"environment variable CHATLLM_BASE_URL: base_url: {ADDRESS}", None),
@@ -420,7 +420,7 @@ def test_a_fault_in_the_environment_is_one_line_that_names_the_variable(
         ({"temperature": 9.0}, "command line: temperature: expected a number less than or equal to 2"),
         ({"temperature": float("nan")}, "command line: temperature: expected a number less than or equal to 2"),
         ({"max_tokens": 0}, "command line: max_tokens: expected a number greater than or equal to 1"),
-        ({"cache.mode": "often"}, "command line: cache.mode: expected 'auto', 'always' or 'never'"),
+        ({"cache.mode": "often"}, "command line: cache.mode: expected 'auto', 'always', 'refresh' or 'never'"),
     ],
 )
 def test_a_fault_in_a_flag_is_one_line(places: Places, flags: dict[str, object], message: str) -> None:

@@ -89,7 +89,7 @@ def test_a_value_is_read_as_its_setting_wants_it(
         ("max_tokens", "true", "max_tokens: expected a valid integer", None),
         ("profile.a.max_tokens", "true", "profile.a.max_tokens: expected a valid integer", None),
         ("temperature", '1\nmodel = "x"', "temperature: expected a valid number", None),
-        ("cache.mode", "often", "cache.mode: expected 'auto', 'always' or 'never'", None),
+        ("cache.mode", "often", "cache.mode: expected 'auto', 'always', 'refresh' or 'never'", None),
         ("temprature", "1", "temprature is not a setting", "did you mean temperature?"),
         ("providers.a.base_ulr", "x", "providers.a.base_ulr is not a setting", "did you mean providers.a.base_url?"),
         ("profile.a.modle", "x", "profile.a.modle is not a setting", "did you mean profile.a.model?"),

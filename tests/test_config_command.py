@@ -38,6 +38,7 @@ local.context_size = 8192
 local.threads = 0
 local.hub_url = "https://huggingface.co"
 cache.mode = "auto"
+cache.url = ""
 cache.ttl_days = 30.0
 cache.size_mb = 256
 history.enabled = true
@@ -89,6 +90,7 @@ local.context_size = 8192                   # default
 local.threads = 0                           # default
 local.hub_url = "https://huggingface.co"    # default
 cache.mode = "auto"                         # default
+cache.url = ""                              # default
 cache.ttl_days = 30.0                       # default
 cache.size_mb = 256                         # default
 history.enabled = true                      # default
@@ -199,7 +201,7 @@ def test_show_of_some_keys_and_sections_shows_those(run: Run, places: Places) ->
     write_config(places, 'model = "x"\n[providers."my-own"]\nbase_url = "http://h"\napi_key = "sk-canary"\n')
     result = run("config", "show", "model", "cache", "providers.my-own.api_key")
     expected = (
-        'model = "x"\ncache.mode = "auto"\ncache.ttl_days = 30.0\ncache.size_mb = 256\n'
+        'model = "x"\ncache.mode = "auto"\ncache.url = ""\ncache.ttl_days = 30.0\ncache.size_mb = 256\n'
         'providers.my-own.api_key = "********"\n'
     )
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")

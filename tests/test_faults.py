@@ -249,7 +249,7 @@ def journal(places: Places) -> list[dict[str, str]]:
 
 def entries(places: Places) -> int:
     with closing(sqlite3.connect(places.responses / "cache.db")) as cache:
-        return int(cache.execute("SELECT count(*) FROM Cache").fetchone()[0])
+        return int(cache.execute("SELECT count(*) FROM Cache WHERE key IS NOT 'counts'").fetchone()[0])
 
 
 def everything_under(folder: Path) -> bytes:

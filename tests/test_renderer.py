@@ -167,7 +167,7 @@ def test_a_cached_answer_and_a_stand_in_are_told_on_stderr(
     on_pipe.stand_in("local/smol")
     assert pipe.getvalue() == ""
     assert err_pipe.getvalue() == (
-        "cached 2 h ago (--no-cache asks again)\n"
+        "cached 2 h ago (--refresh asks again)\n"
         "no key and no base_url: local/smol answers, the small model that comes along\n"
     )
 

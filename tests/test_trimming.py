@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import BudgetSettings, CacheSettings, PriceSettings, TimeoutSettings
+from chatllm_cli.config.sections import BudgetSettings, PriceSettings, TimeoutSettings
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import (
     ChatOptions,
@@ -29,6 +29,7 @@ from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import HINT, SMALL, Plan, Trimming, Wanted
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from chatllm_cli.services.prices import Prices
+from tests.caches import disk_cache
 from tests.fakes import DONE, FakeLLM, RecordingListener
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -358,7 +359,7 @@ async def test_a_request_is_cut_by_what_the_provider_counted_of_those_like_it(pl
 
 
 async def test_an_answer_to_a_request_that_was_cut_is_found_again_by_whoever_lets_it_be_cut(places: Places) -> None:
-    cache = ResponseCache(places.cache, CacheSettings(mode="always"))
+    cache = disk_cache(places.cache, mode="always")
     replies = []
     modes: tuple[TrimMode, ...] = ("oldest", "oldest", "never")
     for number, mode in enumerate(modes):

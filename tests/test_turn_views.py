@@ -199,7 +199,7 @@ def test_a_cached_answer_is_told_before_it_is_shown(view: TurnView, both: FakeTe
     view.on_cached(datetime.now(UTC) - timedelta(hours=5, minutes=1))
     view.on_chunk("hello")
     view.close()
-    assert both.text == "cached 5 h ago (--no-cache asks again)\nhello"
+    assert both.text == "cached 5 h ago (--refresh asks again)\nhello"
 
 
 def test_a_cached_answer_is_told_on_stderr_when_stdout_is_a_pipe() -> None:
@@ -208,7 +208,7 @@ def test_a_cached_answer_is_told_on_stderr_when_stdout_is_a_pipe() -> None:
     view.on_cached(datetime.now(UTC) - timedelta(hours=5, minutes=1))
     view.on_chunk("hello")
     view.close()
-    assert (pipe.getvalue(), err.getvalue()) == ("hello", "cached 5 h ago (--no-cache asks again)\n")
+    assert (pipe.getvalue(), err.getvalue()) == ("hello", "cached 5 h ago (--refresh asks again)\n")
 
 
 def test_a_history_that_fails_before_the_answer_is_told_once(view: TurnView, both: FakeTerminal) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from chatllm_cli import __version__
-from chatllm_cli.cli import ask, chat, config, doctor, history, keys, models
+from chatllm_cli.cli import ask, cache, chat, config, doctor, history, keys, models
 from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text, complete_profile
 from chatllm_cli.cli.running import keys_seen
 from chatllm_cli.config.profiles import choose_profile
@@ -103,6 +103,7 @@ app.add_typer(history.app, name="history")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
+app.add_typer(cache.app, name="cache")
 
 
 def _print_version(wanted: bool) -> None:

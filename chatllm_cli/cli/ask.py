@@ -17,7 +17,6 @@ from chatllm_cli.cli.options import (
     ContinueOrFinish,
     Extract,
     ExtractAll,
-    FromCache,
     Json,
     JsonStream,
     MarkdownOnPipe,
@@ -72,7 +71,6 @@ def ask(
     words: Prompt = None,
     continue_: ContinueOrFinish = False,
     conversation: Resume = None,
-    cache: FromCache = None,
     markdown: MarkdownOnPipe = False,
     output: Output = None,
     extract: Extract = None,
@@ -88,7 +86,7 @@ def ask(
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
     prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
-    settings = flags.load(cache=cache)
+    settings = flags.load()
     looks = looks_of(settings, markdown=markdown)
     renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
 

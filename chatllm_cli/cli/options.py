@@ -169,10 +169,6 @@ ContinueOrFinish = Annotated[
         "-c", "--continue", help="Go on with the last conversation; without a prompt, with its incomplete answer."
     ),
 ]
-FromCache = Annotated[
-    bool | None,
-    typer.Option("--cache/--no-cache", help="Use the response cache; by default at temperature 0."),
-]
 MarkdownOnPipe = Annotated[
     bool, typer.Option("--markdown", help="Render markdown on a pipe, too; FORCE_COLOR=1 colours it.")
 ]

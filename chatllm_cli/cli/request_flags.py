@@ -79,6 +79,15 @@ class RequestFlags:
             help="If the conversation does not fit the model: refuse it, leave out its oldest turns, or sum them up.",
         ),
     ] = None
+    cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache", help="Give an answer again that was given before; `ask` does at temperature 0."
+        ),
+    ] = None
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask again what is in the cache, and keep the new answer there.")
+    ] = False
     no_history: Annotated[
         bool, typer.Option("--no-history", "--private", help="Keep nothing of this, neither in history nor cache.")
     ] = False
@@ -89,10 +98,12 @@ class RequestFlags:
     profile: Profile = None
     plain: Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")] = False
 
-    def load(self, *, cache: bool | None = None) -> "Settings":
+    def load(self) -> "Settings":
         """Load the settings with what was given here on top. Raises `ConfigError`, and `UsageError`."""
         from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
 
+        if self.refresh and self.cache is False:
+            raise UsageError("--refresh and --no-cache are not to be had together")
         choose_profile(self.profile)  # given behind the command, which outweighs one given before it
         return load_settings(
             {
@@ -112,9 +123,14 @@ class RequestFlags:
                 "insecure_http": self.insecure_http or None,
                 "budget.over": self.over_budget or None,
                 "trim": self.trim,
-                "cache.mode": None if cache is None else ("always" if cache else "never"),
+                "cache.mode": self._cache_mode(),
             }
         )
+
+    def _cache_mode(self) -> str | None:
+        if self.refresh:
+            return "refresh"
+        return None if self.cache is None else ("always" if self.cache else "never")
 
     def options(self, schema: str = "") -> ChatOptions:
         """Return what was asked for here, which outweighs what the settings say of any model."""

@@ -1,7 +1,7 @@
 """What an address says of where it leads."""
 
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -33,3 +33,19 @@ def origin_of(base_url: str) -> str:
 def is_readable_on_the_way(base_url: str) -> bool:
     """Tell whether others could read what is sent there: plain http that leaves this machine."""
     return urlsplit(base_url).scheme == "http" and not is_loopback(base_url)
+
+
+def password_in(url: str) -> str:
+    """Return the password that an address has in it, or in its options; empty if there is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return unquote(parts.password or "") or next(iter(parse_qs(parts.query).get("password", ())), "")
+
+
+def without_password(url: str) -> str:
+    """Return an address without the user name and password in it, and without its options, which may be as secret."""
+    scheme, mark, rest = url.partition("://")
+    rest = rest.partition("?")[0]
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"

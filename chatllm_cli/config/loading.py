@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from chatllm_cli.config.addresses import origin_of
+from chatllm_cli.config.addresses import origin_of, password_in
 from chatllm_cli.config.faults import complaints
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
 from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
@@ -52,7 +52,8 @@ def known_secrets() -> list[str]:
 def secrets_of(settings: Settings) -> list[str]:
     """Return every key in these settings."""
     values = flatten(settings.model_dump()).values()
-    return [secret for value in values if isinstance(value, SecretStr) and (secret := value.get_secret_value())]
+    secrets = [secret for value in values if isinstance(value, SecretStr) and (secret := value.get_secret_value())]
+    return secrets + [password for secret in secrets if (password := password_in(secret))]
 
 
 def setting_origins() -> dict[str, str]:

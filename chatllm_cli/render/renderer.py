@@ -124,7 +124,7 @@ class Renderer:
 
     def cached(self, at: datetime) -> None:
         """Say that an answer is from the cache."""
-        self.notice(f"cached {age(at, datetime.now(UTC))} (--no-cache asks again)")
+        self.notice(f"cached {age(at, datetime.now(UTC))} (--refresh asks again)")
 
     def stand_in(self, address: str) -> None:
         """Say that the embedded model answers because no provider is set up."""

@@ -92,6 +92,11 @@ class TurnView(ABC):
         self._stop_waiting()
         self._renderer.cached(at)
 
+    def on_cache_fault(self, fault: str) -> None:
+        """Say that the turn goes on without the cache."""
+        with self._making_room():
+            self._renderer.notice(f"{fault}; it goes on without")
+
     def on_wait(self, wait: RetryWait) -> None:
         """Count down to the next try; where nothing can be counted, say it once."""
         self._stop_thinking()
@@ -151,15 +156,10 @@ class TurnView(ABC):
 
     def on_history_error(self, error: HistoryError) -> None:
         """Say, once, that the turn goes on but is not kept, without getting in the way of the reply."""
-        was_waiting = self._is_waiting
-        self._stop_waiting()
-        self._stop_thinking()
-        self._make_room()
-        if not self._history_failed:
-            self._renderer.error(error)
+        with self._making_room():
+            if not self._history_failed:
+                self._renderer.error(error)
         self._history_failed = True
-        if was_waiting:
-            self._await()
 
     def close(self) -> None:
         """Show what is left of the reply; closing again does nothing."""
@@ -171,6 +171,17 @@ class TurnView(ABC):
         self._stop_thinking()
         self._renderer.notice(text)
         self._await()
+
+    @contextmanager
+    def _making_room(self) -> Iterator[None]:
+        """Let something be said while the block runs, wherever the reply is."""
+        was_waiting = self._is_waiting
+        self._stop_waiting()
+        self._stop_thinking()
+        self._make_room()
+        yield
+        if was_waiting:
+            self._await()
 
     def _await(self) -> None:
         """Show what is waited for, and for how long, until `_stop_waiting`."""

@@ -45,7 +45,9 @@ class Session:
         self._last = last
         settings = services.settings
         self._options = options
-        self._chat = services.build_chat(cached=settings.cache.mode == "always" and settings.history.enabled)
+        self._chat = services.build_chat(
+            cached=settings.cache.mode in {"always", "refresh"} and settings.history.enabled
+        )
         self._log: OpenConversation | None = None
         self._prompt: PromptSession[str] = PromptSession(
             multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.sections import CacheSettings
 from chatllm_cli.errors import ChatllmError, ConversationNotFoundError, HistoryError
 from chatllm_cli.models import ChatRequest, Completion, Endpoint, Message, Role
-from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.history import HistoryService, OpenConversation, Query
 from chatllm_cli.services.history.index import Index
+from tests.caches import answer, disk_cache
 from tests.conftest import Run
 from tests.durability.helpers import NOON, chance, conversation_of, journal_of, turns
 from tests.durability.odd_values import text
@@ -49,7 +48,7 @@ async def test_all_that_is_made_for_history_index_and_cache_is_the_owners_alone(
     (journal,) = root.glob("data/conversations/*/*/*.jsonl")
     journal.write_bytes(journal.read_bytes() + b"damaged\n")
     await history.upkeep.repair()
-    cache = ResponseCache(root / "cache" / "responses", CacheSettings(mode="always"))
+    cache = disk_cache(root / "cache" / "responses", mode="always")
     with closing(Index(root / "cache" / "index.db", root / "data" / "conversations").up_to_date()):
         await cache.put(REQUEST, Completion("hello"))
         found = modes(root)
@@ -256,9 +255,9 @@ async def test_a_link_in_the_place_of_the_cache_is_not_followed(quick: Path) -> 
     folder.mkdir()
     elsewhere.write_bytes(b"not mine\n")
     (folder / "cache.db").symlink_to(elsewhere)
-    cache = ResponseCache(folder, CacheSettings(mode="always"))
+    cache = disk_cache(folder, mode="always")
     await cache.put(REQUEST, Completion("hello"))
-    assert await cache.get(REQUEST) is None
+    assert await answer(cache, REQUEST) is None
     await cache.aclose()
     assert elsewhere.read_bytes() == b"not mine\n"
 

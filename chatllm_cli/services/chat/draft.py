@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import ChatRequest, Chunk, Completion, Endpoint, Message, Status, TokenUsage
+from chatllm_cli.models import ChatRequest, Chunk, Endpoint, Message, Status, TokenUsage
 from chatllm_cli.services.chat.ports import Log
 from chatllm_cli.services.chat.sizes import likely, size_of
 from chatllm_cli.surrogates import ends_in_half, join_pairs
@@ -75,9 +75,8 @@ class Draft:
             text, self._half = text[:-1], text[-1]
         return text
 
-    def take_cached(self, completion: Completion) -> None:
-        """Take over an answer that was given before."""
-        self.take(Chunk(completion.text, completion.finish_reason, completion.usage))
+    def is_cached(self) -> None:
+        """Take note that what comes was given before."""
         self._reply = replace(self._reply, cached=True)
 
     async def mark(self, log: Log) -> None:

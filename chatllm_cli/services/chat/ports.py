@@ -1,7 +1,7 @@
 """What a turn needs of others, each as small as it can be."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -45,11 +45,16 @@ class CacheHit(Protocol):
 class Cache(Protocol):
     """What a turn needs of `ResponseCache`."""
 
-    async def get(self, request: ChatRequest) -> CacheHit | None:
-        """Return the answer to an identical request."""
+    def look_up(self, request: ChatRequest) -> AbstractAsyncContextManager[CacheHit | None]:
+        """Give the answer to an identical request; while the block lasts, others with the same one wait."""
 
-    async def put(self, request: ChatRequest, completion: Completion, *, conversation: str) -> None:
-        """Keep a complete answer, for as long as its conversation is."""
+    async def put(
+        self, request: ChatRequest, completion: Completion, *, conversation: str, cost: float | None
+    ) -> None:
+        """Keep a complete answer, and what it cost, for as long as its conversation is."""
+
+    def take_fault(self) -> str | None:
+        """Return what is wrong with it, if somebody is to be told."""
 
 
 class PriceList(Protocol):
@@ -113,6 +118,9 @@ class TurnListener(Protocol):
 
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache, and how old."""
+
+    def on_cache_fault(self, fault: str) -> None:
+        """Say that the turn goes on without the cache."""
 
     def on_silence(self, seconds: float) -> None:
         """Show that nothing has come for so long; told about twice a second."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -25,12 +25,12 @@ from chatllm_cli.models import (
     ChatOptions,
     ChatRequest,
     Chunk,
-    Completion,
     Conversation,
     Endpoint,
     Message,
     Role,
     Status,
+    TokenUsage,
     TrimMode,
 )
 from chatllm_cli.services.chat.budget import Budget
@@ -46,6 +46,7 @@ from chatllm_cli.services.chat.draft import Draft, marks
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
+from chatllm_cli.services.chat.reuse import Reuse
 from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import Trimming, Wanted
 from chatllm_cli.services.chat.watchdog import watchdog
@@ -140,12 +141,17 @@ class ChatService:
         return " ".join(title.split()).strip("\"'.*#` ")[:LONGEST_TITLE]
 
     def _turn(self, log: Log, options: ChatOptions, listener: TurnListener, begun: Message | None = None) -> "_Turn":
-        return _Turn(
-            log, options, listener, _draft(log, begun), Expenses(self._prices, self._budget, listener), begun
-        )
+        expenses = Expenses(self._prices, self._budget, listener)
+        is_half_there = begun is not None and begun.content  # half an answer is no key to the other half
+        reuse = Reuse(self._cache, listener) if self._cache and not is_half_there else None
+        return _Turn(log, options, listener, _draft(log, begun), expenses, reuse, begun)
 
     async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
-        draft, log = turn.draft, turn.log
+        async with turn.looking_up():
+            return await self._answer_and_keep(turn, endpoints)
+
+    async def _answer_and_keep(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
+        draft = turn.draft
         try:
             request = await self._ask_in_order(turn, endpoints)
         except ChatllmError as error:
@@ -160,9 +166,8 @@ class ChatService:
             raise
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
         reply = await self._keep_priced(turn, draft.ended(status), endpoints)
-        if self._cache and not turn.goes_on and _is_worth_caching(reply):
-            answer = Completion(reply.content, reply.finish_reason, reply.usage)
-            await self._cache.put(request, answer, conversation=log.conversation.id)
+        if turn.reuse:
+            await turn.reuse.keep(request, reply, turn.log.conversation.id)
         return reply
 
     async def _keep_broken(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> None:
@@ -196,8 +201,11 @@ class ChatService:
         endpoint, *others = endpoints
         while True:
             turn.draft.ask(endpoint, endpoints[0])
+            request = replace(turn.request(endpoint), trim=self._trim)
+            if await turn.take_cached(request):
+                return request
             try:
-                return await self._ask_patiently(turn, endpoint, patience)
+                await self._ask_patiently(turn, request, patience)
             except ANOTHER_MAY_DO as error:
                 if isinstance(error, BudgetError):
                     others = [each for each in others if self._prices and await self._prices.costs_nothing(each)]
@@ -205,32 +213,26 @@ class ChatService:
                     raise
                 endpoint, *others = others
                 turn.listener.on_fallback(error, endpoint)
+            else:
+                return request
 
-    async def _ask_patiently(self, turn: "_Turn", endpoint: Endpoint, patience: Patience) -> ChatRequest:
+    async def _ask_patiently(self, turn: "_Turn", request: ChatRequest, patience: Patience) -> None:
         retry = 1
         while True:
             try:
-                return await self._ask(turn, endpoint)
+                return await self._ask(turn, request)
             except ProviderError as error:
                 if turn.draft.has_grown or not await patience.wait_out(error, retry):
                     raise
             retry += 1
 
-    async def _ask(self, turn: "_Turn", endpoint: Endpoint) -> ChatRequest:
-        """Ask one endpoint once, or the cache for it, and return what was asked, though less may be sent."""
-        request, draft = replace(turn.request(endpoint), trim=self._trim), turn.draft
+    async def _ask(self, turn: "_Turn", request: ChatRequest) -> None:
+        """Ask once, though less may be sent."""
         turn.begin()
-        # Half an answer is no key to the other half.
-        if self._cache and not turn.goes_on and (hit := await self._cache.get(request)):
-            turn.listener.on_cached(hit.at)
-            turn.listener.on_chunk(hit.completion.text)
-            draft.take_cached(hit.completion)
-            return request
-        await turn.expenses.check(endpoint)
+        await turn.expenses.check(request.endpoint)
         await self._stream_fitting(turn, request)
-        if draft.finish_reason is None and not draft.has_grown:
-            raise InvalidReplyError(f"{endpoint.address} ended its answer before it began")
-        return request
+        if turn.draft.finish_reason is None and not turn.draft.has_grown:
+            raise InvalidReplyError(f"{request.endpoint.address} ended its answer before it began")
 
     async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> None:
         """Take the reply to as much of a request as fits."""
@@ -291,6 +293,7 @@ class _Turn:
     listener: TurnListener
     draft: Draft
     expenses: Expenses  # without those of the draft
+    reuse: Reuse | None
     begun: Message | None = None  # the reply that is taken up
 
     @property
@@ -311,6 +314,21 @@ class _Turn:
             self.listener.on_reasoning(chunk.reasoning)
         if text:
             self.listener.on_chunk(text)
+
+    async def take_cached(self, request: ChatRequest) -> bool:
+        """Take the answer to an identical request for the reply, as if it came now; tell whether there is one."""
+        if self.reuse is None or (hit := await self.reuse.find(request)) is None:
+            return False
+        self.begin()
+        self.listener.on_cached(hit.at)
+        self.draft.is_cached()
+        answer = hit.completion
+        self.take(Chunk(answer.text, answer.finish_reason, TokenUsage(0, 0), answer.reasoning))
+        return True
+
+    def looking_up(self) -> AbstractAsyncContextManager[object]:
+        """Give the turn an end for those who wait for its answer."""
+        return aclosing(self.reuse) if self.reuse else nullcontext()
 
     def kept(self, endpoint: Endpoint) -> int:
         """Return how many messages at the end of the request it would make no sense without."""
@@ -336,10 +354,6 @@ def _draft(log: Log, begun: Message | None = None) -> Draft:
 
 def _by_address(endpoints: Sequence[Endpoint], address: str | None) -> Endpoint | None:
     return next((endpoint for endpoint in endpoints if endpoint.address == address), None)
-
-
-def _is_worth_caching(reply: Message) -> bool:
-    return reply.status is Status.COMPLETE and not reply.cached and bool(reply.content.strip())
 
 
 async def _keep(log: Log, message: Message, listener: TurnListener) -> Message:

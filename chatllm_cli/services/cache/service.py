@@ -1,0 +1,201 @@
+"""ResponseCache: answers to requests that were asked before.
+
+Whatever is wrong with it is a miss: it never fails a turn, and never makes one wait for long.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from chatllm_cli.errors import ChatllmError
+from chatllm_cli.models import ChatRequest, Completion
+from chatllm_cli.services.cache.entries import Entry, pack, unpack
+from chatllm_cli.services.cache.keys import request_key
+from chatllm_cli.services.cache.stores import LARGEST_ENTRY, LONGEST_WAIT, Store, StoreError
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import CacheSettings
+
+HITS, MISSES = "hits", "misses"
+INPUT, OUTPUT, COST, UNPRICED = "input_tokens", "output_tokens", "cost", "unpriced"  # what hits saved
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What is in the cache, and what it was good for."""
+
+    where: str
+    entries: int
+    size: int  # bytes
+    hits: int
+    misses: int
+    input_tokens: int  # that hits saved, as far as they were counted
+    output_tokens: int
+    cost: float  # US dollars that hits saved, as far as prices were known
+    unpriced: int  # hits that saved nobody knows what
+
+
+class ResponseCache:
+    """Completions by request."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: "CacheSettings",
+        weights_hash: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._weights_hash = weights_hash
+        self._under_way: dict[str, asyncio.Event] = {}
+        self._counting: set[asyncio.Task[None]] = set()
+        self._fault: str | None = None
+        self._has_told = False
+
+    @property
+    def where(self) -> str:
+        """The folder or the server that it lies on, as a person may see it."""
+        return self._store.where
+
+    def wants(self, request: ChatRequest) -> bool:
+        """Tell whether the settings let this request be answered from the cache: sampling has to differ."""
+        mode = self._settings.mode
+        return mode in {"always", "refresh"} or (mode == "auto" and request.options.temperature == 0)
+
+    @asynccontextmanager
+    async def look_up(self, request: ChatRequest) -> AsyncIterator[Entry | None]:
+        """Give the answer to an identical request, if it is still there and whole.
+
+        As long as the block lasts, whoever has the same question waits for its end, where the answer may be kept:
+        it is asked once. Whoever waited and found none then asks by itself, all of them at once.
+        """
+        if not self.wants(request):
+            yield None
+            return
+        key = await self._key(request)
+        if other := self._under_way.get(key):
+            await other.wait()
+            yield await self._found(key)
+            return
+        self._under_way[key] = done = asyncio.Event()
+        try:
+            yield None if self._settings.mode == "refresh" else await self._found(key)
+        finally:
+            del self._under_way[key]
+            done.set()
+
+    async def put(
+        self, request: ChatRequest, completion: Completion, *, conversation: str = "", cost: float | None = None
+    ) -> None:
+        """Keep a complete answer, for as long as its conversation is; the caller sees to it that it is complete."""
+        if not self.wants(request):
+            return
+        data = pack(Entry(completion, datetime.now(UTC), request.endpoint.address, cost))
+        if len(data) > LARGEST_ENTRY:
+            return
+        seconds = self._longest.total_seconds()
+        try:
+            await self._store.put(await self._key(request), data, seconds=seconds, conversation=conversation)
+        except StoreError as error:
+            self._note(error)
+
+    def take_fault(self) -> str | None:
+        """Return what is wrong with a cache that somebody set up, the first time that it is."""
+        fault, self._fault = self._fault, None
+        return fault
+
+    async def forget(self, conversations: Sequence[str]) -> None:
+        """Drop the answers that were given in these conversations, without a trace. Raises `ChatllmError`."""
+        try:
+            await self._store.forget(conversations)
+        except StoreError as error:
+            raise ChatllmError(
+                f"what the cache has of it could not be removed: {error}", hint=f"try again; it is {self.where}"
+            ) from error
+
+    async def clear(self, *, older_than: datetime | None = None, model: str | None = None) -> int:
+        """Drop all answers, or those that are old enough, of models whose address has `model` in it, and count them.
+
+        What cannot be read goes, too. Raises `ChatllmError`.
+        """
+
+        def is_doomed(data: bytes) -> bool:
+            entry = unpack(data)
+            if entry is None:
+                return True
+            return (older_than is None or entry.at < older_than) and (model or "").lower() in entry.model.lower()
+
+        try:
+            return await self._store.remove(is_doomed if older_than or model else None)
+        except StoreError as error:
+            raise self._unusable(error) from error
+
+    async def stats(self) -> CacheStats:
+        """Return what is in it, and what it was good for. Raises `ChatllmError`."""
+        try:
+            entries, size = await self._store.size()
+            counts = await self._store.counts()
+        except StoreError as error:
+            raise self._unusable(error) from error
+        counted = {name: amount if math.isfinite(amount) else 0.0 for name, amount in counts.items()}
+        hits, misses, input_tokens, output_tokens, unpriced = (
+            int(counted.get(name, 0)) for name in (HITS, MISSES, INPUT, OUTPUT, UNPRICED)
+        )
+        cost = float(counted.get(COST, 0))
+        return CacheStats(self.where, entries, size, hits, misses, input_tokens, output_tokens, cost, unpriced)
+
+    async def aclose(self) -> None:
+        """Close it, once what is being counted is."""
+        if self._counting:
+            await asyncio.wait(self._counting, timeout=LONGEST_WAIT)
+        await self._store.aclose()
+
+    @property
+    def _longest(self) -> timedelta:
+        return timedelta(days=self._settings.ttl_days)
+
+    async def _key(self, request: ChatRequest) -> str:
+        weights = request.endpoint.weights
+        return request_key(request, weights=await self._weights_hash(weights) if self._weights_hash else weights)
+
+    async def _found(self, key: str) -> Entry | None:
+        try:
+            entry = unpack(await self._store.get(key))
+        except StoreError as error:
+            self._note(error)
+            return None
+        if entry is None or datetime.now(UTC) - entry.at > self._longest:  # what its keeper was told may be longer
+            self._count({MISSES: 1})
+            return None
+        self._count(_saved(entry))
+        return entry
+
+    def _count(self, amounts: Mapping[str, float]) -> None:
+        """Count, while the answer is shown."""
+        task = asyncio.ensure_future(self._counted(amounts))
+        self._counting.add(task)
+        task.add_done_callback(self._counting.discard)
+
+    async def _counted(self, amounts: Mapping[str, float]) -> None:
+        with suppress(StoreError):
+            await self._store.count(amounts)
+
+    def _note(self, error: StoreError) -> None:
+        """Take note of what is wrong with a cache that somebody set up, once."""
+        if self._store.is_shared and not self._has_told:
+            self._fault = f"the cache at {self.where} cannot be used: {error}"
+            self._has_told = True
+
+    def _unusable(self, error: StoreError) -> ChatllmError:
+        return ChatllmError(f"the cache at {self.where} cannot be used: {error}")
+
+
+def _saved(entry: Entry) -> dict[str, float]:
+    """Return what a hit saved."""
+    usage = entry.completion.usage
+    tokens: dict[str, float] = {INPUT: usage.input_tokens, OUTPUT: usage.output_tokens} if usage else {}
+    return {HITS: 1, **tokens, **({UNPRICED: 1} if entry.cost is None else {COST: entry.cost})}
