@@ -113,9 +113,8 @@ class ResponseCache:
         try:
             await self._store.forget(conversations)
         except StoreError as error:
-            raise ChatllmError(
-                f"what the cache has of it could not be removed: {error}", hint=f"try again; it is {self.where}"
-            ) from error
+            what = f"what the cache at {self.where} has of it could not be removed"
+            raise ChatllmError(f"{what}: {error}", hint="try again") from error
 
     async def clear(self, *, older_than: datetime | None = None, model: str | None = None) -> int:
         """Drop all answers, or those that are old enough, of models whose address has `model` in it, and count them.
