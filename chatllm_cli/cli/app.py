@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from chatllm_cli import __version__
 from chatllm_cli.cli import ask, cache, chat, config, doctor, history, keys, models
 from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text, complete_profile
+from chatllm_cli.cli.parameters import quicken
 from chatllm_cli.cli.running import keys_seen
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
@@ -32,6 +33,11 @@ SIGNALS = {
 
 class ErrorBoundary(TyperGroup):
     """Shows a failure in one line and ends with its exit code."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Begin a run."""
+        quicken(self)
+        return super().make_context(*arguments, **more)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; whoever types a question where one belongs is told how it is asked."""
