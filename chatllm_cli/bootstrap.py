@@ -166,7 +166,7 @@ class Services:
     @cached_property
     def guard(self) -> "PromptGuard":
         """Whoever looks for secrets in prompts."""
-        from chatllm_cli.config.loading import secrets_of
+        from chatllm_cli.config.secrets import secrets_of
         from chatllm_cli.services.redaction import PromptGuard
 
         mode = self.settings.redact

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from typing import Any
 
+from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import ChatllmError, HistoryError
 from chatllm_cli.models import BudgetUse, ChatRequest, Chunk, Endpoint, RetryWait, TokenUsage, Trimmed
+from chatllm_cli.services.chat import ChatService
 
 ENDPOINT = Endpoint("fake", "model", "http://127.0.0.1:9/v1")
 Step = Chunk | Exception | asyncio.Event | float
@@ -52,6 +55,24 @@ class FakeLLM:
 
     async def aclose(self) -> None:
         pass
+
+
+def chat_service(
+    llm: FakeLLM,
+    *,
+    timeouts: TimeoutSettings | None = None,
+    retries: RetrySettings | None = None,
+    limits: LimitSettings | None = None,
+    **more: Any,
+) -> ChatService:
+    """A service with the settings that hold unless others are given."""
+    return ChatService(
+        llm,
+        timeouts=timeouts or TimeoutSettings(),
+        retries=retries or RetrySettings(),
+        limits=limits or LimitSettings(),
+        **more,
+    )
 
 
 class RecordingListener:

@@ -30,11 +30,10 @@ from chatllm_cli.models import (
     TokenUsage,
 )
 from chatllm_cli.services.cache import ResponseCache
-from chatllm_cli.services.chat import ChatService
 from chatllm_cli.services.chat.context import GO_ON, context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from tests.caches import disk_cache
-from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step
+from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step, chat_service
 
 Said = list[tuple[Role, str, Status]]
 
@@ -54,7 +53,7 @@ class Desk:
         self.llm = FakeLLM()
         self.listener = RecordingListener()
         self.history = HistoryService(places.conversations)
-        self.chat = ChatService(self.llm, timeouts=timeouts, retries=retries, limits=limits, cache=cache)
+        self.chat = chat_service(self.llm, timeouts=timeouts, retries=retries, limits=limits, cache=cache)
         self.log: OpenConversation = self.history.start("prompt", model=ENDPOINT.address)
 
     async def send(self, prompt: str, *, endpoints: Sequence[Endpoint] = (ENDPOINT,)) -> Message:
@@ -104,7 +103,7 @@ async def test_the_prompt_is_on_the_disk_before_the_request(desk: Desk) -> None:
             stored.extend(await desk.stored())
             yield DONE
 
-    await ChatService(Nosy()).send(desk.log, "mine", [ENDPOINT], ChatOptions(), desk.listener)
+    await chat_service(Nosy()).send(desk.log, "mine", [ENDPOINT], ChatOptions(), desk.listener)
     assert stored == [(Role.USER, "mine", Status.COMPLETE)]
 
 

@@ -34,9 +34,8 @@ from chatllm_cli.models import (
     Role,
     Status,
 )
-from chatllm_cli.services.chat import ChatService
 from chatllm_cli.services.chat.retries import Patience, next_wait, spelled
-from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener
+from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, chat_service
 from tests.test_watchdog import simulate, simulated
 
 TURNS = 10_000
@@ -284,7 +283,7 @@ async def play_turn(random: Random, settings: RetrySettings, tally: Counter[str]
     for error in errors:
         llm.play(error)
     endpoints = ENDPOINTS[: random.randint(1, 3)]
-    chat, listener = ChatService(llm, retries=settings), RecordingListener()
+    chat, listener = chat_service(llm, retries=settings), RecordingListener()
     with pytest.raises(ProviderError):
         await chat.send(memory_log(), "prompt", endpoints, ChatOptions(), listener)
     waited = 0.0
@@ -456,7 +455,7 @@ async def test_cancelling_ends_a_wait_at_any_moment() -> None:
 async def test_a_turn_that_is_cancelled_while_it_waits_ends_at_once_and_is_kept_as_interrupted() -> None:
     llm, listener, log = FakeLLM(), RecordingListener(), memory_log()
     llm.play(RateLimitError("busy", retry_after=30))
-    turn = asyncio.create_task(ChatService(llm).send(log, "prompt", [ENDPOINT], ChatOptions(), listener))
+    turn = asyncio.create_task(chat_service(llm).send(log, "prompt", [ENDPOINT], ChatOptions(), listener))
     while not listener.waits:
         await asyncio.sleep(0.01)
     turn.cancel()
@@ -473,7 +472,7 @@ async def test_all_models_of_a_turn_wait_out_of_one_purse() -> None:
     llm, listener, settings = TimedLLM(), RecordingListener(), RetrySettings(max_wait=0.375)
     for told in (0.25, 0.25, 0.125, 0.125):
         llm.play(RateLimitError("busy", retry_after=told))
-    chat = ChatService(llm, retries=settings)
+    chat = chat_service(llm, retries=settings)
     with pytest.raises(RateLimitError):
         await chat.send(memory_log(), "prompt", [ENDPOINT, OTHER], ChatOptions(), listener)
     assert [model for model, _ in llm.asked] == ["model", "model", "other", "other"]
@@ -485,7 +484,7 @@ async def test_all_models_of_a_turn_wait_out_of_one_purse() -> None:
 
 async def test_a_new_turn_has_a_new_purse() -> None:
     llm, listener = TimedLLM(), RecordingListener()
-    chat = ChatService(llm, retries=RetrySettings(max_wait=0.0625))
+    chat = chat_service(llm, retries=RetrySettings(max_wait=0.0625))
     for _ in range(2):
         llm.play(RateLimitError("busy", retry_after=0.0625))
         llm.reply("fine")
@@ -499,7 +498,7 @@ async def test_nothing_is_asked_again_once_text_has_come() -> None:
     llm.play(Chunk("some"), RateLimitError("busy", retry_after=0.01))
     llm.play(Chunk("again"), DONE)
     with pytest.raises(Exception, match="the answer broke off: busy"):
-        await ChatService(llm).send(memory_log(), "prompt", [ENDPOINT, OTHER], ChatOptions(), listener)
+        await chat_service(llm).send(memory_log(), "prompt", [ENDPOINT, OTHER], ChatOptions(), listener)
     assert (len(llm.asked), listener.waits, listener.fallbacks) == (1, [], [])
 
 

@@ -12,13 +12,12 @@ from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import PriceSettings, RetrySettings
 from chatllm_cli.errors import ProviderUnavailableError
 from chatllm_cli.models import ChatOptions, Chunk, Endpoint, Role, Status, TokenUsage
-from chatllm_cli.services.chat import ChatService
 from chatllm_cli.services.chat.sizes import size_of
 from chatllm_cli.services.history import HistoryService, records
 from chatllm_cli.services.prices import Prices, _load
 from tests.conftest import Run
 from tests.fake_openai import USAGE, FakeOpenAI
-from tests.fakes import DONE, FakeLLM, RecordingListener
+from tests.fakes import DONE, FakeLLM, RecordingListener, chat_service
 from tests.terminal import Terminal
 
 MODEL = "default/says-hello-there"
@@ -78,7 +77,7 @@ async def test_who_cannot_wait_for_the_price_of_an_answer_has_it_kept_without(pl
     log = HistoryService(places.conversations).start("t", model=GPT.address)
     llm.reply("whole")
     turn = asyncio.ensure_future(
-        ChatService(llm, prices=prices).send(log, "hi", [GPT], ChatOptions(), RecordingListener())
+        chat_service(llm, prices=prices).send(log, "hi", [GPT], ChatOptions(), RecordingListener())
     )
     await asyncio.wait([turn], timeout=0.5)
     turn.cancel()
@@ -100,7 +99,7 @@ async def test_who_is_stopped_while_prices_load_has_the_answer_kept_with_its_pri
         llm.reply("whole")
     else:
         llm.play(Chunk("part"), 60.0)
-    chat = ChatService(llm, prices=prices)
+    chat = chat_service(llm, prices=prices)
     turn = asyncio.ensure_future(chat.send(log, "hi", [GPT], ChatOptions(), RecordingListener()))
     await asyncio.wait([turn], timeout=0.2)
     turn.cancel()
@@ -242,7 +241,7 @@ THOUGHT = Chunk(reasoning="so long a thought ", usage=TokenUsage(20, 5))
 @pytest.mark.parametrize(("thought", "cost"), [(THOUGHT, 25 + 10), (replace(THOUGHT, usage=None), HI + 4 + 10)])
 async def test_a_try_that_broke_off_while_it_thought_is_paid_too(places: Places, thought: Chunk, cost: float) -> None:
     llm, listener = FakeLLM(), RecordingListener()
-    chat = ChatService(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(first_delay=0.01))
+    chat = chat_service(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(first_delay=0.01))
     log = HistoryService(places.conversations).start("t", model=HUB.address)
     llm.play(thought, ProviderUnavailableError("it broke"))
     llm.reply("whole")
@@ -252,7 +251,7 @@ async def test_a_try_that_broke_off_while_it_thought_is_paid_too(places: Places,
 
 async def test_what_taking_up_an_answer_cost_is_kept_though_it_brought_no_text(places: Places) -> None:
     llm, listener = FakeLLM(), RecordingListener()
-    chat = ChatService(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(max_retries=0))
+    chat = chat_service(llm, prices=Prices(DEAR, local_window=8192), retries=RetrySettings(max_retries=0))
     log = HistoryService(places.conversations).start("t", model=HUB.address)
     llm.reply("half", end=Chunk(finish_reason="length", usage=TokenUsage(7, 3)))
     await chat.send(log, "hi", [HUB], ChatOptions(), listener)
@@ -271,5 +270,5 @@ async def test_a_title_is_asked_for_with_the_options_of_its_model_but_for_those_
     llm = FakeLLM()
     llm.reply("A title")
     log = HistoryService(places.conversations).start("t", model=HUB.address)
-    assert await ChatService(llm).title(log, replace(HUB, options=options)) == "A title"
+    assert await chat_service(llm).title(log, replace(HUB, options=options)) == "A title"
     assert llm.requests[0].options == replace(options, max_tokens=30, stop=())

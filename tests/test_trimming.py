@@ -23,14 +23,14 @@ from chatllm_cli.models import (
     TrimMode,
 )
 from chatllm_cli.services.cache import ResponseCache
-from chatllm_cli.services.chat import Budget, ChatService
+from chatllm_cli.services.chat import Budget
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import HINT, SMALL, Plan, Trimming, Wanted
 from chatllm_cli.services.history import HistoryService, OpenConversation
 from chatllm_cli.services.prices import Prices
 from tests.caches import disk_cache
-from tests.fakes import DONE, FakeLLM, RecordingListener
+from tests.fakes import DONE, FakeLLM, RecordingListener, chat_service
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
 HUB = Endpoint("hub", "m", "https://hub.example/v1")
@@ -269,7 +269,7 @@ class Desk:
         prices = Prices(own, local_window=8192)
         self.forgiven = 0.0
         held = Budget(BudgetSettings(month=budget), self.spent, prices)
-        self.chat = ChatService(self.llm, prices=prices, trim=mode, budget=held, cache=cache)
+        self.chat = chat_service(self.llm, prices=prices, trim=mode, budget=held, cache=cache)
         self.log: OpenConversation = HistoryService(places.conversations).start("t", model=HUB.address)
 
     async def spent(self, since: datetime) -> tuple[float, int]:

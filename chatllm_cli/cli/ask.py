@@ -86,7 +86,7 @@ def ask(
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
     prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
-    settings = flags.load()
+    settings, keep_settings = flags.load()
     looks = looks_of(settings, markdown=markdown)
     renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
 
@@ -94,7 +94,9 @@ def ask(
         last = await resumed(services, renderer, conversation, last=continue_)
         return await _ask(services, renderer, prompt, flags, last, wish, schema)
 
-    raise typer.Exit(run(work, settings))
+    code = run(work, settings)
+    keep_settings()
+    raise typer.Exit(code)
 
 
 def _wish(output: Path | None, extract: int | None, schema: str | None, *, extract_all: bool, as_json: bool) -> Wish:

@@ -24,7 +24,7 @@ def chat(
     """Talk with a model, turn after turn."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
-    settings = flags.load()
+    settings, keep_settings = flags.load()
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
     async def work(services: Services) -> None:
@@ -34,6 +34,7 @@ def chat(
         if pick and last is None:
             return
         endpoints = await choose(services, renderer, flags.model, last)
+        keep_settings()
         await Session(services, renderer, endpoints, flags.options(), system_prompt=flags.system, last=last).run()
 
     run(work, settings)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from chatllm_cli.cli.options import Profile, check_are_text, check_is_text
+from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import choose_profile
+from chatllm_cli.config.remembering import load_remembered
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions, TrimMode
 
@@ -98,34 +100,38 @@ class RequestFlags:
     profile: Profile = None
     plain: Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")] = False
 
-    def load(self) -> "Settings":
-        """Load the settings with what was given here on top. Raises `ConfigError`, and `UsageError`."""
-        from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which `history` does without)
+    def load(self) -> "tuple[Settings, Callable[[], None]]":
+        """Load the settings with what was given here on top, and what keeps them, to be called once they did well.
 
+        Raises `ConfigError`, and `UsageError`.
+        """
         if self.refresh and self.cache is False:
             raise UsageError("--refresh and --no-cache are not to be had together")
         choose_profile(self.profile)  # given behind the command, which outweighs one given before it
-        return load_settings(
-            {
-                "temperature": self.temperature,
-                "top_p": self.top_p,
-                "max_tokens": self.max_tokens,
-                "seed": self.seed,
-                "stop": self.stop or None,
-                "reasoning_effort": self.reasoning_effort,
-                "options": _parsed(self.option or []) or None,
-                "fallback": self.fallback or None,
-                "retries.max_wait": self.max_wait,
-                "retries.max_retries": None if self.max_wait is None else AS_OFTEN_AS_NEEDED,
-                "history.enabled": False if self.no_history else None,
-                "output.plain": self.plain or None,
-                "output.reasoning": False if self.hide_reasoning else None,
-                "insecure_http": self.insecure_http or None,
-                "budget.over": self.over_budget or None,
-                "trim": self.trim,
-                "cache.mode": self._cache_mode(),
-            }
-        )
+        settings, keep = load_remembered(self._settings(), find_places().remembered_settings)
+        return settings, keep if settings.history.enabled else lambda: None
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what was given here as settings, by dotted key; None was not."""
+        return {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "stop": self.stop or None,
+            "reasoning_effort": self.reasoning_effort,
+            "options": _parsed(self.option or []) or None,
+            "fallback": self.fallback or None,
+            "retries.max_wait": self.max_wait,
+            "retries.max_retries": None if self.max_wait is None else AS_OFTEN_AS_NEEDED,
+            "history.enabled": False if self.no_history else None,
+            "output.plain": self.plain or None,
+            "output.reasoning": False if self.hide_reasoning else None,
+            "insecure_http": self.insecure_http or None,
+            "budget.over": self.over_budget or None,
+            "trim": self.trim,
+            "cache.mode": self._cache_mode(),
+        }
 
     def _cache_mode(self) -> str | None:
         if self.refresh:

@@ -3,15 +3,15 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from chatllm_cli.config.addresses import origin_of, password_in
+from chatllm_cli.config.addresses import origin_of
 from chatllm_cli.config.faults import complaints
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
+from chatllm_cli.config.secrets import KeyOrigin, KeyOrigins, secrets_of
 from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.config.shape import is_setting_of_a_table, is_table, kind_at, nearest
@@ -49,13 +49,6 @@ def known_secrets() -> list[str]:
         return []
 
 
-def secrets_of(settings: Settings) -> list[str]:
-    """Return every key in these settings."""
-    values = flatten(settings.model_dump()).values()
-    secrets = [secret for value in values if isinstance(value, SecretStr) and (secret := value.get_secret_value())]
-    return secrets + [password for secret in secrets if (password := password_in(secret))]
-
-
 def setting_origins() -> dict[str, str]:
     """Return where each value that is not a default came from, by dotted key."""
     return _origins(_flat_layers())
@@ -83,27 +76,6 @@ def variable_origins(values: Mapping[str, Any] | None = None) -> dict[str, str]:
         variable = next((variables[holder] for holder in holders if holder in variables), None)
         origins[key] = f"environment variable {variable}" if variable else "environment"
     return origins
-
-
-@dataclass(frozen=True, slots=True)
-class KeyOrigin:
-    """Where a key in the settings, or the command that prints it, came from.
-
-    `for_whom` is the address that it is for, as `origin_of` has it, if it lies in the config file: the one that the
-    file gives at that place or below, or that is well known. The environment, or a profile above it, may name
-    another, and must not take the key there. It is empty where the file knows none.
-    """
-
-    place: str
-    for_whom: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyOrigins:
-    """Both ways in which the settings have a provider's key."""
-
-    key: KeyOrigin | None = None
-    command: KeyOrigin | None = None
 
 
 def key_origins(settings: Settings) -> dict[str, KeyOrigins]:

@@ -26,6 +26,11 @@ class Places:
         return self.config_file.with_name("keys.json")
 
     @property
+    def remembered_settings(self) -> Path:
+        """Where settings are remembered that were found to be valid."""
+        return self.state / "settings.json"
+
+    @property
     def model_lists(self) -> Path:
         """Where the lists of the providers' models are kept for a day."""
         return self.cache / "models"

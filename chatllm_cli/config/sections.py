@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from chatllm_cli.config.secrets import checked_key
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 
 RESERVED_PROVIDERS = ("local", "default")  # the embedded model, and the provider that base_url describes
@@ -33,14 +34,6 @@ def _check_provider_name(name: str) -> str:
     if name in RESERVED_PROVIDERS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ValueError("expected a name of letters, digits, _ and -, other than local and default")
     return name
-
-
-def checked_key(key: str) -> str:
-    """Return a key as it is sent. Raises ValueError if it cannot be."""
-    key = key.strip()  # files and secret stores add a newline
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ValueError("expected a key of ASCII characters, without blanks")
-    return key
 
 
 def _check_key(key: SecretStr) -> SecretStr:

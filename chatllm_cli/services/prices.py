@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chatllm_cli.config.addresses import host_of, is_loopback
-from chatllm_cli.config.sections import PriceSettings
 from chatllm_cli.models import Endpoint, TokenUsage
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import PriceSettings
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
@@ -32,7 +34,7 @@ NAMES_IN_TABLE = {
 class Prices:
     """The prices in force: the user's own first, nothing for what runs on this machine, else those of the table."""
 
-    def __init__(self, own: Mapping[str, PriceSettings], *, local_window: int) -> None:
+    def __init__(self, own: Mapping[str, "PriceSettings"], *, local_window: int) -> None:
         self._own = own
         self._local_window = local_window
         self._loading: asyncio.Future[DataSnapshot | None] | None = None
@@ -105,7 +107,7 @@ def _is_given_away(endpoint: Endpoint) -> bool:
     return is_openrouter and endpoint.model.endswith(":free")
 
 
-def _own_cost(price: PriceSettings, usage: TokenUsage) -> float:
+def _own_cost(price: "PriceSettings", usage: TokenUsage) -> float:
     cached_price = price.input if price.cached_input is None else price.cached_input
     cached = min(usage.cached_tokens, usage.input_tokens)
     dollars = (usage.input_tokens - cached) * (price.input or 0) + cached * (cached_price or 0)

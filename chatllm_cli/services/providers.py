@@ -2,44 +2,59 @@
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
-from chatllm_cli.config.sections import OptionSettings, ProviderSettings
-from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import ChatOptions, Endpoint
 from chatllm_cli.services.local.pulled import PulledModels
 from chatllm_cli.services.local.weights import find_weights, local_names
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import OptionSettings, ProviderSettings
+    from chatllm_cli.config.settings import Settings
 
 LOCAL = "local"
 DEFAULT = "default"  # the provider that base_url and api_key describe
 LIST = "`chatllm models providers` lists the providers"
 
 
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What is set of a provider; empty takes what is known of it."""
+
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    api_key_cmd: str = ""
+    max_tokens_field: str = ""
+    end_marker: str = ""
+
+
 class Providers:
     """The providers that the settings know, by name; `stored` are those whose key is kept elsewhere."""
 
     def __init__(
-        self, settings: Settings, stored: Collection[str] = (), local_models: PulledModels | None = None
+        self, settings: "Settings", stored: Collection[str] = (), local_models: PulledModels | None = None
     ) -> None:
         self._settings = settings
         self._stored = stored
         self._local_models = local_models
-        self._providers = {name: settings.providers.get(name, ProviderSettings()) for name in KNOWN}
-        self._providers |= settings.providers
-        own = {"api_key": settings.api_key, "api_key_cmd": settings.api_key_cmd}
+        self._providers = dict.fromkeys(KNOWN, Provider())
+        self._providers |= {name: _provider(each) for name, each in settings.providers.items()}
+        own = {"api_key": settings.api_key.get_secret_value(), "api_key_cmd": settings.api_key_cmd}
         key = {name: value for name, value in own.items() if value}
         if settings.base_url:
-            self._providers[DEFAULT] = ProviderSettings(base_url=settings.base_url).model_copy(update=key)
+            self._providers[DEFAULT] = replace(Provider(settings.base_url), **key)
         elif key:
-            self._providers[OPENAI] = self._providers[OPENAI].model_copy(update=key)
+            self._providers[OPENAI] = replace(self._providers[OPENAI], **key)
 
     def names(self) -> list[str]:
         """Return the names of all providers, the embedded model apart."""
         return list(self._providers)
 
-    def settings(self, name: str) -> ProviderSettings:
+    def settings(self, name: str) -> Provider:
         """Return what is set of a provider."""
         return self._providers[name]
 
@@ -58,7 +73,7 @@ class Providers:
         elsewhere: set[str] = set()
         for name, provider in self._providers.items():
             is_here = is_loopback(provider.base_url or KNOWN.get(name, UNKNOWN).base_url)
-            (here if is_here else elsewhere).add(provider.api_key.get_secret_value())
+            (here if is_here else elsewhere).add(provider.api_key)
         return here - elsewhere
 
     def configured(self) -> list[str]:
@@ -185,7 +200,7 @@ class Providers:
             name,
             model,
             base_url,
-            provider.api_key.get_secret_value() or None,
+            provider.api_key or None,
             max_tokens_field=provider.max_tokens_field or known.max_tokens_field,
             seed_field=known.seed_field,
             marks_end=_marks_end(provider, known, is_theirs=is_theirs),
@@ -203,7 +218,7 @@ class Providers:
         own = self._settings.models.get(address)
         return _chat_options(own).over(general) if own else general
 
-    def _is_set_up(self, name: str, provider: ProviderSettings) -> bool:
+    def _is_set_up(self, name: str, provider: Provider) -> bool:
         return bool(provider.base_url) or (name in KNOWN and self._has_key(name))
 
     def _is_usable(self, name: str) -> bool:
@@ -213,14 +228,19 @@ class Providers:
 
     def _has_key(self, name: str) -> bool:
         provider = self._providers[name]
-        return bool(provider.api_key.get_secret_value() or provider.api_key_cmd or name in self._stored)
+        return bool(provider.api_key or provider.api_key_cmd or name in self._stored)
 
 
-def _marks_end(provider: ProviderSettings, known: KnownProvider, *, is_theirs: bool) -> bool:
+def _provider(settings: "ProviderSettings") -> Provider:
+    key = settings.api_key.get_secret_value()
+    return Provider(settings.base_url, key, settings.api_key_cmd, settings.max_tokens_field, settings.end_marker)
+
+
+def _marks_end(provider: Provider, known: KnownProvider, *, is_theirs: bool) -> bool:
     return provider.end_marker == "required" if provider.end_marker else known.marks_end and is_theirs
 
 
-def _chat_options(settings: OptionSettings) -> ChatOptions:
+def _chat_options(settings: "OptionSettings") -> ChatOptions:
     return ChatOptions(
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,

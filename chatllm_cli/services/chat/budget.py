@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from typing import TYPE_CHECKING
 
 from chatllm_cli.amounts import dollars
-from chatllm_cli.config.sections import BudgetSettings
 from chatllm_cli.errors import BudgetError
 from chatllm_cli.models import BudgetUse, Endpoint
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import BudgetSettings
 
 NEARLY = 0.8
 Spend = Callable[
@@ -29,7 +32,7 @@ class Period:
 class Budget:
     """The budgets in force; what has to be told of one is told once."""
 
-    def __init__(self, settings: BudgetSettings, spend: Spend, prices: PriceList) -> None:
+    def __init__(self, settings: "BudgetSettings", spend: Spend, prices: PriceList) -> None:
         self._settings = settings
         self._spend = spend
         self._prices = prices
@@ -64,7 +67,7 @@ class Budget:
         return is_news
 
 
-def periods(settings: BudgetSettings, now: datetime) -> list[Period]:
+def periods(settings: "BudgetSettings", now: datetime) -> list[Period]:
     """Return the month and the day that `now` is in, as far as there is a budget for them."""
     today = now.astimezone().date()
     day, month = _beginning(today), _beginning(today.replace(day=1))

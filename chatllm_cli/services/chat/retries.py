@@ -4,15 +4,18 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from chatllm_cli.config.sections import RetrySettings
 from chatllm_cli.errors import ProviderError
 from chatllm_cli.models import RetryWait
 from chatllm_cli.services.chat.ports import TurnListener
 
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import RetrySettings
+
 
 def next_wait(
-    error: ProviderError, *, retry: int, waited: float, settings: RetrySettings, jitter: float
+    error: ProviderError, *, retry: int, waited: float, settings: "RetrySettings", jitter: float
 ) -> float | None:
     """Return the seconds to wait before the request is sent for the `retry`-th time again; None gives up.
 
@@ -30,7 +33,7 @@ def next_wait(
 class Patience:
     """What is left of it in one turn: the waits for all its models come out of one purse."""
 
-    def __init__(self, settings: RetrySettings, listener: TurnListener) -> None:
+    def __init__(self, settings: "RetrySettings", listener: TurnListener) -> None:
         self._settings = settings
         self._listener = listener
         self._waited = 0.0

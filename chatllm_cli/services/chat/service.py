@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import (
     BudgetError,
     ChatllmError,
@@ -53,6 +53,9 @@ from chatllm_cli.services.chat.watchdog import watchdog
 from chatllm_cli.services.history import new_id
 from chatllm_cli.services.redaction import PromptGuard
 
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
+
 # What another model may do better: the provider cannot be reached, is busy beyond the wait, or wants money that is
 # not there.
 ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError, BudgetError)
@@ -69,9 +72,9 @@ class ChatService:
         self,
         llm: ChatModel,
         *,
-        timeouts: TimeoutSettings | None = None,
-        retries: RetrySettings | None = None,
-        limits: LimitSettings | None = None,
+        timeouts: "TimeoutSettings",
+        retries: "RetrySettings",
+        limits: "LimitSettings",
         cache: Cache | None = None,
         guard: PromptGuard | None = None,
         prices: PriceList | None = None,
@@ -79,9 +82,9 @@ class ChatService:
         trim: TrimMode = "never",
     ) -> None:
         self._llm = llm
-        self._timeouts = timeouts or TimeoutSettings()
-        self._retries = retries or RetrySettings()
-        self._limits = limits or LimitSettings()
+        self._timeouts = timeouts
+        self._retries = retries
+        self._limits = limits
         self._cache = cache
         self._guard = guard or PromptGuard(looks=False, replaces=False)
         self._prices = prices

@@ -4,8 +4,8 @@ import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderError, ProviderTimeoutError
 from chatllm_cli.models import ChatRequest, Endpoint, Message, Role, Status
 from chatllm_cli.services.chat.context import options_besides, status_of
@@ -14,6 +14,9 @@ from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import ChatModel, TurnListener
 from chatllm_cli.services.chat.sizes import Messages, likely
 from chatllm_cli.services.chat.watchdog import watchdog
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import TimeoutSettings
 
 ASK = (
     "Sum up the conversation below for somebody who has to go on with it: facts, names, numbers, decisions and open "
@@ -55,7 +58,7 @@ class Begun:
 class Summaries:
     """Asks a model to sum up what it was told and said; what was paid for a summary that broke off is not lost."""
 
-    def __init__(self, llm: ChatModel, timeouts: TimeoutSettings) -> None:
+    def __init__(self, llm: ChatModel, timeouts: "TimeoutSettings") -> None:
         self._llm = llm
         self._timeouts = timeouts
         self._begun: dict[str, Begun] = {}  # by model

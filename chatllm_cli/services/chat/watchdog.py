@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from chatllm_cli.config.sections import TimeoutSettings
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import TimeoutSettings
+
 
 TICK = 0.5  # seconds between two looks
 LEEWAY = 0.25  # seconds that a look may come late before we must have been suspended: then its time does not count
@@ -20,7 +23,7 @@ class Watchdog:
     """
 
     def __init__(
-        self, scope: asyncio.Timeout, timeouts: TimeoutSettings, *, patient: bool, on_silence: Tell | None
+        self, scope: asyncio.Timeout, timeouts: "TimeoutSettings", *, patient: bool, on_silence: Tell | None
     ) -> None:
         self.verdict = self.setting = ""
         self._has_begun = self._has_ended = False
@@ -80,7 +83,7 @@ class Watchdog:
 
 @asynccontextmanager
 async def watchdog(
-    timeouts: TimeoutSettings, *, patient: bool, on_silence: Tell | None = None
+    timeouts: "TimeoutSettings", *, patient: bool, on_silence: Tell | None = None
 ) -> AsyncIterator[Watchdog]:
     """Cancel the block when a limit is passed, and raise TimeoutError; `verdict` then says which.
 

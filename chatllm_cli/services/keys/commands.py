@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from chatllm_cli.config.sections import checked_key
+from chatllm_cli.config.secrets import checked_key
 from chatllm_cli.errors import AuthenticationError
 
 MOST_OUTPUT = 65_536  # bytes that are looked at

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from chatllm_cli.config.sections import checked_key
+from chatllm_cli.config.secrets import checked_key
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.private_files import locked_folder, make_private_folder, replace_private_file
 

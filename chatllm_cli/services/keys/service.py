@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chatllm_cli.config.addresses import host_of, is_readable_on_the_way, origin_of
-from chatllm_cli.config.loading import KeyOrigin, KeyOrigins
-from chatllm_cli.config.sections import checked_key
+from chatllm_cli.config.secrets import KeyOrigin, KeyOrigins, checked_key
 from chatllm_cli.errors import AuthenticationError, ConfigError, UsageError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.keys import keyrings

@@ -4,13 +4,16 @@ import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chatllm_cli.config.places import expand_user
-from chatllm_cli.config.sections import LocalSettings
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.services.local.catalogue import find_entry
 from chatllm_cli.services.local.gguf import HEADER, context_length, fault_of, fault_of_facts, read_facts
 from chatllm_cli.services.local.pulled import PulledModel, PulledModels
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import LocalSettings
 
 HASH_MARK, FILE_MARK = "sha256:", "file:"  # what the two kinds of fingerprints begin with
 BUNDLED_NAME = "smollm2"
@@ -44,17 +47,17 @@ class Weights:
         return min(wanted, self.context_length or wanted)
 
 
-def default_name(settings: LocalSettings) -> str:
+def default_name(settings: "LocalSettings") -> str:
     """Return the name of the model that runs where none is named."""
     return Path(settings.model_path).stem.lower() if settings.model_path else BUNDLED_NAME
 
 
-def local_names(settings: LocalSettings, models: PulledModels | None) -> list[str]:
+def local_names(settings: "LocalSettings", models: PulledModels | None) -> list[str]:
     """Return the names of all models that may run here."""
     return list(dict.fromkeys([default_name(settings), *(models.names() if models else ())]))
 
 
-def find_weights(settings: LocalSettings, models: PulledModels | None = None, name: str = "") -> Weights:
+def find_weights(settings: "LocalSettings", models: PulledModels | None = None, name: str = "") -> Weights:
     """Return the weights to run: `local.model_path` if set, else the bundled ones, or pulled ones by name.
 
     Raises `ConfigError` if they are not there or no model, `UsageError` for a name that nothing has.
@@ -68,7 +71,7 @@ def find_weights(settings: LocalSettings, models: PulledModels | None = None, na
     return Weights(name, found.path, found.sha256, found, window)
 
 
-def _default(settings: LocalSettings, models: PulledModels | None) -> Weights:
+def _default(settings: "LocalSettings", models: PulledModels | None) -> Weights:
     if settings.model_path:
         path = expand_user(settings.model_path, "local.model_path")
         window = _checked_window(path, f"local.model_path: {path}")
@@ -89,7 +92,7 @@ def _default(settings: LocalSettings, models: PulledModels | None) -> Weights:
     )
 
 
-def _whats_there(settings: LocalSettings, models: PulledModels | None, name: str) -> str:
+def _whats_there(settings: "LocalSettings", models: PulledModels | None, name: str) -> str:
     if find_entry(name):
         return f"`chatllm models pull {name}` fetches it"
     names = [f"local/{each}" for each in local_names(settings, models)]

@@ -1,0 +1,184 @@
+"""The settings of a run that asks a model, remembered for the next one.
+
+pydantic and what is built with it take longer to import than an answer from the cache takes in all. What was found to
+be valid is written down, under a hash of everything that it came from: the config file, the variables, the flags, the
+profile, and this program. Where all of that is the same, so are the settings.
+
+No secret is written down. A key is taken from its variable each time; where one lies elsewhere, nothing is kept.
+Whoever can write the file could send keys elsewhere, so one that others can write counts for nothing, as the config
+file does.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from chatllm_cli import __version__
+from chatllm_cli.config.addresses import password_in
+from chatllm_cli.config.places import find_places
+from chatllm_cli.config.profiles import chosen_profile
+from chatllm_cli.config.secrets import checked_key
+from chatllm_cli.config.setting_keys import Key
+from chatllm_cli.config.sources import FOREIGN_VARIABLES, key_of, own_variables, read_config_bytes
+from chatllm_cli.errors import ConfigError
+from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.settings import Settings
+
+MOST_REMEMBERED = 20
+OTHERS_CAN_WRITE = 0o022
+SOURCES = ("sections.py", "settings.py")  # what the settings are made of
+SECTION, TABLE, SEVERAL, LIST, SECRET, ADDRESS = "section", "table", "several", "list", "secret", "address"
+
+
+class _SecretElsewhereError(Exception):
+    """A secret that is in no variable."""
+
+
+def load_remembered(flags: Mapping[str, Any], record: Path) -> "tuple[Settings, Callable[[], None]]":
+    """Return the settings with these flags on top, as `load_settings` does, and what keeps them for the next run.
+
+    Raises `ConfigError`.
+    """
+
+    def load() -> "Settings":
+        from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (what this is to do without)
+
+        return load_settings(flags)
+
+    origin = ""
+    with suppress(ConfigError, OSError, LookupError, TypeError, ValueError, RecursionError):
+        origin = _origin(flags)
+        return cast("Settings", _Remembered(_restored(_read(record)[origin]), load)), lambda: None
+    settings = load()
+    return settings, lambda: _remember(settings, flags, record, origin)
+
+
+def _remember(settings: "Settings", flags: Mapping[str, Any], record: Path, origin: str) -> None:
+    with suppress(_SecretElsewhereError, ConfigError, OSError):
+        values = _plain(settings, ())
+        if _origin(flags) != origin:  # somebody changed the file meanwhile
+            return
+        known = _read(record) | {origin: values}
+        if record.exists() and not record.is_file():
+            return
+        make_private_folder(record.parent)
+        replace_private_file(record, json.dumps(dict(list(known.items())[-MOST_REMEMBERED:])).encode())
+
+
+class Secret:
+    """A text that is not shown by accident."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def get_secret_value(self) -> str:
+        """Return the text."""
+        return self._text
+
+
+class _Remembered(SimpleNamespace):
+    """Settings that were found to be valid before; what they cannot do, the real ones are loaded for."""
+
+    def __init__(self, values: SimpleNamespace, load: Callable[[], "Settings"]) -> None:
+        super().__init__(**vars(values))
+        self.__dict__["_load"] = load
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.__dict__["_load"](), name)
+
+
+def _origin(flags: Mapping[str, Any]) -> str:
+    """Return a hash of all that the settings come from, keys apart. Raises `ConfigError`, and OSError."""
+    here = Path(__file__).parent
+    sources = [(here / name).stat() for name in SOURCES]
+    file = find_places().config_file
+    variables = {name: "" if _is_key(name) else os.environ[name] for name in own_variables()}
+    others = {name: "" if _is_key(name) else os.environ[name] for name in FOREIGN_VARIABLES if os.environ.get(name)}
+    content, mode = read_config_bytes(file) or (b"", 0)
+    told = [
+        __version__,
+        sys.version,
+        [(each.st_size, each.st_mtime_ns) for each in sources],
+        str(file),
+        hashlib.sha256(content).hexdigest(),
+        mode,
+        chosen_profile(),
+        sorted({**variables, **others}.items()),
+        sorted((key, repr(value)) for key, value in flags.items() if value is not None),
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _is_key(variable: str) -> bool:
+    return variable.upper().endswith("API_KEY")
+
+
+def _plain(value: Any, key: Key) -> Any:
+    """Return a value of the settings as JSON can have it. Raises `_SecretElsewhereError`."""
+    if hasattr(value, "get_secret_value"):
+        text = value.get_secret_value()
+        return [ADDRESS, text] if "://" in text and not password_in(text) else [SECRET, _variable_of(text, key)]
+    if hasattr(value, "model_fields_set"):
+        return [SECTION, {name: _plain(each, (*key, name)) for name, each in vars(value).items()}]
+    if isinstance(value, dict):
+        return [TABLE, {name: _plain(each, (*key, name)) for name, each in value.items()}]
+    if isinstance(value, tuple | list):
+        kind = SEVERAL if isinstance(value, tuple) else LIST
+        return [kind, [_plain(each, key) for each in value]]
+    if value and key[-1:] == ("api_key",):  # among the options of a request
+        raise _SecretElsewhereError
+    return value
+
+
+def _restored(value: Any) -> Any:
+    """Return what `_plain` was given. Raises LookupError, TypeError or ValueError if it was nothing of the kind."""
+    if not isinstance(value, list):
+        return value
+    kind, inner = value
+    if kind == SECRET:
+        return Secret(checked_key(os.environ[inner]) if inner else "")
+    if kind in {SECTION, TABLE}:
+        values = {name: _restored(each) for name, each in inner.items()}
+        return SimpleNamespace(**values) if kind == SECTION else values
+    if kind == ADDRESS:
+        return Secret(str(inner))
+    several = [_restored(each) for each in inner]
+    return {SEVERAL: tuple(several), LIST: several}[kind]
+
+
+def _variable_of(secret: str, key: Key) -> str:
+    """Return the variable that holds a secret; empty if there is no secret. Raises `_SecretElsewhereError`."""
+    if not secret:
+        return ""
+    own = {name: key_of(name) for name in own_variables()}
+    others = {name: tuple(setting.split(".")) for name, setting in FOREIGN_VARIABLES.items()}
+    for name, place in (own | others).items():
+        if place == key and _is_key(name) and os.environ.get(name, "").strip() == secret:
+            return name
+    raise _SecretElsewhereError
+
+
+def _read(record: Path) -> dict[str, Any]:
+    """Return what is remembered; nothing if that cannot be read, or others could have written it."""
+    try:
+        with os.fdopen(open_private(record, os.O_RDONLY), "rb") as file:
+            statuses = (os.fstat(file.fileno()), record.parent.stat())
+            if any(each.st_uid != os.getuid() or each.st_mode & OTHERS_CAN_WRITE for each in statuses):
+                return {}
+            told = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
