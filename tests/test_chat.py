@@ -32,7 +32,6 @@ from chatllm_cli.models import (
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat.context import GO_ON, context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
-from tests.caches import disk_cache
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step, chat_service
 
 Said = list[tuple[Role, str, Status]]
@@ -202,44 +201,6 @@ async def test_a_history_that_fails_is_told_and_the_turn_goes_on(desk: Desk, pla
     desk.llm.reply("again")
     await desk.send("more")
     assert [content for _, content, _ in await desk.stored()] == ["prompt", "answer", "more", "again"]
-
-
-async def test_a_complete_answer_is_given_again_from_the_cache(places: Places) -> None:
-    cache = disk_cache(places.responses, mode="always")
-    desk = Desk(places, cache=cache)
-    desk.llm.reply("answer")
-    await desk.send("prompt")
-    desk.log = desk.history.start("prompt", model=ENDPOINT.address)
-    reply = await desk.send("prompt")
-    await cache.aclose()
-    assert (reply.content, reply.cached, len(desk.llm.requests)) == ("answer", True, 1)
-    assert desk.listener.chunks == ["answer", "answer"]
-    assert [at.date() for at in desk.listener.cached] == [datetime.now(UTC).date()]
-
-
-UNFIT: dict[str, Sequence[Step]] = {
-    "nothing": [DONE],
-    "white space": [Chunk(" \n"), DONE],
-    "no end": [Chunk("text")],
-    "length": [Chunk("text"), Chunk(finish_reason="length")],
-    "filter": [Chunk("text"), Chunk(finish_reason="content_filter")],
-    "a failure": [Chunk("text"), QuotaError("slow down")],
-}
-
-
-@pytest.mark.parametrize("script", UNFIT.values(), ids=UNFIT.keys())
-async def test_an_answer_that_is_not_whole_is_never_cached(places: Places, script: Sequence[Step]) -> None:
-    cache = disk_cache(places.responses, mode="always")
-    desk = Desk(places, cache=cache)
-    for _ in range(2):
-        desk.log = desk.history.start("prompt", model=ENDPOINT.address)
-        desk.llm.play(*script)
-        try:
-            await desk.send("prompt")
-        except IncompleteAnswerError:
-            continue
-    await cache.aclose()
-    assert len(desk.llm.requests) == 2
 
 
 def said(role: Role, content: str, number: int, status: Status = Status.COMPLETE) -> Message:
@@ -509,16 +470,3 @@ async def test_a_whole_answer_cannot_be_taken_up(desk: Desk) -> None:
     with pytest.raises(UsageError, match="the last answer is complete: there is nothing to continue"):
         await desk.go_on()
     assert len(desk.llm.requests) == 1
-
-
-async def test_half_an_answer_is_no_key_to_the_other_half(places: Places) -> None:
-    cache = disk_cache(places.responses, mode="always")
-    desk = Desk(places, cache=cache)
-    for _ in range(2):
-        desk.log = desk.history.start("prompt", model=ENDPOINT.address)
-        desk.llm.reply("one ", end=Chunk(finish_reason="length"))
-        desk.llm.reply("two")
-        await desk.send("prompt")
-        await desk.go_on()
-    await cache.aclose()
-    assert len(desk.llm.requests) == 4

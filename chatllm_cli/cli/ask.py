@@ -90,6 +90,9 @@ def ask(
     looks = looks_of(settings, markdown=markdown)
     renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
 
+    if (flags.cache or flags.refresh) and not settings.history.enabled:
+        renderer.notice("nothing of this is kept, so the cache is not used")
+
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
         return await _ask(services, renderer, prompt, flags, last, wish, schema)

@@ -238,11 +238,12 @@ def _counted(cache: Any) -> dict[str, float]:
 
 
 class PlainCache(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
-    """A cache that is as large as its file: what rows say of their size is not believed."""
+    """A cache that is as large as its database: what rows say of files is not believed."""
 
     def volume(self) -> int:
         """Return how many bytes it takes."""
-        return (Path(self.directory) / "cache.db").stat().st_size
+        ((pages,),) = self._sql("PRAGMA page_count").fetchall()
+        return int(pages * self._page_size)
 
 
 class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
