@@ -27,10 +27,10 @@ def test_stats_say_what_is_there_and_what_it_saved(
     assert lines.pop(2) in {"size\t0.5 kB", "size\t0.6 kB"}
     assert lines == [
         f"lies in\t{places.responses}", "answers\t3", "hits\t4", "misses\t3",
-        "tokens saved\t28 in · 12 out", "money saved\t$0.02",
+        "tokens saved\t28 in · 12 out", "money saved\t$0.020",
     ]  # fmt: skip
     assert json.loads(run("cache", "stats", "--json").stdout) == {
-        "where": str(places.responses), "entries": 3, "size": pytest.approx(600, abs=60), "hits": 4, "misses": 3,
+        "where": str(places.responses), "entries": 3, "size": pytest.approx(570, abs=60), "hits": 4, "misses": 3,
         "input_tokens": 28, "output_tokens": 12, "cost": pytest.approx(0.02), "unpriced": 0,
     }  # fmt: skip
 
