@@ -1,6 +1,12 @@
 import pytest
 
-from chatllm_cli.config.addresses import host_of, is_loopback, is_readable_on_the_way
+from chatllm_cli.config.addresses import (
+    host_of,
+    is_loopback,
+    is_readable_on_the_way,
+    passwords_in,
+    without_password,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,22 @@ def test_a_host_is_named_with_its_port_unless_that_is_the_usual_one(base_url: st
 )
 def test_plain_http_that_leaves_this_machine_can_be_read_on_the_way(base_url: str, answer: bool) -> None:
     assert is_readable_on_the_way(base_url) is answer
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "passwords"),
+    [
+        ("redis://host:6379/0", "redis://host:6379/0", []),
+        ("redis://:hush@host:6379/0", "redis://host:6379/0", ["hush"]),
+        ("redis://me:hu%40sh@host", "redis://host", ["hu%40sh", "hu@sh"]),
+        ("rediss://me@host/1?password=hush&x=1", "rediss://host/1", ["hush"]),
+        ("redis://a@b:hush@host", "redis://host", ["hush"]),
+        ("unix://me:hush@/run/redis.sock?db=1", "unix:///run/redis.sock", ["hush"]),
+        ("redis://[::1", "redis://[::1", []),
+        ("", "", []),
+    ],
+)
+def test_passwords_are_found_in_an_address_and_left_out_of_what_is_shown(
+    url: str, shown: str, passwords: list[str]
+) -> None:
+    assert (without_password(url), passwords_in(url)) == (shown, passwords)

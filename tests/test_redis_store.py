@@ -273,3 +273,17 @@ def test_a_terminal_shows_that_the_server_is_down_above_the_answer(
     shown = [line for line in on.text.splitlines() if line.strip()]
     assert shown[0].startswith("the cache at redis://127.0.0.1:")
     assert "hello there" in shown
+
+
+def test_doctor_says_whether_the_server_answers(
+    run: Run, provider: FakeOpenAI, redis_server: RedisServer, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_LOCAL__MODEL_PATH", "none.gguf")
+    monkeypatch.setenv("CHATLLM_CACHE__URL", redis_server.url)
+    run("ask", "--temperature", "0", "hi")
+    well = f"ok       shared    the cache at {redis_server.url} answers, and has 1 answers"
+    assert well in run("doctor").stdout
+    monkeypatch.setenv("CHATLLM_CACHE__URL", f"redis://me:hush@127.0.0.1:{closed_port}/0")
+    (line,) = (line for line in run("doctor").stdout.splitlines() if "shared" in line)
+    assert line.startswith(f"hint     shared    the cache at redis://127.0.0.1:{closed_port} cannot be used: ")
+    assert "hush" not in line

@@ -82,6 +82,8 @@ async def _examine(services: Services, model: str) -> "AsyncIterator[Finding]":
     for finding in _examine_settings(places, failure):
         yield finding
     if not failure:
+        if services.settings.cache.url.get_secret_value():
+            yield await _examine_shared_cache(services)
         async for finding in _examine_models(services, model):
             yield finding
 
@@ -116,6 +118,18 @@ def _is_in_force(key: str) -> bool:
     """Tell whether a setting counts now: those of profiles that were not chosen do not."""
     chosen = spell_key((PROFILE_TABLE, chosen_profile()))
     return not key.startswith(f"{PROFILE_TABLE}.") or f"{key}.".startswith(f"{chosen}.")
+
+
+async def _examine_shared_cache(services: Services) -> "Finding":
+    from chatllm_cli.services import doctor as of  # noqa: PLC0415
+
+    try:
+        stats = await services.cache.stats()
+    except ChatllmError as error:
+        return of.problem("shared", error, of.Verdict.HINT)  # answers come without it
+    return of.Finding(
+        "shared", of.Verdict.OK, f"the cache at {stats.where} answers, and has {stats.entries:,} answers"
+    )
 
 
 async def _examine_models(services: Services, model: str) -> "AsyncIterator[Finding]":

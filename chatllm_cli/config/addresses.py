@@ -35,13 +35,15 @@ def is_readable_on_the_way(base_url: str) -> bool:
     return urlsplit(base_url).scheme == "http" and not is_loopback(base_url)
 
 
-def password_in(url: str) -> str:
-    """Return the password that an address has in it, or in its options; empty if there is none."""
+def passwords_in(url: str) -> list[str]:
+    """Return the passwords that an address has in it, or in its options, as they are and as they are spelled."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return ""
-    return unquote(parts.password or "") or next(iter(parse_qs(parts.query).get("password", ())), "")
+        return []
+    spelled = parts.password or ""
+    found = [spelled, unquote(spelled), *parse_qs(parts.query).get("password", ())]
+    return list(dict.fromkeys(each for each in found if each))
 
 
 def without_password(url: str) -> str:

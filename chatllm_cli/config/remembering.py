@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from chatllm_cli import __version__
-from chatllm_cli.config.addresses import password_in
+from chatllm_cli.config.addresses import passwords_in
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.config.secrets import checked_key
@@ -130,7 +130,7 @@ def _plain(value: Any, key: Key) -> Any:
     """Return a value of the settings as JSON can have it. Raises `_SecretElsewhereError`."""
     if hasattr(value, "get_secret_value"):
         text = value.get_secret_value()
-        return [ADDRESS, text] if "://" in text and not password_in(text) else [SECRET, _variable_of(text, key)]
+        return [ADDRESS, text] if "://" in text and not passwords_in(text) else [SECRET, _variable_of(text, key)]
     if hasattr(value, "model_fields_set"):
         return [SECTION, {name: _plain(each, (*key, name)) for name, each in vars(value).items()}]
     if isinstance(value, dict):

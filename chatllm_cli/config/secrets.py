@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chatllm_cli.config.addresses import password_in
+from chatllm_cli.config.addresses import passwords_in
+
+CACHE_SCHEMES = ("redis://", "rediss://", "unix://")  # an address is no secret, but for what is in it
 
 
 def checked_key(key: str) -> str:
@@ -16,11 +18,11 @@ def checked_key(key: str) -> str:
 
 def secrets_of(section: Any) -> list[str]:
     """Return every key and password in the settings, or in a section of them."""
-    found = []
+    found: list[str] = []
     for value in vars(section).values():
         if hasattr(value, "get_secret_value"):
             secret = value.get_secret_value()
-            found += [each for each in (secret, password_in(secret)) if each]
+            found += passwords_in(secret) if secret.startswith(CACHE_SCHEMES) else [secret] if secret else []
         elif isinstance(value, dict):
             found += [secret for each in value.values() if hasattr(each, "__dict__") for secret in secrets_of(each)]
         elif hasattr(value, "__dict__"):

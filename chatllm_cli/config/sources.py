@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chatllm_cli.config.addresses import password_in
+from chatllm_cli.config.addresses import passwords_in
 from chatllm_cli.config.known_providers import KNOWN
 from chatllm_cli.config.places import HOME_VARIABLE, find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
@@ -106,7 +106,7 @@ def complaint_about_mode(values: Mapping[str, Any], mode: int) -> str | None:
     """
     flat = flatten(values)
     keys = [key for key in flat if key.endswith("api_key") and not _ALIAS.match(key)]
-    keys += [key for key, value in flat.items() if key.endswith("cache.url") and password_in(str(value))]
+    keys += [key for key, value in flat.items() if key.endswith("cache.url") and passwords_in(str(value))]
     if keys and mode & 0o077:
         return "holds a key and others can read it"
     return "can be written by others" if stat.S_ISREG(mode) and mode & 0o022 else None
