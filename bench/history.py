@@ -4,21 +4,20 @@ import asyncio
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.figures import Figure
+from bench.processes import CHATLLM, pair, peak_memory, timed
 from chatllm_cli.models import Conversation, Filter, Message, Role, TokenUsage
 from chatllm_cli.services.history import journal, records, search
 from chatllm_cli.services.history.index import Index
 
 BARE = [sys.executable, "-c", "import typer"]
-CHATLLM = str(Path(sys.executable).with_name("chatllm"))
 MESSAGES, WORDS = 10, 75  # messages in a conversation, words in a message
 BEGIN = datetime(2018, 1, 1, tzinfo=UTC)
 DAYS = 8 * 365
@@ -38,14 +37,14 @@ def run(conversations: int, runs: int) -> list[Figure]:
 def _measure(home: Path, size: int, runs: int, *, is_largest: bool) -> list[Figure]:
     make_history(home / "data" / "conversations", size)
     index = Index(home / "cache" / "index.db", home / "data" / "conversations")
-    seconds = _timed(lambda: index.ask(lambda db: search.list_conversations(db, Filter(), limit=1)))
+    seconds = timed(lambda: index.ask(lambda db: search.list_conversations(db, Filter(), limit=1)))
     print(
         f"{size} conversations: index built in {seconds:.1f} s, {size * MESSAGES / seconds:.0f} messages/s",
         flush=True,
     )
     listing = [CHATLLM, "history", "list"]
-    figures = [_pair(f"list, {size} conversations / import typer", listing, BARE, home, runs, goal=2.5)]
-    figures.append(Figure(f"list, {size} conversations: peak memory, MB", _peak_memory(listing, home), None))
+    figures = [pair(f"list, {size} conversations / import typer", listing, BARE, home, runs, goal=2.5)]
+    figures.append(Figure(f"list, {size} conversations: peak memory, MB", peak_memory(listing, home), None))
     if not is_largest:
         return figures
     for name, command, goal in (
@@ -54,10 +53,10 @@ def _measure(home: Path, size: int, runs: int, *, is_largest: bool) -> list[Figu
         ("search of a part of a word / list", [CHATLLM, "history", "search", "ylographica"], None),
         ("show @1 / list", [CHATLLM, "history", "show", "@1"], None),
     ):
-        figures.append(_pair(name, command, listing, home, runs, goal=goal))
+        figures.append(pair(name, command, listing, home, runs, goal=goal))
     figures += _append_against_a_bare_write(home, runs)
     make_history(home / "data" / "conversations", 100, seed=7)
-    seconds = _timed(lambda: index.ask(lambda db: search.list_conversations(db, Filter(), limit=20)))
+    seconds = timed(lambda: index.ask(lambda db: search.list_conversations(db, Filter(), limit=20)))
     figures.append(Figure("catching up after 100 new files, seconds", seconds, None))
     return figures
 
@@ -116,7 +115,7 @@ def _append_against_a_bare_write(home: Path, runs: int) -> list[Figure]:
             await journal.append(ours, line, durable=True)
             middle = time.perf_counter()
             await asyncio.to_thread(write)
-            times.append((middle - begin, time.perf_counter() - middle, _timed(write)))
+            times.append((middle - begin, time.perf_counter() - middle, timed(write)))
         one, two, three = (statistics.median(column) for column in zip(*times, strict=True))
         return one, two, three
 
@@ -126,34 +125,3 @@ def _append_against_a_bare_write(home: Path, runs: int) -> list[Figure]:
         Figure("append / bare write and fsync", ours_took / at_once, 1.5, microseconds),
         Figure("append / the same in a thread, as an event loop needs it", ours_took / in_thread, None, microseconds),
     ]
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
-def _peak_memory(command: Sequence[str], home: Path) -> float:
-    """Return what a command takes at most, in megabytes."""
-    environment = os.environ | {"CHATLLM_HOME": str(home)}
-    with Path(os.devnull).open("w") as nowhere:
-        process = subprocess.Popen(command, env=environment, stdout=nowhere)
-        _, _, usage = os.wait4(process.pid, 0)
-    process.returncode = 0
-    return usage.ru_maxrss / 1024
-
-
-def _pair(name: str, a: Sequence[str], b: Sequence[str], home: Path, runs: int, *, goal: float | None) -> Figure:
-    """Run two commands in turn and return the median of the ratios."""
-    environment = os.environ | {"CHATLLM_HOME": str(home)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-
-    def seconds(command: Sequence[str]) -> float:
-        return _timed(lambda: subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True))
-
-    seconds(a), seconds(b)
-    pairs = [(seconds(a), seconds(b)) for _ in range(runs)]
-    ratio = statistics.median(one / other for one, other in pairs)
-    times = f"{statistics.median(one for one, _ in pairs) * 1000:.0f} ms"
-    return Figure(name, ratio, goal, times)
