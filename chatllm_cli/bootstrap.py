@@ -146,9 +146,7 @@ class Services:
 
     def _cache_store(self) -> "Store":
         if url := self.settings.cache.url.get_secret_value():
-            from chatllm_cli.services.cache.redis_store import RedisStore
-
-            return RedisStore(url)
+            return _redis_store(url)
         from chatllm_cli.services.cache.disk import DiskStore
 
         return DiskStore(self._places.responses, size_mb=self.settings.cache.size_mb)
@@ -228,6 +226,17 @@ class Services:
             await self._llm.aclose()
         if "cache" in self.__dict__:
             await self.cache.aclose()
+
+
+def _redis_store(url: str) -> "Store":
+    try:
+        from chatllm_cli.services.cache.redis_store import RedisStore
+    except ImportError:
+        from chatllm_cli.config.addresses import without_password
+        from chatllm_cli.services.cache.stores import MissingStore
+
+        return MissingStore(without_password(url), "the extra redis is missing: pip install 'chatllm-cli[redis]'")
+    return RedisStore(url)
 
 
 class _LateModel:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import socket
+import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -262,6 +263,19 @@ def test_a_turn_says_once_that_its_server_is_down_and_goes_on(
     told = f"the cache at redis://127.0.0.1:{closed_port} cannot be used: "
     assert (result.stderr.startswith(told), result.stderr.endswith("; it goes on without\n")) == (True, True)
     assert (result.stderr.count("\n"), "hush" in result.stderr) == (1, False)
+
+
+def test_a_turn_says_that_the_extra_is_missing_and_goes_on(
+    run: Run, provider: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_CACHE__URL", "redis://:hush@host")
+    monkeypatch.setitem(sys.modules, "chatllm_cli.services.cache.redis_store", None)
+    fault = "the cache at redis://host cannot be used: the extra redis is missing: pip install 'chatllm-cli[redis]'"
+    result = run("ask", "--temperature", "0", "hi")
+    told = f"{fault}; it goes on without\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "hello there", told)
+    result = run("cache", "stats")
+    assert (result.exit_code, result.stderr) == (1, f"chatllm: {fault}\n")
 
 
 def test_a_terminal_shows_that_the_server_is_down_above_the_answer(

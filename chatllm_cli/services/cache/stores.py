@@ -1,7 +1,7 @@
 """What the cache needs of the place where its entries lie, be it a folder or a server."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 # Seconds that a turn waits for a store, each time; it comes to it twice, to look and to keep.
 LONGEST_WAIT = 0.45
@@ -49,3 +49,21 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Close what is open."""
+
+
+class MissingStore:
+    """Stands for a store that somebody set up, and whose software is not installed."""
+
+    is_shared = True
+
+    def __init__(self, where: str, fault: str) -> None:
+        self.where = where
+        self._fault = fault
+
+    async def _fail(self, *_: Any, **__: Any) -> NoReturn:
+        raise StoreError(self._fault)
+
+    get = put = forget = remove = size = count = counts = _fail
+
+    async def aclose(self) -> None:
+        """Close nothing."""
