@@ -301,3 +301,12 @@ def test_doctor_says_whether_the_server_answers(
     (line,) = (line for line in run("doctor").stdout.splitlines() if "shared" in line)
     assert line.startswith(f"hint     shared    the cache at redis://127.0.0.1:{closed_port} cannot be used: ")
     assert "hush" not in line
+
+
+async def test_many_conversations_are_forgotten_at_once(redis_server: RedisServer) -> None:
+    async with shared(redis_server.url) as cache:
+        for number in range(600):
+            request = replace(REQUEST, messages=((Role.USER, f"{number}"),))
+            await cache.put(request, ANSWER, conversation=f"c{number}")
+        await cache.forget([f"c{number}" for number in range(1_500)])
+    assert keys_of(redis_server) == []

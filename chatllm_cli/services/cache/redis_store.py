@@ -62,11 +62,15 @@ class RedisStore:
 
     async def forget(self, conversations: Sequence[str]) -> None:
         """Drop what belongs to these conversations."""
-        async with self._connected(LONGEST_CHORE) as client:
-            for conversation in conversations:
-                belonging = f"{CONVERSATION}{conversation}"
-                keys = await _awaited(client.smembers(belonging))
-                await client.delete(belonging, *(ANSWER.encode() + key for key in keys))
+        belongings = [f"{CONVERSATION}{conversation}" for conversation in conversations]
+        for begin in range(0, len(belongings), AT_ONCE):
+            some = belongings[begin : begin + AT_ONCE]
+            async with self._connected(LONGEST_CHORE) as client, client.pipeline(transaction=False) as pipe:
+                for belonging in some:
+                    pipe.smembers(belonging)
+                found = await pipe.execute(raise_on_error=False)  # what is no set is not ours, and goes
+                keys = {key for each in found if isinstance(each, set) for key in each}
+                await client.delete(*some, *(ANSWER.encode() + key for key in keys))
 
     async def remove(self, is_doomed: Callable[[bytes], bool] | None = None) -> int:
         """Drop every entry, or those that are doomed, and return how many those were."""
