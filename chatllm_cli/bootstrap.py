@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from chatllm_cli.config.places import Places
@@ -142,14 +143,10 @@ class Services:
         from chatllm_cli.services.local.hashes import WeightsHashes
 
         hashes = WeightsHashes(self._places.cache / "weights.json")
-        return ResponseCache(self._cache_store(), self.settings.cache, hashes.sha256_of)
-
-    def _cache_store(self) -> "Store":
-        if url := self.settings.cache.url.get_secret_value():
-            return _redis_store(url)
-        from chatllm_cli.services.cache.disk import DiskStore
-
-        return DiskStore(self._places.responses, size_mb=self.settings.cache.size_mb)
+        settings, folder = self.settings.cache, self._places.responses
+        here: list[Store] = [] if settings.url and not folder.exists() else [_disk_store(folder, settings.size_mb)]
+        stores = [_redis_store(settings.url), *here] if settings.url else here
+        return ResponseCache(stores[0], settings, hashes.sha256_of, others=stores[1:])
 
     @cached_property
     def model_lists(self) -> "ModelLists":
@@ -228,14 +225,20 @@ class Services:
             await self.cache.aclose()
 
 
+def _disk_store(folder: Path, size_mb: int) -> "Store":
+    from chatllm_cli.services.cache.disk import DiskStore
+
+    return DiskStore(folder, size_mb=size_mb)
+
+
 def _redis_store(url: str) -> "Store":
     try:
         from chatllm_cli.services.cache.redis_store import RedisStore
     except ImportError:
-        from chatllm_cli.config.addresses import without_password
+        from chatllm_cli.config.addresses import shown_address
         from chatllm_cli.services.cache.stores import MissingStore
 
-        return MissingStore(without_password(url), "the extra redis is missing: pip install 'chatllm-cli[redis]'")
+        return MissingStore(shown_address(url), "the extra redis is missing: pip install 'chatllm-cli[redis]'")
     return RedisStore(url)
 
 

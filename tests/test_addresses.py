@@ -5,7 +5,7 @@ from chatllm_cli.config.addresses import (
     is_loopback,
     is_readable_on_the_way,
     passwords_in,
-    without_password,
+    shown_address,
 )
 
 
@@ -69,4 +69,4 @@ def test_plain_http_that_leaves_this_machine_can_be_read_on_the_way(base_url: st
 def test_passwords_are_found_in_an_address_and_left_out_of_what_is_shown(
     url: str, shown: str, passwords: list[str]
 ) -> None:
-    assert (without_password(url), passwords_in(url)) == (shown, passwords)
+    assert (shown_address(url), passwords_in(url)) == (shown, passwords)

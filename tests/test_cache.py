@@ -14,6 +14,7 @@ import pytest
 from chatllm_cli.models import ChatOptions, Completion, Role, TokenUsage
 from chatllm_cli.services.cache import CacheStats, ResponseCache
 from chatllm_cli.services.cache.disk import DiskStore
+from chatllm_cli.services.cache.entries import LARGEST
 from tests.caches import ANSWER, OTHER, REQUEST, answer, cache_on, change_row, disk_cache
 from tests.test_cache_keys import OTHERS
 
@@ -177,3 +178,54 @@ async def test_a_store_that_hangs_is_waited_for_less_than_a_second_in_all(folder
     await cache.aclose()
     assert time.monotonic() - begin < 1
     await hold
+
+
+async def test_what_would_take_the_room_of_most_others_is_not_kept(folder: Path) -> None:
+    cache = cache_on(DiskStore(folder, size_mb=1), mode="always")
+    chance = random.Random(1)  # noqa: S311
+    small = [replace(REQUEST, messages=((Role.USER, f"{number}"),)) for number in range(5)]
+    for request in small:
+        await cache.put(request, ANSWER)
+    for size in (300_000, 3_000_000):
+        await cache.put(REQUEST, Completion(chance.randbytes(size).hex(), "stop"))
+        assert await answer(cache) is None
+    assert [await answer(cache, request) for request in small] == [ANSWER] * 5
+    assert (await cache.stats()).hits == 5
+    await cache.aclose()
+
+
+async def test_counts_that_cannot_be_are_none_and_begin_anew(cache: ResponseCache, folder: Path) -> None:
+    await cache.put(REQUEST, ANSWER)
+    await answer(cache)
+    await cache.aclose()
+    for strange in (
+        '{"hits": 1' + "0" * 400 + "}",
+        '{"hits": NaN, "misses": -1}',
+        "[" * 99_999,
+        "7",
+        '{"hits": "x"}',
+    ):
+        with closing(sqlite3.connect(folder / "cache.db")) as database, database:
+            database.execute("UPDATE Cache SET value = ? WHERE key = 'counts'", [strange.encode()])
+        again = disk_cache(folder, mode="always")
+        assert (await again.stats()).hits == 0
+        assert await answer(again) == ANSWER
+        await again.aclose()
+        last = disk_cache(folder)
+        assert (await last.stats()).hits == 1
+        await last.aclose()
+
+
+async def test_an_answer_too_large_to_be_read_again_is_not_kept(cache: ResponseCache) -> None:
+    await cache.put(REQUEST, Completion("x" * (LARGEST + 1), "stop"))
+    assert (await cache.stats()).entries == 0
+
+
+async def test_thousands_of_conversations_are_forgotten_at_once(cache: ResponseCache) -> None:
+    for number in range(50):
+        request = replace(REQUEST, messages=((Role.USER, f"{number}"),))
+        await cache.put(request, ANSWER, conversation=f"c{number}")
+    begin = time.monotonic()
+    await cache.forget([f"c{number}" for number in range(1, 20_000)])
+    assert time.monotonic() - begin < 3
+    assert (await cache.stats()).entries == 1

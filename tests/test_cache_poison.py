@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import closing
@@ -17,8 +18,7 @@ import pytest
 from chatllm_cli.models import Completion, Role
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.cache.disk import SafeDisk
-from chatllm_cli.services.cache.entries import unpack
-from chatllm_cli.services.cache.stores import LARGEST_ENTRY
+from chatllm_cli.services.cache.entries import LARGEST, unpack
 from tests.caches import ANSWER, OTHER, REQUEST, answer, change_row, disk_cache
 
 
@@ -129,27 +129,37 @@ async def test_forgetting_a_row_that_names_a_file_leaves_the_file(
     await cache.aclose()
 
 
-def packed(entry: object) -> bytes:
-    body = zlib.compress(json.dumps(entry).encode())
+def packed(head: object, rest: bytes = b"Hello") -> bytes:
+    body = zlib.compress(json.dumps(head).encode() + b"\n" + rest)
     return hashlib.sha256(body).digest() + body
 
 
 SOUND = {
-    "text": "Hello", "reasoning": "", "finish_reason": "stop", "usage": None, "at": "2026-07-01T12:00:00+00:00",
-    "model": "openai/gpt", "cost": None,
+    "text": 5, "finish_reason": "stop", "usage": None, "at": "2026-07-01T12:00:00+00:00", "model": "openai/gpt",
+    "cost": None,
 }  # fmt: skip
 
 
 def test_a_sound_entry_is_read() -> None:
-    entry = unpack(packed(SOUND))
+    entry = unpack(packed(SOUND, b"HelloLet me think."))
     assert entry
-    assert entry.completion == Completion("Hello", "stop")
+    assert entry.completion == Completion("Hello", "stop", None, "Let me think.")
 
 
-def test_an_entry_that_would_swell_up_is_none() -> None:
-    bomb = packed(SOUND | {"text": "x" * LARGEST_ENTRY})
-    assert len(bomb) < LARGEST_ENTRY / 100
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        packed(SOUND | {"text": LARGEST}, b"x" * LARGEST),
+        packed([[]] * 2_000_000),
+        packed(SOUND | {"usage": [{}] * 2_000_000}),
+        packed(SOUND | {"model": "x" * 5_000}),
+    ],
+    ids=["text", "a list", "counts", "a name"],
+)
+def test_an_entry_that_would_swell_up_is_none_at_once(bomb: bytes) -> None:
+    begin = time.process_time()
     assert unpack(bomb) is None
+    assert time.process_time() - begin < 0.3
 
 
 STRANGE_VALUES = [

@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.remembering import Secret, load_remembered
+from chatllm_cli.config.remembering import Secret, _digest, load_remembered
 from chatllm_cli.config.secrets import secrets_of
 from chatllm_cli.errors import ConfigError
 from tests.conftest import Run
@@ -21,7 +21,7 @@ model = "work/gpt"
 temperature = 0.5
 stop = ["a", "b"]
 fallback = ["openai/gpt-4o-mini", "local/smollm2"]
-options = { top_k = 40, bias = { a = 1, b = [1, 2] } }
+options = { top_k = 40, bias = { a = 1, b = [1, 2], c = true } }
 [cache]
 mode = "always"
 url = "redis://host:6379/0"
@@ -158,18 +158,40 @@ def test_a_file_that_changes_while_settings_are_loaded_is_not_remembered_as_what
     assert not record.exists()
 
 
-def test_a_key_is_taken_from_its_variable_each_time(
-    record: Path, monkeypatch: pytest.MonkeyPatch, nothing_is_loaded: Callable[[], None]
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"OPENAI_API_KEY": "sk-old"}, {"OPENAI_API_KEY": "sk-new"}),
+        ({"OPENAI_API_KEY": "sk-old"}, {"OPENAI_API_KEY": ""}),
+        ({"OPENAI_API_KEY": "", "CHATLLM_API_KEY": "sk-old"}, {"OPENAI_API_KEY": "sk-new", "CHATLLM_API_KEY": ""}),
+        ({"CHATLLM_API_KEY": "", "OPENAI_API_KEY": "sk-other"}, {"CHATLLM_API_KEY": "sk-own"}),
+        ({"CHATLLM_API_KEY": "sk-env"}, {"CHATLLM_API_KEY": " "}),
+        (
+            {"CHATLLM_PROVIDERS": '{"openai": {"api_key": "sk-one"}}', "OPENAI_API_KEY": "sk-one"},
+            {"OPENAI_API_KEY": "sk-two"},
+        ),
+        ({"CHATLLM_ALIASES__MY_API_KEY": "openai/a"}, {"CHATLLM_ALIASES__MY_API_KEY": "openai/b"}),
+        ({"CHATLLM_OPTIONS__API_KEY": ""}, {"CHATLLM_OPTIONS__API_KEY": "1"}),
+        ({"CHATLLM_MODEL": "a", "chatllm_model": "b"}, {"CHATLLM_MODEL": None, "chatllm_model": "a"}),
+    ],
+)
+def test_a_variable_that_changed_is_noticed_be_it_a_keys(
+    record: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, str], after: dict[str, str | None]
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-old")
-    keep(record, {})
-    nothing_is_loaded()
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-new")
-    settings, _ = load_remembered({}, record)
-    assert settings.providers["openai"].api_key.get_secret_value() == "sk-new"
-    monkeypatch.setenv("OPENAI_API_KEY", "two words")
-    with pytest.raises(NotLoadedError):
-        load_remembered({}, record)
+    for variables in (before, after):
+        for name, value in variables.items():
+            if value is None:
+                monkeypatch.delenv(name)
+            else:
+                monkeypatch.setenv(name, value)
+        try:
+            loaded = load_settings()
+        except ConfigError:
+            with pytest.raises(ConfigError):
+                keep(record, {})
+        else:
+            assert values_of(keep(record, {})) == values_of(loaded)
+            assert values_of(load_remembered({}, record)[0]) == values_of(loaded)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +203,13 @@ def test_a_key_is_taken_from_its_variable_each_time(
         ('[cache]\nurl = "redis://host?password=sk-canary"', {}, {}),
         ("", {"CHATLLM_CACHE__URL": "redis://:sk-canary@host"}, {}),
         ("", {"CHATLLM_PROVIDERS": '{"work": {"base_url": "https://host/v1", "api_key": "sk-canary"}}'}, {}),
+        ('[cache]\nurl = "redis://sk-canary@host"', {}, {}),
+        ('[cache]\nurl = "rediss://host?ssl_password=sk-canary"', {}, {}),
+        ('api_key_cmd = "echo sk-canary"', {}, {}),
+        ('[providers.openai]\napi_key_cmd = "echo sk-canary"', {}, {}),
+        ('[models."openai/x"]\noptions = { auth = { token = "sk-canary" } }', {}, {}),
         ("", {}, {"options": {"api_key": "sk-canary"}}),
+        ("", {}, {"options": {"extra_headers": {"Authorization": ["sk-canary"]}}}),
     ],
 )
 def test_settings_with_a_secret_that_lies_elsewhere_are_not_written_down(
@@ -208,6 +236,19 @@ def put(record: Path, values: object) -> None:
     record.write_text(json.dumps({name: values for name in json.loads(record.read_text())}))  # noqa: C420
 
 
+def signed(record: Path, values: object) -> object:
+    """Values with a digest that is right."""
+    (origin,) = json.loads(record.read_text())
+    return [_digest(origin, values), values]
+
+
+def with_command(record: Path) -> object:
+    """What is remembered, with a command in it."""
+    ((_, values),) = json.loads(record.read_text()).values()
+    values[1]["api_key_cmd"] = "touch trap"
+    return signed(record, values)
+
+
 def in_place_of(record: Path, make: Callable[[Path], None]) -> None:
     record.unlink()
     make(record)
@@ -222,6 +263,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "another shape": lambda record: put(record, ["section", {"model": ["trap"]}]),
     "no shape": lambda record: put(record, ["no", 1]),
     "a number": lambda record: put(record, 7),
+    "an empty section": lambda record: put(record, signed(record, ["section", []])),
+    "a command": lambda record: put(record, with_command(record)),
+    "a byte has changed": lambda record: record.write_text(record.read_text().replace("work/gpt", "work/gpu", 1)),
     "others can write it": lambda record: change_model(record).chmod(0o602),
     "its group can write it": lambda record: change_model(record).chmod(0o620),
     "others can write the folder": lambda record: change_model(record).parent.chmod(0o777),

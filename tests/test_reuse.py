@@ -11,7 +11,17 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import LimitSettings, RetrySettings, TimeoutSettings
 from chatllm_cli.errors import ChatllmError, ProviderUnavailableError, QuotaError
-from chatllm_cli.models import ChatOptions, Chunk, Endpoint, Message, Status, TokenUsage
+from chatllm_cli.models import (
+    ChatOptions,
+    ChatRequest,
+    Chunk,
+    Completion,
+    Endpoint,
+    Message,
+    Role,
+    Status,
+    TokenUsage,
+)
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.history import HistoryService
 from tests.caches import disk_cache
@@ -203,3 +213,58 @@ async def test_refreshing_asks_again_and_replaces_the_answer(places: Places) -> 
     assert [each.content for each in at_once] == ["newer", "newer"]
     await cache.aclose()
     await fresh.aclose()
+
+
+async def test_a_refresh_that_waited_never_takes_the_old_answer(places: Places) -> None:
+    cache, fresh = (disk_cache(places.responses, mode=mode) for mode in ("always", "refresh"))
+    old, new = Counter(places, cache), Counter(places, fresh)
+    old.llm.reply("old")
+    await old.send()
+    new.llm.play(0.1, QuotaError("slow down"))
+    new.llm.reply("new")
+    results = await asyncio.gather(new.send(), new.send(), return_exceptions=True)
+    assert [each.content for each in results if isinstance(each, Message)] == ["new"]
+    await cache.aclose()
+    await fresh.aclose()
+
+
+@pytest.mark.parametrize(
+    "completion", [Completion(" ", "stop"), Completion("text", "length"), Completion("text", None)], ids=range(3)
+)
+async def test_an_entry_that_is_no_whole_answer_is_not_given(counter: Counter, completion: Completion) -> None:
+    await counter.cache.put(ChatRequest(STRICT, ((Role.USER, "prompt"),)), completion)
+    counter.llm.reply("whole")
+    assert (await counter.send(endpoints=[STRICT])).content == "whole"
+
+
+async def test_an_answer_whose_conversation_was_removed_meanwhile_is_not_kept(counter: Counter) -> None:
+    gate = asyncio.Event()
+    counter.llm.play(Chunk("ans"), gate, Chunk("wer"), DONE)
+    turn = asyncio.ensure_future(counter.send())
+    while not (counter.listeners and counter.listeners[0].chunks):
+        await asyncio.sleep(0.01)
+    (listed,) = (await counter.history.list()).conversations
+    await counter.history.upkeep.remove([listed.id])
+    gate.set()
+    await turn
+    assert (await counter.cache.stats()).entries == 0
+
+
+async def test_a_long_cached_answer_can_be_stopped_and_what_was_shown_is_kept(counter: Counter) -> None:
+    counter.llm.reply("short")
+    await counter.send()
+    await counter.cache.put(counter.llm.requests[0], Completion("word " * 100_000, "stop"))
+
+    class Impatient(RecordingListener):
+        def on_chunk(self, text: str) -> None:
+            super().on_chunk(text)
+            if len(self.chunks) == 2:
+                turn.cancel()
+
+    log = counter.history.start("prompt", model=ENDPOINT.address)
+    turn = asyncio.ensure_future(counter.chat.send(log, "prompt", [ENDPOINT], ChatOptions(), Impatient()))
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    reply = log.conversation.thread()[-1]
+    assert (reply.status, reply.cached) == (Status.INTERRUPTED, True)
+    assert 0 < len(reply.content) < 20_000

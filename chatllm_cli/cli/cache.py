@@ -9,9 +9,10 @@ import typer
 
 from chatllm_cli.amounts import dollars
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli.asking import counted
+from chatllm_cli.cli.asking import Yes, counted, is_agreed
 from chatllm_cli.cli.options import AsJson, Moment, check_is_text
 from chatllm_cli.cli.running import run
+from chatllm_cli.errors import UsageError
 from chatllm_cli.models import told_size
 from chatllm_cli.render.renderer import Renderer, dumped
 
@@ -21,7 +22,7 @@ app = typer.Typer(help="See and clear the cache of answers.", no_args_is_help=Tr
 
 @app.command()
 def stats(as_json: AsJson = False) -> None:
-    """Show what is in the cache, and what it saved."""
+    """Show what is in the cache, and what it saved so far."""
     found = run(lambda services: services.cache.stats())
     renderer = Renderer(sys.stdout, sys.stderr)
     if as_json:
@@ -48,21 +49,27 @@ def clear(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("-m", "--model", help="Only of models with this in their address.", callback=check_is_text),
+        typer.Option("-m", "--model", help="Only of models with this in provider/model.", callback=check_is_text),
     ] = None,
+    yes: Yes = False,
 ) -> None:
-    """Remove answers from the cache; the history keeps them."""
+    """Remove answers from the cache; the history keeps them. One that is shared asks first."""
+    if model is not None and not model.strip():
+        raise UsageError("the model is empty", hint="without --model, answers of all models are removed")
 
-    async def work(services: Services) -> tuple[int, str]:
-        return await services.cache.clear(older_than=older_than, model=model), services.cache.where
+    async def work(services: Services) -> None:
+        cache = services.cache
+        if cache.is_shared and not is_agreed([cache.where], "remove answers that others use, too?", yes=yes):
+            return
+        removed = await cache.clear(older_than=older_than, model=model)
+        Renderer(sys.stdout, sys.stderr).notice(f"removed from {cache.where}: {counted(removed, 'answer')}")
 
-    removed, where = run(work)
-    Renderer(sys.stdout, sys.stderr).notice(f"removed from {where}: {counted(removed, 'answer')}")
+    run(work)
 
 
 @app.command()
 def path() -> None:
-    """Show where the cache is, or would be: a folder, or the address of a server."""
+    """Show where the cache lies, or would lie."""
 
     async def work(services: Services) -> str:
         return services.cache.where

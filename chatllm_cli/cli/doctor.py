@@ -13,6 +13,7 @@ import typer
 
 from chatllm_cli import __version__
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.asking import counted
 from chatllm_cli.cli.options import AsJson, check_is_text, looks_of
 from chatllm_cli.cli.running import keys_seen, run
 from chatllm_cli.config.places import Places, find_places
@@ -82,8 +83,8 @@ async def _examine(services: Services, model: str) -> "AsyncIterator[Finding]":
     for finding in _examine_settings(places, failure):
         yield finding
     if not failure:
-        if services.settings.cache.url.get_secret_value():
-            yield await _examine_shared_cache(services)
+        async for finding in _examine_cache(services):
+            yield finding
         async for finding in _examine_models(services, model):
             yield finding
 
@@ -120,16 +121,18 @@ def _is_in_force(key: str) -> bool:
     return not key.startswith(f"{PROFILE_TABLE}.") or f"{key}.".startswith(f"{chosen}.")
 
 
-async def _examine_shared_cache(services: Services) -> "Finding":
+async def _examine_cache(services: Services) -> "AsyncIterator[Finding]":
     from chatllm_cli.services import doctor as of  # noqa: PLC0415
 
+    name = "shared" if services.cache.is_shared else "cache"
     try:
         stats = await services.cache.stats()
     except ChatllmError as error:
-        return of.problem("shared", error, of.Verdict.HINT)  # answers come without it
-    return of.Finding(
-        "shared", of.Verdict.OK, f"the cache at {stats.where} answers, and has {stats.entries:,} answers"
-    )
+        yield of.problem(name, error, of.Verdict.HINT)  # answers come without it
+        return
+    if services.cache.is_shared:
+        has = counted(stats.entries, "answer")
+        yield of.Finding(name, of.Verdict.OK, f"the cache at {stats.where} can be used, and has {has}")
 
 
 async def _examine_models(services: Services, model: str) -> "AsyncIterator[Finding]":

@@ -42,12 +42,12 @@ def passwords_in(url: str) -> list[str]:
     except ValueError:
         return []
     spelled = parts.password or ""
-    found = [spelled, unquote(spelled), *parse_qs(parts.query).get("password", ())]
-    return list(dict.fromkeys(each for each in found if each))
+    options = [value for name, values in parse_qs(parts.query).items() for value in values if "pass" in name.lower()]
+    return list(dict.fromkeys(each for each in (spelled, unquote(spelled), *options) if each))
 
 
-def without_password(url: str) -> str:
-    """Return an address without the user name and password in it, and without its options, which may be as secret."""
+def shown_address(url: str) -> str:
+    """Return an address without user name, password and options, each of which may be secret."""
     scheme, mark, rest = url.partition("://")
     rest = rest.partition("?")[0]
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"

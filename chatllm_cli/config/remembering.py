@@ -4,9 +4,9 @@ pydantic and what is built with it take longer to import than an answer from the
 be valid is written down, under a hash of everything that it came from: the config file, the variables, the flags, the
 profile, and this program. Where all of that is the same, so are the settings.
 
-No secret is written down. A key is taken from its variable each time; where one lies elsewhere, nothing is kept.
-Whoever can write the file could send keys elsewhere, so one that others can write counts for nothing, as the config
-file does.
+No secret is written down. A key is taken from its variable, which the hash says is as it was; where one lies
+elsewhere, or may, nothing is kept. Whoever can write the file could send keys elsewhere, so one that others can write
+counts for nothing, as the config file does; and no command is taken from it.
 """
 
 import hashlib
@@ -15,18 +15,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from chatllm_cli import __version__
-from chatllm_cli.config.addresses import passwords_in
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.config.secrets import checked_key
 from chatllm_cli.config.setting_keys import Key
-from chatllm_cli.config.sources import FOREIGN_VARIABLES, key_of, own_variables, read_config_bytes
-from chatllm_cli.errors import ConfigError
+from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
 from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file
 
 if TYPE_CHECKING:
@@ -34,12 +33,11 @@ if TYPE_CHECKING:
 
 MOST_REMEMBERED = 20
 OTHERS_CAN_WRITE = 0o022
-SOURCES = ("sections.py", "settings.py")  # what the settings are made of
-SECTION, TABLE, SEVERAL, LIST, SECRET, ADDRESS = "section", "table", "several", "list", "secret", "address"
+SECTION, TABLE, SEVERAL, LIST, SECRET = "section", "table", "several", "list", "secret"
 
 
-class _SecretElsewhereError(Exception):
-    """A secret that is in no variable."""
+class _NotToBeKeptError(Exception):
+    """There is, or may be, a secret in the settings that is in no variable."""
 
 
 def load_remembered(flags: Mapping[str, Any], record: Path) -> "tuple[Settings, Callable[[], None]]":
@@ -54,21 +52,21 @@ def load_remembered(flags: Mapping[str, Any], record: Path) -> "tuple[Settings, 
         return load_settings(flags)
 
     origin = ""
-    with suppress(ConfigError, OSError, LookupError, TypeError, ValueError, RecursionError):
+    with suppress(Exception):  # whatever it is, the settings can still be loaded
         origin = _origin(flags)
-        return cast("Settings", _Remembered(_restored(_read(record)[origin]), load)), lambda: None
+        digest, values = _read(record)[origin]
+        if digest == _digest(origin, values):
+            return cast("Settings", _Remembered(_restored(values), load)), lambda: None
     settings = load()
     return settings, lambda: _remember(settings, flags, record, origin)
 
 
 def _remember(settings: "Settings", flags: Mapping[str, Any], record: Path, origin: str) -> None:
-    with suppress(_SecretElsewhereError, ConfigError, OSError):
+    with suppress(Exception):  # the next run loads them again
         values = _plain(settings, ())
-        if _origin(flags) != origin:  # somebody changed the file meanwhile
+        if _origin(flags) != origin or (record.exists() and not record.is_file()):  # it changed meanwhile
             return
-        known = _read(record) | {origin: values}
-        if record.exists() and not record.is_file():
-            return
+        known = _read(record) | {origin: [_digest(origin, values), values]}
         make_private_folder(record.parent)
         replace_private_file(record, json.dumps(dict(list(known.items())[-MOST_REMEMBERED:])).encode())
 
@@ -92,7 +90,7 @@ class _Remembered(SimpleNamespace):
 
     def __init__(self, values: SimpleNamespace, load: Callable[[], "Settings"]) -> None:
         super().__init__(**vars(values))
-        self.__dict__["_load"] = load
+        self.__dict__["_load"] = cache(load)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -101,36 +99,38 @@ class _Remembered(SimpleNamespace):
 
 
 def _origin(flags: Mapping[str, Any]) -> str:
-    """Return a hash of all that the settings come from, keys apart. Raises `ConfigError`, and OSError."""
-    here = Path(__file__).parent
-    sources = [(here / name).stat() for name in SOURCES]
+    """Return a hash of all that the settings come from. Raises `ConfigError`, and OSError."""
+    modules = [path.stat() for path in sorted(Path(__file__).parent.glob("*.py"))]
     file = find_places().config_file
-    variables = {name: "" if _is_key(name) else os.environ[name] for name in own_variables()}
-    others = {name: "" if _is_key(name) else os.environ[name] for name in FOREIGN_VARIABLES if os.environ.get(name)}
     content, mode = read_config_bytes(file) or (b"", 0)
     told = [
         __version__,
         sys.version,
-        [(each.st_size, each.st_mtime_ns) for each in sources],
+        [(each.st_size, each.st_mtime_ns) for each in modules],
         str(file),
         hashlib.sha256(content).hexdigest(),
         mode,
         chosen_profile(),
-        sorted({**variables, **others}.items()),
+        [
+            (name, value) for name, value in os.environ.items() if _is_ours(name)
+        ],  # of two spellings the last one counts
         sorted((key, repr(value)) for key, value in flags.items() if value is not None),
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def _is_key(variable: str) -> bool:
-    return variable.upper().endswith("API_KEY")
+def _is_ours(variable: str) -> bool:
+    return variable.upper().startswith(ENV_PREFIX) or variable in FOREIGN_VARIABLES
+
+
+def _digest(origin: str, values: Any) -> str:
+    return hashlib.sha256(json.dumps([origin, values]).encode()).hexdigest()
 
 
 def _plain(value: Any, key: Key) -> Any:
-    """Return a value of the settings as JSON can have it. Raises `_SecretElsewhereError`."""
+    """Return a value of the settings as JSON can have it. Raises `_NotToBeKeptError`."""
     if hasattr(value, "get_secret_value"):
-        text = value.get_secret_value()
-        return [ADDRESS, text] if "://" in text and not passwords_in(text) else [SECRET, _variable_of(text, key)]
+        return [SECRET, _variable_of(value.get_secret_value())]
     if hasattr(value, "model_fields_set"):
         return [SECTION, {name: _plain(each, (*key, name)) for name, each in vars(value).items()}]
     if isinstance(value, dict):
@@ -138,13 +138,20 @@ def _plain(value: Any, key: Key) -> Any:
     if isinstance(value, tuple | list):
         kind = SEVERAL if isinstance(value, tuple) else LIST
         return [kind, [_plain(each, key) for each in value]]
-    if value and key[-1:] == ("api_key",):  # among the options of a request
-        raise _SecretElsewhereError
+    if isinstance(value, str) and value and _may_be_secret(value, key):
+        raise _NotToBeKeptError
     return value
 
 
+def _may_be_secret(text: str, key: Key) -> bool:
+    """Tell whether a text may be a secret, or is a command: an option of a request, an address with a login."""
+    if key[-2:] == ("cache", "url"):
+        return "@" in text or "?" in text
+    return "options" in key or key[-1] == "api_key_cmd"
+
+
 def _restored(value: Any) -> Any:
-    """Return what `_plain` was given. Raises LookupError, TypeError or ValueError if it was nothing of the kind."""
+    """Return what `_plain` was given. Raises any error if it was nothing of the kind."""
     if not isinstance(value, list):
         return value
     kind, inner = value
@@ -152,23 +159,21 @@ def _restored(value: Any) -> Any:
         return Secret(checked_key(os.environ[inner]) if inner else "")
     if kind in {SECTION, TABLE}:
         values = {name: _restored(each) for name, each in inner.items()}
+        if values.get("api_key_cmd"):
+            raise ValueError("a command is never remembered")
         return SimpleNamespace(**values) if kind == SECTION else values
-    if kind == ADDRESS:
-        return Secret(str(inner))
     several = [_restored(each) for each in inner]
     return {SEVERAL: tuple(several), LIST: several}[kind]
 
 
-def _variable_of(secret: str, key: Key) -> str:
-    """Return the variable that holds a secret; empty if there is no secret. Raises `_SecretElsewhereError`."""
+def _variable_of(secret: str) -> str:
+    """Return a variable that holds a secret; empty if there is no secret. Raises `_NotToBeKeptError`."""
     if not secret:
         return ""
-    own = {name: key_of(name) for name in own_variables()}
-    others = {name: tuple(setting.split(".")) for name, setting in FOREIGN_VARIABLES.items()}
-    for name, place in (own | others).items():
-        if place == key and _is_key(name) and os.environ.get(name, "").strip() == secret:
+    for name, value in os.environ.items():
+        if _is_ours(name) and value.strip() == secret:
             return name
-    raise _SecretElsewhereError
+    raise _NotToBeKeptError
 
 
 def _read(record: Path) -> dict[str, Any]:

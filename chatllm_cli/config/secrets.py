@@ -5,8 +5,6 @@ from typing import Any
 
 from chatllm_cli.config.addresses import passwords_in
 
-CACHE_SCHEMES = ("redis://", "rediss://", "unix://")  # an address is no secret, but for what is in it
-
 
 def checked_key(key: str) -> str:
     """Return a key as it is sent. Raises ValueError if it cannot be."""
@@ -19,10 +17,11 @@ def checked_key(key: str) -> str:
 def secrets_of(section: Any) -> list[str]:
     """Return every key and password in the settings, or in a section of them."""
     found: list[str] = []
-    for value in vars(section).values():
+    for name, value in vars(section).items():
         if hasattr(value, "get_secret_value"):
-            secret = value.get_secret_value()
-            found += passwords_in(secret) if secret.startswith(CACHE_SCHEMES) else [secret] if secret else []
+            found += [secret] if (secret := value.get_secret_value()) else []
+        elif name == "url":  # of the cache
+            found += passwords_in(value)
         elif isinstance(value, dict):
             found += [secret for each in value.values() if hasattr(each, "__dict__") for secret in secrets_of(each)]
         elif hasattr(value, "__dict__"):

@@ -40,17 +40,18 @@ def _check_key(key: SecretStr) -> SecretStr:
     return SecretStr(checked_key(key.get_secret_value()))
 
 
-def _check_cache_url(url: SecretStr) -> SecretStr:
-    value = url.get_secret_value().strip()
+def _check_cache_url(url: str) -> str:
+    value = url.strip()
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
     except ValueError:
         host, parts = None, urlsplit("")
-    is_known = (parts.scheme in {"redis", "rediss"} and host) or (parts.scheme == "unix" and parts.path)
-    if value and not (is_known and value.isprintable() and " " not in value):
+    is_server = value.startswith(("redis://", "rediss://")) and host and re.fullmatch(r"(/\d*)?", parts.path)
+    is_socket = value.startswith("unix:///")
+    if value and not ((is_server or is_socket) and value.isprintable() and " " not in value):
         raise ValueError("expected an address such as redis://host:6379/0")
-    return SecretStr(value)
+    return value
 
 
 def _check_alias(name: str) -> str:
@@ -110,7 +111,7 @@ TAKEN_BECAUSE = "the request says it already, or a setting of that name does"
 
 ApiKey = Annotated[SecretStr, AfterValidator(_check_key)]
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
-CacheUrl = Annotated[SecretStr, AfterValidator(_check_cache_url)]  # there may be a password in it
+CacheUrl = Annotated[str, AfterValidator(_check_cache_url)]  # there may be a password in it
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Dollars = Annotated[float, Field(ge=0, le=1e6)]
 ModelAddress = Annotated[str, AfterValidator(_check_address)]
@@ -201,7 +202,7 @@ class CacheSettings(_Section):
 
     mode: Literal["auto", "always", "refresh", "never"] = "auto"
     """When it is used: auto (by `ask` at temperature 0), always, refresh (asked anew, and kept) or never."""
-    url: CacheUrl = SecretStr("")
+    url: CacheUrl = ""
     """A Redis server that several machines share, as redis://host:6379/0 or rediss://…; empty stays on this one."""
     ttl_days: Annotated[float, Field(gt=0, le=36500)] = 30.0
     """Days after which an answer is forgotten."""

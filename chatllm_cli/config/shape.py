@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
+from chatllm_cli.config.addresses import passwords_in
 from chatllm_cli.config.profiles import PROFILE_TABLE
 from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.config.settings import Settings, all_fields
@@ -73,8 +74,15 @@ def is_secret(key: Key) -> bool:
     return kind_at(key) is SecretStr or (key[-1:] == ("api_key",) and key[:-1] != ("aliases",))
 
 
+def is_address(key: Key) -> bool:
+    """Tell whether what stands at a key is an address that may have a password in it."""
+    return key[-2:] == ("cache", "url")
+
+
 def holds_secret(key: Key, value: Any) -> bool:
     """Tell whether a value at a key is, or has in it, what must not be seen."""
+    if is_address(key) and isinstance(value, str):
+        return bool(passwords_in(value))
     if isinstance(value, dict):
         return is_secret(key) or any(holds_secret((*key, name), each) for name, each in value.items())
     return is_secret(key) or (isinstance(value, list) and any(holds_secret(key, each) for each in value))

@@ -106,9 +106,9 @@ def complaint_about_mode(values: Mapping[str, Any], mode: int) -> str | None:
     """
     flat = flatten(values)
     keys = [key for key in flat if key.endswith("api_key") and not _ALIAS.match(key)]
-    keys += [key for key, value in flat.items() if key.endswith("cache.url") and passwords_in(str(value))]
-    if keys and mode & 0o077:
-        return "holds a key and others can read it"
+    passwords = [key for key, value in flat.items() if key.endswith("cache.url") and passwords_in(str(value))]
+    if (keys or passwords) and mode & 0o077:
+        return f"holds a {'key' if keys else 'password'} and others can read it"
     return "can be written by others" if stat.S_ISREG(mode) and mode & 0o022 else None
 
 

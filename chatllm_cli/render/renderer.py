@@ -41,6 +41,8 @@ UNMARKED = "the answer is cut off: the connection ended before it did"
 class Renderer:
     """Shows turns, tables and messages on the two streams it is given."""
 
+    asks_again = " (--refresh asks again)"  # how whoever gets a cached answer gets another
+
     def __init__(self, stdout: TextIO, stderr: TextIO, looks: Looks | None = None) -> None:
         self.out, self.err = Stream(stdout), Stream(stderr)
         self.looks = looks or Looks()
@@ -124,7 +126,7 @@ class Renderer:
 
     def cached(self, at: datetime) -> None:
         """Say that an answer is from the cache."""
-        self.notice(f"cached {age(at, datetime.now(UTC))} (--refresh asks again)")
+        self.notice(f"cached {age(at, datetime.now(UTC))}{self.asks_again}")
 
     def stand_in(self, address: str) -> None:
         """Say that the embedded model answers because no provider is set up."""

@@ -39,6 +39,7 @@ class Session:
         last: Conversation | None = None,
     ) -> None:
         self.renderer = renderer
+        renderer.asks_again = ""
         self._services = services
         self._endpoints = endpoints
         self._system_prompt = system_prompt

@@ -14,11 +14,10 @@ from chatllm_cli.config.addresses import host_of, is_loopback
 from chatllm_cli.models import Endpoint, TokenUsage
 
 if TYPE_CHECKING:
-    from chatllm_cli.config.sections import PriceSettings
-
-if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, Provider
+
+    from chatllm_cli.config.sections import PriceSettings
 
 MILLION = 1_000_000
 # The names of well-known providers in the table. An address that it knows comes first: a name may be anybody's.

@@ -20,10 +20,9 @@ import diskcache
 from diskcache.core import MODE_RAW
 
 from chatllm_cli.private_files import make_private_folder, open_private
-from chatllm_cli.services.cache.stores import LONGEST_WAIT, StoreError
+from chatllm_cli.services.cache.stores import LONGEST_WAIT, StoreError, sane
 
-LONGEST_LOCK = 0.3  # seconds that SQLite waits for another process: whoever waits for us is told before it gives up
-LONGEST_FAREWELL = 0.5  # seconds for what is still being written when it is closed
+LONGEST_LOCK = 0.25  # seconds that SQLite waits for another process: whoever waits for us is told before it gives up
 LONGEST_CHORE = 10.0  # seconds for what a person asked for: to clear it, or to forget
 COUNTS = "counts"  # the key of what was counted: no entry's, which are hexadecimal
 # SQLite's codes for a database that is sound but cannot be used now: locked, a full or failing disk, no rights.
@@ -36,8 +35,11 @@ PASSING = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
 }
+WITHOUT_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the plain one in their lowest byte
-IN_USE = "another process is at it"
+LARGEST_SHARE, ROOM = 0.25, 0.1  # of the size: what one entry may take, and what is made free at once
+AT_ONCE = 500  # rows that are dropped by one statement
+IN_USE, SLOW = "another process is at it", "it does not answer in time"
 Result = TypeVar("Result")
 
 
@@ -71,45 +73,79 @@ class DiskStore:
         return await self._in_thread(work)
 
     async def put(self, key: str, data: bytes, *, seconds: float, conversation: str) -> None:
-        """Keep `data` for so long, or until its conversation is forgotten."""
-        await self._in_thread(lambda cache: cache.set(key, data, expire=seconds, tag=conversation))
+        """Keep `data` for so long, or until its conversation is forgotten; not what takes the room of most others."""
+        most = self._size_mb * 2**20
+        if len(data) > most * LARGEST_SHARE:
+            return
+
+        def work(cache: Any) -> None:
+            cache.set(key, data, expire=seconds, tag=conversation)
+            cache.expire()
+            if cache.volume() > most:
+                self._make_room(cache.volume() - int(most * (1 - ROOM)))
+
+        await self._in_thread(work)
 
     async def forget(self, conversations: Sequence[str]) -> None:
         """Drop what belongs to these conversations, without a trace."""
-        self._remove_damaged()
 
-        def work(cache: Any) -> bool:
-            for conversation in conversations:
-                cache.evict(conversation)
-            return self._checkpoint()
+        def drop(database: sqlite3.Connection) -> int:
+            wanted = list(conversations)
+            for begin in range(0, len(wanted), AT_ONCE):
+                some = wanted[begin : begin + AT_ONCE]
+                database.execute(f"DELETE FROM Cache WHERE tag IN ({', '.join('?' * len(some))})", some)  # noqa: S608
+            return 0
 
-        if self._folder.exists() and not await self._in_thread(work, LONGEST_CHORE):
-            raise StoreError(IN_USE)
+        await self._drop(drop)
 
     async def remove(self, is_doomed: Callable[[bytes], bool] | None = None) -> int:
         """Drop every entry, or those that are doomed, without a trace, and return how many those were."""
-        self._remove_damaged()
-        if not (self._folder / "cache.db").exists():
+
+        def drop(database: sqlite3.Connection) -> int:
+            if is_doomed is None:
+                return int(database.execute("DELETE FROM Cache WHERE key IS NOT ?", [COUNTS]).rowcount)
+            rows = database.execute("SELECT rowid, value FROM Cache WHERE key IS NOT ?", [COUNTS])
+            doomed = [(number,) for number, value in rows if is_doomed(value)]
+            database.executemany("DELETE FROM Cache WHERE rowid = ?", doomed)
+            return len(doomed)
+
+        return await self._drop(drop)
+
+    async def _drop(self, drop: Callable[[sqlite3.Connection], int]) -> int:
+        """Let `drop` drop rows, see to it that nothing is left of them anywhere, and return what it does.
+
+        A database that cannot be written any more, on a full disk, goes as a whole.
+        """
+        if not self._exists():
             return 0
 
         def work(_: Any) -> int:
             with closing(self._database()) as database, database:
                 database.execute("PRAGMA secure_delete=1")
-                if is_doomed is None:
-                    return int(database.execute("DELETE FROM Cache WHERE key IS NOT ?", [COUNTS]).rowcount)
-                rows = database.execute("SELECT rowid, value FROM Cache WHERE key IS NOT ?", [COUNTS])
-                doomed = [(number,) for number, value in rows if is_doomed(value)]
-                database.executemany("DELETE FROM Cache WHERE rowid = ?", doomed)
-                return len(doomed)
+                dropped = drop(database)
+            with closing(self._database()) as database:
+                if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    raise StoreError(IN_USE)
+            return dropped
 
-        removed = await self._in_thread(work, LONGEST_CHORE)
-        if not await self._in_thread(lambda _: self._checkpoint(), LONGEST_CHORE):
-            raise StoreError(IN_USE)
-        return removed
+        try:
+            return await self._in_thread(work, LONGEST_CHORE)
+        except StoreError as error:
+            if getattr(error.__cause__, "sqlite_errorcode", 0) & PRIMARY_CODE not in WITHOUT_ROOM:
+                raise
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if self._exists():
+                raise
+            return 0
+        finally:  # one that was damaged, and found to be so only now, lies aside
+            for aside in self._folder.parent.glob(f"{self._folder.name}.corrupt-*"):
+                shutil.rmtree(aside, ignore_errors=True)
 
     async def size(self) -> tuple[int, int]:
         """Return how many entries there are, and how many bytes they take."""
-        if not (self._folder / "cache.db").exists():
+        if self._folder.exists() and not self._folder.is_dir():
+            raise StoreError("it is no folder")
+        if not self._exists():
             return 0, 0
         sql = "SELECT count(*), total(length(value)) FROM Cache WHERE key IS NOT ? AND expire_time > ?"
 
@@ -133,7 +169,7 @@ class DiskStore:
 
     async def counts(self) -> dict[str, float]:
         """Return what was counted."""
-        if not (self._folder / "cache.db").exists():
+        if not self._exists():
             return {}
         return await self._in_thread(_counted, LONGEST_CHORE)
 
@@ -141,9 +177,13 @@ class DiskStore:
         """Close the file, once what is being written is."""
         if self._cache is not None:
             with suppress(StoreError):
-                await self._in_thread(lambda cache: cache.close(), LONGEST_FAREWELL)
+                await self._in_thread(lambda cache: cache.close())
         self._cache = None
         self._thread.shutdown(wait=False)
+
+    def _exists(self) -> bool:
+        """Tell whether there is anything, be it only damage."""
+        return (self._folder / "cache.db").exists()
 
     async def _in_thread(self, work: Callable[[Any], Result], longest: float = LONGEST_WAIT) -> Result:
         """Do `work` on the cache in its thread, and wait for that no longer than so many seconds."""
@@ -151,7 +191,7 @@ class DiskStore:
         try:
             return await asyncio.wait_for(done, longest)
         except TimeoutError:
-            raise StoreError(IN_USE) from None
+            raise StoreError(SLOW) from None
 
     def _safely(self, work: Callable[[Any], Result]) -> Result:
         """Do `work` on the cache, once more with a new one if this one is damaged. Raises `StoreError`."""
@@ -180,8 +220,11 @@ class DiskStore:
             str(self._folder),
             timeout=LONGEST_LOCK,
             disk=SafeDisk,
-            size_limit=self._size_mb * 2**20,
-            cull_limit=10,
+            # What the database says of these is not believed. Room is made by us: diskcache would drop ten at a time.
+            cull_limit=0,
+            eviction_policy="none",
+            statistics=0,
+            tag_index=0,
             sqlite_secure_delete=1,
         )
 
@@ -190,18 +233,22 @@ class DiskStore:
         self._cache = None
         self._folder.rename(self._folder.with_name(f"{self._folder.name}.corrupt-{time.time_ns()}"))
 
-    def _remove_damaged(self) -> None:
-        """Remove what was put out of the way: there may be something in it of what is to go."""
-        for aside in self._folder.parent.glob(f"{self._folder.name}.corrupt-*"):
-            shutil.rmtree(aside, ignore_errors=True)
+    def _make_room(self, wanted: int) -> None:
+        """Drop the oldest entries, until so many bytes are free."""
+        with closing(self._database()) as database, database:
+            rows = database.execute(
+                "SELECT rowid, length(value) FROM Cache WHERE key IS NOT ? ORDER BY store_time", [COUNTS]
+            )
+            doomed: list[tuple[int]] = []
+            for number, size in rows:
+                doomed.append((number,))
+                wanted -= size or 0
+                if wanted <= 0:
+                    break
+            database.executemany("DELETE FROM Cache WHERE rowid = ?", doomed)
 
     def _database(self) -> sqlite3.Connection:
         return sqlite3.connect(self._folder / "cache.db", timeout=LONGEST_LOCK)
-
-    def _checkpoint(self) -> bool:
-        """Let nothing of removed rows be left in what SQLite wrote ahead; tell whether that could be done."""
-        with closing(self._database()) as database:
-            return not database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 class ForeignRowError(ValueError):
@@ -232,8 +279,7 @@ def _wait_for_lock(path: Path) -> None:
 def _counted(cache: Any) -> dict[str, float]:
     """Return what was counted so far; nothing if that cannot be read."""
     with suppress(ForeignRowError, ValueError, TypeError, AttributeError, RecursionError):
-        counted = json.loads(cache.get(COUNTS, b"{}"))
-        return {name: amount for name, amount in counted.items() if type(amount) in {int, float}}
+        return sane(json.loads(cache.get(COUNTS, b"{}")))
     return {}
 
 

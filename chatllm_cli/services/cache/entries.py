@@ -1,16 +1,21 @@
-"""An entry of the cache, as bytes and back: compressed JSON behind its own SHA-256."""
+"""An entry of the cache, as bytes and back.
+
+The SHA-256 of what follows, and that compressed: a line of JSON that says what it is, and behind it the text and the
+reasoning as they are. JSON of megabytes that somebody else wrote would be taken apart for seconds.
+"""
 
 import hashlib
 import json
-import math
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from chatllm_cli.models import MOST_TOKENS, Completion, TokenUsage
-from chatllm_cli.services.cache.stores import LARGEST_ENTRY
+from chatllm_cli.services.cache.stores import MOST
 
+LARGEST = 16 * 2**20  # bytes, before they are compressed: twice the longest answer that is taken by default
+LONGEST_HEAD = 4096
 DIGEST_SIZE = 32
 FASTEST = 1  # of zlib's levels: the others take longer than they save
 
@@ -25,19 +30,24 @@ class Entry:
     cost: float | None = None  # in US dollars; None if nobody knows
 
 
-def pack(entry: Entry) -> bytes:
-    """Return an entry as it is stored."""
+def pack(entry: Entry) -> bytes | None:
+    """Return an entry as it is stored; None if it is too large to be."""
     completion, usage = entry.completion, entry.completion.usage
-    told = {
-        "text": completion.text,
-        "reasoning": completion.reasoning,
+    text = completion.text.encode("utf-8", "surrogatepass")
+    reasoning = completion.reasoning.encode("utf-8", "surrogatepass")
+    head = {
+        "text": len(text),
         "finish_reason": completion.finish_reason,
         "usage": usage and [usage.input_tokens, usage.output_tokens, usage.cached_tokens],
         "at": entry.at.isoformat(),
         "model": entry.model,
         "cost": entry.cost,
     }
-    body = zlib.compress(json.dumps(told).encode(), FASTEST)
+    line = json.dumps(head).encode()
+    whole = line + b"\n" + text + reasoning
+    if len(line) > LONGEST_HEAD or len(whole) > LARGEST:
+        return None
+    body = zlib.compress(whole, FASTEST)
     return hashlib.sha256(body).digest() + body
 
 
@@ -56,24 +66,25 @@ def _unpack(data: object) -> Entry | None:
     if hashlib.sha256(body).digest() != digest:
         return None
     inflating = zlib.decompressobj()
-    text = inflating.decompress(body, LARGEST_ENTRY)
-    match json.loads(text) if inflating.eof else None:
+    line, _, texts = inflating.decompress(body, LARGEST + 1).partition(b"\n")
+    if not inflating.eof or inflating.unused_data or len(line) > LONGEST_HEAD:
+        return None
+    match json.loads(line):
         case {
-            "text": str(answer),
-            "reasoning": str(reasoning),
+            "text": int(length),
             "finish_reason": None | str() as finish_reason,
             "usage": usage,
             "at": str(at),
             "model": str(model),
             "cost": None | int() | float() as cost,
-        } if (moment := datetime.fromisoformat(at)).tzinfo and _is_amount(cost):
-            completion = Completion(answer, finish_reason, _usage(usage), reasoning)
-            return Entry(completion, moment, model, cost)
+        } if (moment := datetime.fromisoformat(at)).tzinfo and 0 <= length <= len(texts) and _is_amount(cost):
+            text, reasoning = (each.decode("utf-8", "surrogatepass") for each in (texts[:length], texts[length:]))
+            return Entry(Completion(text, finish_reason, _usage(usage), reasoning), moment, model, cost)
     return None
 
 
 def _is_amount(cost: float | None) -> bool:
-    return cost is None or (math.isfinite(cost) and cost >= 0)
+    return cost is None or 0 <= cost <= MOST
 
 
 def _usage(counts: Any) -> TokenUsage | None:

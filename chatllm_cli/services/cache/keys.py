@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from chatllm_cli.config.addresses import host_of
 from chatllm_cli.models import ChatRequest
 
-VERSION = 4  # change it when the key or the entry changes its meaning: old entries are then never found
+VERSION = 5  # change it when the key or the entry changes its meaning: old entries are then never found
 
 
 def request_key(request: ChatRequest, *, weights: str = "") -> str:
@@ -26,6 +26,7 @@ def request_key(request: ChatRequest, *, weights: str = "") -> str:
         "weights": weights,
         "messages": [[role.value, content] for role, content in request.messages],
         "options": options,
+        "spelled": [endpoint.max_tokens_field, endpoint.seed_field, endpoint.takes_schema],  # how they are sent
         "trim": request.trim,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()

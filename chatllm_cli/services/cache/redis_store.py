@@ -1,29 +1,35 @@
 """Entries on a Redis server, for several machines. The only module that knows redis.
 
-    chatllm:answer:<key>        an entry, which the server drops when its time is over
-    chatllm:conversation:<id>   the keys of the answers that were given in one, as old as the youngest of them
-    chatllm:counts              what was counted
+    chatllm:answer:<key>    the id of the conversation that brought it, a line break, and the entry; the server drops
+                            it when its time is over
+    chatllm:counts          what was counted
 
 No prompt is sent there, and no title: of a request its hash alone, of an answer all of it.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from socket import gaierror
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
 
-from chatllm_cli.config.addresses import without_password
-from chatllm_cli.services.cache.stores import LARGEST_ENTRY, LONGEST_WAIT, StoreError
+from chatllm_cli.config.addresses import shown_address
+from chatllm_cli.services.cache.entries import LARGEST as LARGEST_UNPACKED
+from chatllm_cli.services.cache.stores import LONGEST_WAIT, StoreError, sane
 
-ANSWER, CONVERSATION, COUNTS = "chatllm:answer:", "chatllm:conversation:", "chatllm:counts"
-LONGEST_CHORE = 10.0  # seconds for each step of what a person asked for: to clear it, or to forget
+ANSWER, COUNTS = "chatllm:answer:", "chatllm:counts"
+LARGEST = LARGEST_UNPACKED + 2**16  # bytes that are read of one: it may not compress at all
+LONGEST_ID = 64
+LONGEST_CHORE = 3.0  # seconds for each step of what a person asked for: to clear it, or to forget
 REST = 30.0  # seconds that a server is left alone that could not be reached
 AT_ONCE = 500  # keys that are looked at together
 LONGEST_REASON = 200
@@ -43,44 +49,40 @@ class RedisStore:
     @property
     def where(self) -> str:
         """Its address, without the password."""
-        return without_password(self._url)
+        return shown_address(self._url)
 
     async def get(self, key: str) -> bytes | None:
         """Return what lies under a key, or as much of it as an entry may have."""
         async with self._connected(LONGEST_WAIT) as client:
-            found = await client.getrange(f"{ANSWER}{key}", 0, LARGEST_ENTRY)
-            return found if found and isinstance(found, bytes) else None
+            return _entry(await client.getrange(f"{ANSWER}{key}", 0, LARGEST))
 
     async def put(self, key: str, data: bytes, *, seconds: float, conversation: str) -> None:
         """Keep `data` for so long, or until its conversation is forgotten."""
-        belonging, whole_seconds = f"{CONVERSATION}{conversation}", max(int(seconds), 1)
-        async with self._connected(LONGEST_WAIT) as client, client.pipeline(transaction=True) as pipe:
-            pipe.sadd(belonging, key)
-            pipe.expire(belonging, whole_seconds)
-            pipe.set(f"{ANSWER}{key}", data, ex=whole_seconds)
-            await pipe.execute()
+        value = f"{conversation}\n".encode() + data
+        async with self._connected(LONGEST_WAIT) as client:
+            await client.set(f"{ANSWER}{key}", value, ex=max(int(seconds), 1))
 
     async def forget(self, conversations: Sequence[str]) -> None:
-        """Drop what belongs to these conversations."""
-        belongings = [f"{CONVERSATION}{conversation}" for conversation in conversations]
-        for begin in range(0, len(belongings), AT_ONCE):
-            some = belongings[begin : begin + AT_ONCE]
-            async with self._connected(LONGEST_CHORE) as client, client.pipeline(transaction=False) as pipe:
-                for belonging in some:
-                    pipe.smembers(belonging)
-                found = await pipe.execute(raise_on_error=False)  # what is no set is not ours, and goes
-                keys = {key for each in found if isinstance(each, set) for key in each}
-                await client.delete(*some, *(ANSWER.encode() + key for key in keys))
+        """Drop what belongs to these conversations; all entries are looked at for that, a line of each."""
+        wanted = {conversation.encode() for conversation in conversations}
+        await self._remove(LONGEST_ID, lambda begin: begin.partition(b"\n")[0] in wanted)
 
     async def remove(self, is_doomed: Callable[[bytes], bool] | None = None) -> int:
         """Drop every entry, or those that are doomed, and return how many those were."""
+        if is_doomed is None:
+            return await self._remove(0, lambda _: True)
+        return await self._remove(LARGEST, lambda value: is_doomed(_entry(value) or b""))
+
+    async def _remove(self, length: int, is_doomed: Callable[[bytes], bool]) -> int:
+        """Drop the entries whose first bytes are doomed, and return how many those were."""
         removed = 0
         async for keys in self._answers():
-            async with self._connected(LONGEST_CHORE) as client:
-                values = await _each(client, keys, is_doomed)
-                doomed = [
-                    key for key, value in zip(keys, values, strict=True) if is_doomed is None or is_doomed(value)
-                ]
+            async with self._connected(LONGEST_CHORE) as client, client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.getrange(key, 0, length)
+                values = await pipe.execute(raise_on_error=False)  # what is no text is not ours
+                begins = [value if isinstance(value, bytes) else b"" for value in values]
+                doomed = [key for key, begin in zip(keys, begins, strict=True) if is_doomed(begin)]
                 removed += await client.delete(*doomed) if doomed else 0
         return removed
 
@@ -106,7 +108,7 @@ class RedisStore:
         """Return what was counted."""
         async with self._connected(LONGEST_CHORE) as client:
             found = await _awaited(client.hgetall(COUNTS))
-        return {name.decode(errors="replace"): float(amount) for name, amount in found.items()}
+        return sane({str(name, "utf-8", "replace"): _number(amount) for name, amount in found.items()})
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -132,12 +134,12 @@ class RedisStore:
         try:
             async with asyncio.timeout(longest):
                 yield self._opened()
-        except (TimeoutError, NoConnection, OSError) as error:
+        except (TimeoutError, NoAnswer, NoConnection, OSError) as error:
             self._fault = _reason(error)
             self._rests_until = time.monotonic() + REST
             await self.aclose()
             raise StoreError(self._fault) from error
-        except (RedisError, ValueError, TypeError) as error:  # it answers, but not with what was asked for
+        except Exception as error:  # it answers, but not with what was asked for, or its address has strange options
             raise StoreError(_reason(error)) from error
 
     def _opened(self) -> Redis:
@@ -149,15 +151,16 @@ class RedisStore:
         return self._client
 
 
-async def _each(client: Redis, keys: Sequence[bytes | str], is_wanted: object) -> Sequence[Any]:
-    """Return what lies under each key, if anybody wants to see it; of what is no entry, something that is none."""
-    if is_wanted is None:
-        return keys
-    async with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.getrange(key, 0, LARGEST_ENTRY)
-        values: list[Any] = await pipe.execute(raise_on_error=False)
-    return values
+def _entry(value: object) -> bytes | None:
+    """Return the entry that a value holds, if there is one."""
+    return value.partition(b"\n")[2] or None if isinstance(value, bytes) else None
+
+
+def _number(text: object) -> float | None:
+    try:
+        return float(str(text, "ascii")) if isinstance(text, bytes) else None
+    except ValueError:
+        return None
 
 
 async def _awaited(result: Any) -> Any:
@@ -165,9 +168,16 @@ async def _awaited(result: Any) -> Any:
     return await result if isinstance(result, Awaitable) else result
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    """Return in a few words what went wrong."""
+    told = " ".join(str(error).split()).rstrip(".")[:LONGEST_REASON] or type(error).__name__
     if isinstance(error, AuthenticationError | AuthorizationError):
-        return "it does not take the user name and password"
-    if isinstance(error, TimeoutError):
+        return "it wants a password" if "required" in told.lower() else "it does not take the user name and password"
+    if isinstance(error, TimeoutError | NoAnswer):
         return "it does not answer in time"
-    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+    below = error.__cause__ or error.__context__
+    if isinstance(below, gaierror):
+        return "there is no such host"
+    if isinstance(below, OSError) and below.errno:
+        return os.strerror(below.errno).lower()
+    return told

@@ -4,7 +4,6 @@ Whatever is wrong with it is a miss: it never fails a turn, and never makes one 
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import ChatRequest, Completion
 from chatllm_cli.services.cache.entries import Entry, pack, unpack
 from chatllm_cli.services.cache.keys import request_key
-from chatllm_cli.services.cache.stores import LARGEST_ENTRY, LONGEST_WAIT, Store, StoreError
+from chatllm_cli.services.cache.stores import Store, StoreError
 
 if TYPE_CHECKING:
     from chatllm_cli.config.sections import CacheSettings
 
+LONGEST_FAREWELL = 0.19  # seconds; with the two waits of a turn, that is less than one in all
 HITS, MISSES = "hits", "misses"
 INPUT, OUTPUT, COST, UNPRICED = "input_tokens", "output_tokens", "cost", "unpriced"  # what hits saved
 
@@ -47,14 +47,22 @@ class ResponseCache:
         store: Store,
         settings: "CacheSettings",
         weights_hash: Callable[[str], Awaitable[str]] | None = None,
+        others: Sequence[Store] = (),
     ) -> None:
+        """Open a cache on `store`; what is to be forgotten is forgotten in `others`, too, that were used before."""
         self._store = store
+        self._others = others
         self._settings = settings
         self._weights_hash = weights_hash
         self._under_way: dict[str, asyncio.Event] = {}
         self._counting: set[asyncio.Task[None]] = set()
         self._fault: str | None = None
         self._has_told = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others use it, too."""
+        return self._store.is_shared
 
     @property
     def where(self) -> str:
@@ -76,10 +84,11 @@ class ResponseCache:
         if not self.wants(request):
             yield None
             return
-        key = await self._key(request)
+        key, begin = await self._key(request), datetime.now(UTC)
         if other := self._under_way.get(key):
             await other.wait()
-            yield await self._found(key)
+            entry = await self._found(key)
+            yield None if entry and self._settings.mode == "refresh" and entry.at < begin else entry
             return
         self._under_way[key] = done = asyncio.Event()
         try:
@@ -95,7 +104,7 @@ class ResponseCache:
         if not self.wants(request):
             return
         data = pack(Entry(completion, datetime.now(UTC), request.endpoint.address, cost))
-        if len(data) > LARGEST_ENTRY:
+        if data is None:
             return
         seconds = self._longest.total_seconds()
         try:
@@ -110,23 +119,27 @@ class ResponseCache:
 
     async def forget(self, conversations: Sequence[str]) -> None:
         """Drop the answers that were given in these conversations, without a trace. Raises `ChatllmError`."""
-        try:
-            await self._store.forget(conversations)
-        except StoreError as error:
-            what = f"what the cache at {self.where} has of it could not be removed"
-            raise ChatllmError(f"{what}: {error}", hint="try again") from error
+        for store in (self._store, *self._others):
+            try:
+                await store.forget(conversations)
+            except StoreError as error:
+                what = f"nothing was removed: what the cache at {store.where} has of it could not be"
+                hint = "try again when it can be used" if store.is_shared else "try again"
+                raise ChatllmError(f"{what}: {error}", hint=hint) from error
 
     async def clear(self, *, older_than: datetime | None = None, model: str | None = None) -> int:
         """Drop all answers, or those that are old enough, of models whose address has `model` in it, and count them.
 
-        What cannot be read goes, too. Raises `ChatllmError`.
+        What cannot be read goes with all, and else when its days are over. Raises `ChatllmError`.
         """
 
         def is_doomed(data: bytes) -> bool:
             entry = unpack(data)
-            if entry is None:
-                return True
-            return (older_than is None or entry.at < older_than) and (model or "").lower() in entry.model.lower()
+            return (
+                entry is not None
+                and (older_than is None or entry.at < older_than)
+                and (model or "").lower() in entry.model.lower()
+            )
 
         try:
             return await self._store.remove(is_doomed if older_than or model else None)
@@ -140,18 +153,19 @@ class ResponseCache:
             counts = await self._store.counts()
         except StoreError as error:
             raise self._unusable(error) from error
-        counted = {name: amount if math.isfinite(amount) else 0.0 for name, amount in counts.items()}
         hits, misses, input_tokens, output_tokens, unpriced = (
-            int(counted.get(name, 0)) for name in (HITS, MISSES, INPUT, OUTPUT, UNPRICED)
+            int(counts.get(name, 0)) for name in (HITS, MISSES, INPUT, OUTPUT, UNPRICED)
         )
-        cost = float(counted.get(COST, 0))
+        cost = float(counts.get(COST, 0))
         return CacheStats(self.where, entries, size, hits, misses, input_tokens, output_tokens, cost, unpriced)
 
     async def aclose(self) -> None:
-        """Close it, once what is being counted is."""
-        if self._counting:
-            await asyncio.wait(self._counting, timeout=LONGEST_WAIT)
-        await self._store.aclose()
+        """Close it, once what is being counted is, but wait for that no longer than a moment."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_FAREWELL):
+                await asyncio.gather(*self._counting)
+                for store in (self._store, *self._others):
+                    await store.aclose()
 
     @property
     def _longest(self) -> timedelta:
@@ -180,7 +194,7 @@ class ResponseCache:
         task.add_done_callback(self._counting.discard)
 
     async def _counted(self, amounts: Mapping[str, float]) -> None:
-        with suppress(StoreError):
+        with suppress(StoreError):  # it is only a number
             await self._store.count(amounts)
 
     def _note(self, error: StoreError) -> None:

@@ -4,18 +4,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 # Seconds that a turn waits for a store, each time; it comes to it twice, to look and to keep.
-LONGEST_WAIT = 0.45
-LARGEST_ENTRY = 64 * 2**20  # bytes: more than JSON makes of the longest answer that is taken by default
+LONGEST_WAIT = 0.4
+MOST = 1e15  # that anything can have been counted
 
 
 class StoreError(Exception):
     """A store cannot be used now; the text says why."""
 
 
+def sane(counted: Mapping[Any, Any]) -> dict[str, float]:
+    """Return what was counted, without what cannot have been: others may have written it."""
+    return {
+        name: amount
+        for name, amount in counted.items()
+        if isinstance(name, str) and type(amount) in {int, float} and 0 <= amount <= MOST
+    }
+
+
 class Store(Protocol):
     """Keeps bytes by key for a while, and counts.
 
-    `get`, `put` and `count` take `LONGEST_WAIT` at most. All but `aclose` raise `StoreError`.
+    `get`, `put` and `count` take `LONGEST_WAIT` at most. All but `aclose` raise `StoreError`, and nothing else.
     """
 
     @property

@@ -75,7 +75,7 @@ class Draft:
             text, self._half = text[:-1], text[-1]
         return text
 
-    def is_cached(self) -> None:
+    def mark_cached(self) -> None:
         """Take note that what comes was given before."""
         self._reply = replace(self._reply, cached=True)
 

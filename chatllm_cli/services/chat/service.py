@@ -1,7 +1,7 @@
 """ChatService: one turn. Both front doors call it, and nothing else does a turn."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -62,6 +62,7 @@ ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError
 MEGABYTE = 1_000_000
 ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
 LONGEST_FAREWELL = 1.0  # seconds for the price of an answer, after a signal: there are two in all (cli/running.py)
+LARGEST_PIECE = 4096  # characters of a cached answer that are shown at once
 TITLE_TOKENS, LONGEST_TITLE = 30, 80
 
 
@@ -93,9 +94,18 @@ class ChatService:
         self._trimming = Trimming(trim, prices, Summaries(llm, self._timeouts))
 
     async def send(
-        self, log: Log, prompt: str, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
+        self,
+        log: Log,
+        prompt: str,
+        endpoints: Sequence[Endpoint],
+        options: ChatOptions,
+        listener: TurnListener,
+        *,
+        is_fit: Callable[[str], bool] = lambda _: True,
     ) -> Message:
         """Do one turn at the head of `log` and return the reply, whose status tells whether it is whole.
+
+        An answer that is not `is_fit` is neither kept in the cache nor taken from it.
 
         The first of `endpoints` is asked, and each further one if that fails in a way that another may not.
         Raises `UsageError` for a prompt that says nothing, `ProviderError` if no text came, and
@@ -109,7 +119,7 @@ class ChatService:
             listener.on_secrets(secrets, replaced=self._guard.replaces)
         said = Message(new_id(), Role.USER, prompt, at=datetime.now(UTC), parent=log.conversation.head)
         await _keep(log, said, listener)
-        return await self._answer(self._turn(log, options, listener), endpoints)
+        return await self._answer(self._turn(log, options, listener, is_fit=is_fit), endpoints)
 
     async def go_on(
         self, log: Log, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
@@ -143,10 +153,18 @@ class ChatService:
             return ""
         return " ".join(title.split()).strip("\"'.*#` ")[:LONGEST_TITLE]
 
-    def _turn(self, log: Log, options: ChatOptions, listener: TurnListener, begun: Message | None = None) -> "_Turn":
+    def _turn(
+        self,
+        log: Log,
+        options: ChatOptions,
+        listener: TurnListener,
+        begun: Message | None = None,
+        *,
+        is_fit: Callable[[str], bool] = lambda _: True,
+    ) -> "_Turn":
         expenses = Expenses(self._prices, self._budget, listener)
         is_half_there = begun is not None and begun.content  # half an answer is no key to the other half
-        reuse = Reuse(self._cache, listener) if self._cache and not is_half_there else None
+        reuse = Reuse(self._cache, listener, is_fit) if self._cache and not is_half_there else None
         return _Turn(log, options, listener, _draft(log, begun), expenses, reuse, begun)
 
     async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
@@ -169,7 +187,7 @@ class ChatService:
             raise
         status = status_of(draft.finish_reason, marks_end=request.endpoint.marks_end)
         reply = await self._keep_priced(turn, draft.ended(status), endpoints)
-        if turn.reuse:
+        if turn.reuse and turn.log.is_kept:  # what was removed meanwhile is not kept elsewhere
             await turn.reuse.keep(request, reply, turn.log.conversation.id)
         return reply
 
@@ -324,9 +342,13 @@ class _Turn:
             return False
         self.begin()
         self.listener.on_cached(hit.at)
-        self.draft.is_cached()
+        self.draft.mark_cached()
         answer = hit.completion
-        self.take(Chunk(answer.text, answer.finish_reason, TokenUsage(0, 0), answer.reasoning))
+        self.take(Chunk(reasoning=answer.reasoning))
+        for begin in range(0, len(answer.text), LARGEST_PIECE):
+            self.take(Chunk(answer.text[begin : begin + LARGEST_PIECE]))
+            await asyncio.sleep(0)  # Ctrl-C stops this one, too
+        self.take(Chunk(finish_reason=answer.finish_reason, usage=TokenUsage(0, 0)))
         return True
 
     def looking_up(self) -> AbstractAsyncContextManager[object]:

@@ -1,6 +1,7 @@
 """A turn whose answer has to be JSON that fits a schema, with one more turn to mend it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from chatllm_cli.errors import AnswerFormatError
@@ -26,7 +27,14 @@ async def send_structured(
     An answer that does not fit is asked for once more, with what is wrong. Raises as `send` does, and
     `AnswerFormatError` if it still does not fit.
     """
-    reply = await chat.send(log, prompt, endpoints, options, listener)
+
+    def is_fit(text: str) -> bool:
+        with suppress(AnswerFormatError):
+            fitted(text)
+            return True
+        return False
+
+    reply = await chat.send(log, prompt, endpoints, options, listener, is_fit=is_fit)
     try:
         return reply, fitted(reply.content)
     except AnswerFormatError as error:
@@ -34,7 +42,7 @@ async def send_structured(
             error.hint = f"it is not whole ({reply.status})"
             raise
         on_misfit(error)
-        reply = await chat.send(log, mend(error), endpoints, options, listener)
+        reply = await chat.send(log, mend(error), endpoints, options, listener, is_fit=is_fit)
     return reply, fitted(reply.content)
 
 

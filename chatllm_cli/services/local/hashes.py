@@ -20,18 +20,20 @@ class WeightsHashes:
 
     def __init__(self, record: Path) -> None:
         self._record = record
+        self._found: dict[str, str] = {}  # also where nothing can be written
 
     async def sha256_of(self, fingerprint: str) -> str:
         """Return the SHA-256 that a fingerprint names, or that its file has; itself if nobody can tell."""
         if not fingerprint.startswith(FILE_MARK):
             return fingerprint.removeprefix(HASH_MARK)
-        if known := self._known().get(fingerprint):
+        if known := self._found.get(fingerprint) or self._known().get(fingerprint):
             return known
         path = Path(fingerprint.removeprefix(FILE_MARK).rsplit(":", 2)[0])
         try:
             found = await asyncio.to_thread(hash_of, path)
         except OSError:
             return fingerprint
+        self._found[fingerprint] = found
         self._remember(fingerprint, found)
         return found
 
