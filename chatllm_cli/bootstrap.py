@@ -144,7 +144,8 @@ class Services:
 
         hashes = WeightsHashes(self._places.cache / "weights.json")
         settings, folder = self.settings.cache, self._places.responses
-        here: list[Store] = [] if settings.url and not folder.exists() else [_disk_store(folder, settings.size_mb)]
+        was_used = any(folder.parent.glob(f"{folder.name}*"))
+        here: list[Store] = [_disk_store(folder, settings.size_mb)] if was_used or not settings.url else []
         stores = [_redis_store(settings.url), *here] if settings.url else here
         return ResponseCache(stores[0], settings, hashes.sha256_of, others=stores[1:])
 

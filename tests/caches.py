@@ -26,8 +26,12 @@ def disk_cache(folder: Path, **settings: Any) -> ResponseCache:
 
 
 async def answer(cache: ResponseCache, request: ChatRequest = REQUEST) -> Completion | None:
+    """What an identical request brought back, if it is there; it is taken."""
     async with cache.look_up(request) as hit:
-        return hit.completion if hit else None
+        if hit is None:
+            return None
+        cache.took(hit)
+        return hit.completion
 
 
 async def database_with_an_answer(folder: Path) -> bytes:

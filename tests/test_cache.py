@@ -11,10 +11,12 @@ from typing import Literal
 
 import pytest
 
+from chatllm_cli.errors import ChatllmError
 from chatllm_cli.models import ChatOptions, Completion, Role, TokenUsage
 from chatllm_cli.services.cache import CacheStats, ResponseCache
 from chatllm_cli.services.cache.disk import DiskStore
-from chatllm_cli.services.cache.entries import LARGEST
+from chatllm_cli.services.cache.entries import LARGEST, Entry, pack
+from chatllm_cli.services.cache.stores import StoreError
 from tests.caches import ANSWER, OTHER, REQUEST, answer, cache_on, change_row, disk_cache
 from tests.test_cache_keys import OTHERS
 
@@ -229,3 +231,70 @@ async def test_thousands_of_conversations_are_forgotten_at_once(cache: ResponseC
     await cache.forget([f"c{number}" for number in range(1, 20_000)])
     assert time.monotonic() - begin < 3
     assert (await cache.stats()).entries == 1
+
+
+async def test_what_a_reader_holds_is_not_removed_and_nothing_else_is(cache: ResponseCache, folder: Path) -> None:
+    others = [replace(REQUEST, messages=((Role.USER, f"{number}"),)) for number in range(3)]
+    for request in others:
+        await cache.put(request, ANSWER, conversation=request.messages[0][1])
+        await answer(cache, request)
+    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM Cache").fetchall()
+        with pytest.raises(ChatllmError, match="another process is at it"):
+            await cache.forget(["1"])
+        with pytest.raises(ChatllmError, match="another process is at it"):
+            await cache.clear(model="gpt", older_than=datetime.now(UTC) - timedelta(days=1))
+        reader.execute("ROLLBACK")
+    assert [await answer(cache, each) is not None for each in others] == [True, False, True]
+    assert (await cache.stats()).hits == 5
+
+
+async def test_what_was_put_aside_goes_also_where_nothing_else_is(cache: ResponseCache, folder: Path) -> None:
+    aside = folder.with_name("cache.corrupt-1")
+    aside.mkdir(parents=True)
+    await cache.forget(["c1"])
+    assert not aside.exists()
+
+
+async def test_an_answer_that_is_too_large_leaves_no_older_one(folder: Path) -> None:
+    cache = cache_on(DiskStore(folder, size_mb=1), mode="always")
+    for size in (300_000, LARGEST + 1):
+        await cache.put(REQUEST, ANSWER)
+        await cache.put(REQUEST, Completion(random.Random(1).randbytes(size).hex(), "stop"))  # noqa: S311
+        assert await answer(cache) is None
+    await cache.aclose()
+
+
+async def test_an_answer_from_tomorrow_is_given_and_one_from_next_week_is_not(
+    cache: ResponseCache, folder: Path
+) -> None:
+    await cache.put(REQUEST, ANSWER)
+    for days, is_given in ((0.5, True), (7, False)):
+        entry = pack(Entry(OTHER, datetime.now(UTC) + timedelta(days=days), "openai/gpt"))
+        change_row(folder, value=entry)
+        assert (await answer(cache) is not None) is is_given
+
+
+async def test_room_is_made_also_while_others_write(folder: Path) -> None:
+    def write(number: int) -> list[int]:
+        """What a process does: keep many answers; return how often that failed, and the size of the folder."""
+
+        async def work() -> list[int]:
+            store = DiskStore(folder, size_mb=1)
+            failed, largest = 0, 0
+            for count in range(60):
+                try:
+                    await store.put(f"{number} {count}", bytes(20_000), seconds=60, conversation="c")
+                except StoreError:
+                    failed += 1
+                largest = max(largest, sum(path.stat().st_size for path in folder.iterdir()))
+            await store.aclose()
+            return [failed, largest]
+
+        return asyncio.run(work())
+
+    await asyncio.to_thread(write, 9)
+    found = await asyncio.gather(*(asyncio.to_thread(write, number) for number in range(3)))
+    assert sum(failed for failed, _ in found) <= 9  # three threads at once, without a pause
+    assert max(largest for _, largest in found) < 6 * 2**20

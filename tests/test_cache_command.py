@@ -1,14 +1,19 @@
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
 from chatllm_cli.config.places import Places
+from chatllm_cli.models import Completion
+from chatllm_cli.services.cache.entries import Entry, pack
+from tests.caches import change_row
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
-from tests.terminal import CTRL_D, Terminal
+from tests.terminal import CTRL_C, CTRL_D, Terminal
 
 AT_ZERO = ("ask", "--temperature", "0")
 
@@ -231,3 +236,24 @@ def test_what_a_damaged_cache_has_goes_too(run: Run, provider: FakeOpenAI, place
         file.write(b"\0" * 100)
     assert run("history", "rm", "@1", "-y").exit_code == 0
     assert [path.name for path in places.cache.iterdir() if "corrupt" in path.name] == []
+
+
+def test_ctrl_c_stops_a_long_cached_answer_on_a_terminal(
+    run: Run, provider: FakeOpenAI, places: Places, terminal: Callable[..., Terminal]
+) -> None:
+    run(*AT_ZERO, "hi")
+    long = Completion("A paragraph of some words.\n\n" * 40_000, "stop")
+    change_row(places.responses, value=pack(Entry(long, datetime.now(UTC), "default/says-hello-there")))
+    on = terminal(*AT_ZERO, "hi")
+    on.wait_for("A paragraph")
+    on.type(CTRL_C)
+    begin = time.monotonic()
+    assert on.wait() == 130
+    assert time.monotonic() - begin < 2
+    assert "stopped; what came is kept" in " ".join(on.text.split())
+    reply = json.loads(run("history", "show", "--json").stdout)["messages"][1]
+    assert (reply["status"], reply["cached"], 0 < len(reply["content"]) < len(long.text)) == (
+        "interrupted",
+        True,
+        True,
+    )

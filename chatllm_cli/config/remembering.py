@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from chatllm_cli import __version__
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
-from chatllm_cli.config.secrets import checked_key
+from chatllm_cli.config.secrets import checked_key, secrets_of
 from chatllm_cli.config.setting_keys import Key
 from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
 from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file
@@ -64,6 +64,8 @@ def load_remembered(flags: Mapping[str, Any], record: Path) -> "tuple[Settings, 
 def _remember(settings: "Settings", flags: Mapping[str, Any], record: Path, origin: str) -> None:
     with suppress(Exception):  # the next run loads them again
         values = _plain(settings, ())
+        if any(secret in json.dumps(values, ensure_ascii=False) for secret in secrets_of(settings)):
+            return
         if _origin(flags) != origin or (record.exists() and not record.is_file()):  # it changed meanwhile
             return
         known = _read(record) | {origin: [_digest(origin, values), values]}
@@ -144,10 +146,14 @@ def _plain(value: Any, key: Key) -> Any:
 
 
 def _may_be_secret(text: str, key: Key) -> bool:
-    """Tell whether a text may be a secret, or is a command: an option of a request, an address with a login."""
-    if key[-2:] == ("cache", "url"):
-        return "@" in text or "?" in text
-    return "options" in key or key[-1] == "api_key_cmd"
+    """Tell whether a text may be a secret, or is a command.
+
+    An option of a request, a system prompt (which may hold anything), and an address with a login or options.
+    """
+    if "://" in text and ("@" in text or "?" in text):
+        return True
+    is_option = key[0] == "options" or (key[0] == "models" and "options" in key)
+    return is_option or key[-1] in {"api_key_cmd", "system_prompt"}
 
 
 def _restored(value: Any) -> Any:

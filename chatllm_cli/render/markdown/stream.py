@@ -19,6 +19,7 @@ from chatllm_cli.render.markdown.parsing import CONTAINERS, Block, References, i
 
 FRAMES_PER_SECOND = 20
 PAUSE_PER_COST = 4
+MOST_PENDING = 32_768  # characters that wait for a frame: more would hold up whatever else is to happen
 LARGE = 6000  # characters of an open block: from there on it is parsed only when a line may end it,
 GROWTH = 9 / 8  # and it has grown so much since
 GROWS_WITH_ANY_LINE = {"paragraph_open", "table_open"}  # but for one that may end it
@@ -40,6 +41,7 @@ class MarkdownStream:
         self._paints = paints  # what is open, too; else it is printed once it is finished
         self._live = LiveArea(lambda: console.size)
         self._incoming: list[str] = []  # what came since the last frame: adding each to the tail would copy it
+        self._pending = 0  # characters of it
         self._tail = ""  # of the reply: what is not printed
         self._has_new_line = self._may_have_ended = False  # since the tail was parsed: any line, one that may end it
         self._looked_at = 0  # characters of the tail when it was parsed
@@ -55,8 +57,9 @@ class MarkdownStream:
     def feed(self, text: str) -> None:
         """Take the next piece."""
         self._incoming.append(text)
+        self._pending += len(text)
         begin = time.monotonic()
-        if begin < self._next_frame:
+        if begin < self._next_frame and self._pending < MOST_PENDING:
             return
         self.paint()
         end = time.monotonic()  # a frame that took long is followed by a longer pause: most time is the reply's
@@ -91,6 +94,7 @@ class MarkdownStream:
         """Return what is finished, rendered, and keep the rest."""
         incoming = "".join(self._incoming)
         self._incoming.clear()
+        self._pending = 0
         self._tail += incoming
         self._look_at(len(incoming))
         finished = self._take_blocks(is_end=is_end) if self._fence is None and self._is_news(is_end=is_end) else ""

@@ -38,6 +38,7 @@ PASSING = {
 WITHOUT_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the plain one in their lowest byte
 LARGEST_SHARE, ROOM = 0.25, 0.1  # of the size: what one entry may take, and what is made free at once
+WAL_SIZE, PAGE_SIZE = 2**20, 4096  # bytes: what SQLite writes ahead, and a page of it
 AT_ONCE = 500  # rows that are dropped by one statement
 IN_USE, SLOW = "another process is at it", "it does not answer in time"
 Result = TypeVar("Result")
@@ -75,10 +76,11 @@ class DiskStore:
     async def put(self, key: str, data: bytes, *, seconds: float, conversation: str) -> None:
         """Keep `data` for so long, or until its conversation is forgotten; not what takes the room of most others."""
         most = self._size_mb * 2**20
-        if len(data) > most * LARGEST_SHARE:
-            return
 
         def work(cache: Any) -> None:
+            if not data or len(data) > most * LARGEST_SHARE:
+                cache.delete(key)  # rather none than an older one
+                return
             cache.set(key, data, expire=seconds, tag=conversation)
             cache.expire()
             if cache.volume() > most:
@@ -117,6 +119,7 @@ class DiskStore:
         A database that cannot be written any more, on a full disk, goes as a whole.
         """
         if not self._exists():
+            self._remove_damaged()
             return 0
 
         def work(_: Any) -> int:
@@ -137,9 +140,8 @@ class DiskStore:
             if self._exists():
                 raise
             return 0
-        finally:  # one that was damaged, and found to be so only now, lies aside
-            for aside in self._folder.parent.glob(f"{self._folder.name}.corrupt-*"):
-                shutil.rmtree(aside, ignore_errors=True)
+        finally:  # one that was damaged may have been found to be so only now
+            self._remove_damaged()
 
     async def size(self) -> tuple[int, int]:
         """Return how many entries there are, and how many bytes they take."""
@@ -226,6 +228,8 @@ class DiskStore:
             statistics=0,
             tag_index=0,
             sqlite_secure_delete=1,
+            sqlite_journal_size_limit=WAL_SIZE,
+            sqlite_wal_autocheckpoint=WAL_SIZE // PAGE_SIZE,
         )
 
     def _move_aside(self) -> None:
@@ -233,9 +237,15 @@ class DiskStore:
         self._cache = None
         self._folder.rename(self._folder.with_name(f"{self._folder.name}.corrupt-{time.time_ns()}"))
 
+    def _remove_damaged(self) -> None:
+        """Remove what was put out of the way: there may be something in it of what is to go."""
+        for aside in self._folder.parent.glob(f"{self._folder.name}.corrupt-*"):
+            shutil.rmtree(aside, ignore_errors=True)
+
     def _make_room(self, wanted: int) -> None:
         """Drop the oldest entries, until so many bytes are free."""
         with closing(self._database()) as database, database:
+            database.execute("BEGIN IMMEDIATE")  # else others could write between the look and the removal
             rows = database.execute(
                 "SELECT rowid, length(value) FROM Cache WHERE key IS NOT ? ORDER BY store_time", [COUNTS]
             )
@@ -259,7 +269,7 @@ def is_passing(error: Exception) -> bool:
     """Tell whether the cache may well be sound, and only cannot be used now."""
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE in PASSING
-    return isinstance(error, OSError | diskcache.Timeout | ForeignRowError)
+    return isinstance(error, OSError | diskcache.Timeout | ForeignRowError | StoreError)
 
 
 def _reason(error: Exception) -> str:
@@ -288,8 +298,10 @@ class PlainCache(diskcache.Cache):  # type: ignore[misc]  # diskcache has no typ
 
     def volume(self) -> int:
         """Return how many bytes it takes."""
-        ((pages,),) = self._sql("PRAGMA page_count").fetchall()
-        return int(pages * self._page_size)
+        ((pages,),), ((free,),) = (
+            self._sql(f"PRAGMA {name}").fetchall() for name in ("page_count", "freelist_count")
+        )
+        return int((pages - free) * self._page_size)
 
 
 class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types

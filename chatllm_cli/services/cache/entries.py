@@ -77,14 +77,17 @@ def _unpack(data: object) -> Entry | None:
             "at": str(at),
             "model": str(model),
             "cost": None | int() | float() as cost,
-        } if (moment := datetime.fromisoformat(at)).tzinfo and 0 <= length <= len(texts) and _is_amount(cost):
+        } if type(length) is int and 0 <= length <= len(texts) and _is_amount(cost):
+            moment = datetime.fromisoformat(at)
+            if not moment.tzinfo:
+                return None
             text, reasoning = (each.decode("utf-8", "surrogatepass") for each in (texts[:length], texts[length:]))
             return Entry(Completion(text, finish_reason, _usage(usage), reasoning), moment, model, cost)
     return None
 
 
 def _is_amount(cost: float | None) -> bool:
-    return cost is None or 0 <= cost <= MOST
+    return cost is None or (type(cost) in {int, float} and 0 <= cost <= MOST)
 
 
 def _usage(counts: Any) -> TokenUsage | None:

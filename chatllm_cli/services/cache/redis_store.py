@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from socket import gaierror
 from typing import Any
 
@@ -30,8 +30,9 @@ ANSWER, COUNTS = "chatllm:answer:", "chatllm:counts"
 LARGEST = LARGEST_UNPACKED + 2**16  # bytes that are read of one: it may not compress at all
 LONGEST_ID = 64
 LONGEST_CHORE = 3.0  # seconds for each step of what a person asked for: to clear it, or to forget
+LONGEST_GOODBYE = 0.05
 REST = 30.0  # seconds that a server is left alone that could not be reached
-AT_ONCE = 500  # keys that are looked at together
+AT_ONCE, FEW = 500, 8  # keys that are looked at together, and entries that are read together
 LONGEST_REASON = 200
 
 
@@ -60,6 +61,9 @@ class RedisStore:
         """Keep `data` for so long, or until its conversation is forgotten."""
         value = f"{conversation}\n".encode() + data
         async with self._connected(LONGEST_WAIT) as client:
+            if not data:
+                await client.delete(f"{ANSWER}{key}")
+                return
             await client.set(f"{ANSWER}{key}", value, ex=max(int(seconds), 1))
 
     async def forget(self, conversations: Sequence[str]) -> None:
@@ -76,7 +80,7 @@ class RedisStore:
     async def _remove(self, length: int, is_doomed: Callable[[bytes], bool]) -> int:
         """Drop the entries whose first bytes are doomed, and return how many those were."""
         removed = 0
-        async for keys in self._answers():
+        async for keys in self._answers(AT_ONCE if length <= LONGEST_ID else FEW):
             async with self._connected(LONGEST_CHORE) as client, client.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.getrange(key, 0, length)
@@ -116,15 +120,16 @@ class RedisStore:
             client, self._client = self._client, None
             await client.aclose()
 
-    async def _answers(self) -> AsyncIterator[list[bytes | str]]:
-        """Yield the keys of all entries, many at a time."""
+    async def _answers(self, at_once: int = AT_ONCE) -> AsyncIterator[list[bytes | str]]:
+        """Yield the keys of all entries, so many at a time."""
         cursor, first = 0, True
         while cursor or first:
             first = False
             async with self._connected(LONGEST_CHORE) as client:
                 cursor, keys = await client.scan(cursor, match=f"{ANSWER}*", count=AT_ONCE)
-            if keys:
-                yield list(dict.fromkeys(keys))
+            several = list(dict.fromkeys(keys))
+            for begin in range(0, len(several), at_once):
+                yield several[begin : begin + at_once]
 
     @asynccontextmanager
     async def _connected(self, longest: float) -> AsyncIterator[Redis]:
@@ -137,7 +142,9 @@ class RedisStore:
         except (TimeoutError, NoAnswer, NoConnection, OSError) as error:
             self._fault = _reason(error)
             self._rests_until = time.monotonic() + REST
-            await self.aclose()
+            with suppress(Exception):  # the other side of TLS may not say good-bye
+                async with asyncio.timeout(LONGEST_GOODBYE):
+                    await self.aclose()
             raise StoreError(self._fault) from error
         except Exception as error:  # it answers, but not with what was asked for, or its address has strange options
             raise StoreError(_reason(error)) from error

@@ -19,6 +19,7 @@ from chatllm_cli.services.cache.stores import Store, StoreError
 if TYPE_CHECKING:
     from chatllm_cli.config.sections import CacheSettings
 
+A_DAY = timedelta(days=1)  # that the clocks of two machines may differ by
 LONGEST_FAREWELL = 0.19  # seconds; with the two waits of a turn, that is less than one in all
 HITS, MISSES = "hits", "misses"
 INPUT, OUTPUT, COST, UNPRICED = "input_tokens", "output_tokens", "cost", "unpriced"  # what hits saved
@@ -103,14 +104,17 @@ class ResponseCache:
         """Keep a complete answer, for as long as its conversation is; the caller sees to it that it is complete."""
         if not self.wants(request):
             return
-        data = pack(Entry(completion, datetime.now(UTC), request.endpoint.address, cost))
-        if data is None:
-            return
+        # One that is too large leaves none: the older answer is not to be given either.
+        data = pack(Entry(completion, datetime.now(UTC), request.endpoint.address, cost)) or b""
         seconds = self._longest.total_seconds()
         try:
             await self._store.put(await self._key(request), data, seconds=seconds, conversation=conversation)
         except StoreError as error:
             self._note(error)
+
+    def took(self, hit: Entry) -> None:
+        """Count an answer that `look_up` gave, and that was taken."""
+        self._count(_saved(hit))
 
     def take_fault(self) -> str | None:
         """Return what is wrong with a cache that somebody set up, the first time that it is."""
@@ -181,10 +185,10 @@ class ResponseCache:
         except StoreError as error:
             self._note(error)
             return None
-        if entry is None or datetime.now(UTC) - entry.at > self._longest:  # what its keeper was told may be longer
+        age = datetime.now(UTC) - entry.at if entry else None
+        if age is None or not -A_DAY <= age <= self._longest:  # its keeper may have been told a longer time
             self._count({MISSES: 1})
             return None
-        self._count(_saved(entry))
         return entry
 
     def _count(self, amounts: Mapping[str, float]) -> None:

@@ -39,7 +39,7 @@ class Store(Protocol):
         """Return what lies under a key, unless it is too old."""
 
     async def put(self, key: str, data: bytes, *, seconds: float, conversation: str) -> None:
-        """Keep `data` for so long, or until its conversation is forgotten."""
+        """Keep `data` for so long, or until its conversation is forgotten; where there are none, nothing."""
 
     async def forget(self, conversations: Sequence[str]) -> None:
         """Drop what belongs to these conversations, without a trace."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from chatllm_cli.errors import ChatllmError, HistoryError
 from chatllm_cli.models import (
@@ -52,6 +52,9 @@ class Cache(Protocol):
         self, request: ChatRequest, completion: Completion, *, conversation: str, cost: float | None
     ) -> None:
         """Keep a complete answer, and what it cost, for as long as its conversation is."""
+
+    def took(self, hit: Any) -> None:
+        """Count an answer that `look_up` gave, and that was taken."""
 
     def take_fault(self) -> str | None:
         """Return what is wrong with it, if somebody is to be told."""

@@ -25,7 +25,10 @@ class Reuse:
         if hit is None:
             return None
         status = status_of(hit.completion.finish_reason, marks_end=request.endpoint.marks_end)
-        return hit if self._is_good(hit.completion.text, status) else None
+        if not self._is_good(hit.completion.text, status):
+            return None
+        self._cache.took(hit)
+        return hit
 
     async def keep(self, request: ChatRequest, reply: Message, conversation: str) -> None:
         """Keep a reply if it is whole and says something, for as long as its conversation is."""
