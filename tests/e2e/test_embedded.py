@@ -31,7 +31,7 @@ def test_without_a_key_the_embedded_model_answers_and_the_conversation_is_kept()
 def test_a_cached_answer_of_the_embedded_model_is_the_same() -> None:
     question = ("ask", "--max-tokens", "200", "--temperature", "0", "-m", "local/", "Say hello.")
     first, second = chatllm(*question), chatllm(*question)
-    assert (first.stderr, second.stderr) == ("", "cached just now (--no-cache asks again)\n")
+    assert (first.stderr, second.stderr) == ("", "cached just now (--refresh asks again)\n")
     assert second.stdout == first.stdout
 
 
