@@ -18,7 +18,7 @@ from chatllm_cli.config.profiles import PROFILE_VARIABLE
 from chatllm_cli.config.sources import FOREIGN_VARIABLES
 from chatllm_cli.render.renderer import Renderer
 from tests.fake_openai import FakeOpenAI
-from tests.redis_server import PROGRAM, RedisServer
+from tests.redis_server import IS_MISSING, PROGRAM, RedisServer
 from tests.terminal import FakeTerminal, Terminal
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # read when it is imported: none is in sight
@@ -90,7 +90,7 @@ def provider(fake_openai: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> FakeOp
 @pytest.fixture(scope="session")
 def redis_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     if PROGRAM is None:
-        pytest.skip("redis-server is not installed (Debian's package has that name)")
+        pytest.skip(IS_MISSING)
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 

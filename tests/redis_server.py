@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Self
 
+import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 
 PROGRAM = shutil.which("redis-server")
+IS_MISSING = "redis-server is not installed (Debian's package has that name)"
+needs_redis = pytest.mark.skipif(PROGRAM is None, reason=IS_MISSING)
 LONGEST_START = 10.0
 
 

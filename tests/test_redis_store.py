@@ -24,7 +24,7 @@ from chatllm_cli.services.cache.stores import StoreError
 from tests.caches import ANSWER, OTHER, REQUEST, answer, cache_on
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, needs_redis
 from tests.terminal import Terminal
 
 NEXT = replace(REQUEST, messages=((Role.USER, "And then?"),))
@@ -144,6 +144,7 @@ async def test_a_list_in_an_entrys_place_is_a_miss_and_is_replaced(redis_server:
         assert await cache.clear() == 1
 
 
+@needs_redis
 async def test_a_server_with_a_password_is_asked_with_it_and_shown_without(tmp_path: Path) -> None:
     with RedisServer(tmp_path, password="hush") as server:
         async with shared(server.url) as cache:
@@ -156,6 +157,7 @@ async def test_a_server_with_a_password_is_asked_with_it_and_shown_without(tmp_p
             assert cache.take_fault() == f"the cache at redis://127.0.0.1:{server.port}/0 cannot be used: {told}"
 
 
+@needs_redis
 async def test_a_full_server_is_a_miss(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--maxmemory", "1") as server:
         async with shared(server.url) as cache:
@@ -164,6 +166,7 @@ async def test_a_full_server_is_a_miss(tmp_path: Path) -> None:
             assert await answer(cache) is None
 
 
+@needs_redis
 async def test_a_server_that_comes_back_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatllm_cli.services.cache.redis_store.REST", 0.2)
     with RedisServer(tmp_path) as server:
