@@ -10,7 +10,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from chatllm_cli.config.places import Places
@@ -144,9 +143,11 @@ class Services:
 
         hashes = WeightsHashes(self._places.cache / "weights.json")
         settings, folder = self.settings.cache, self._places.responses
-        was_used = any(folder.parent.glob(f"{folder.name}*"))
-        here: list[Store] = [_disk_store(folder, settings.size_mb)] if was_used or not settings.url else []
-        stores = [_redis_store(settings.url), *here] if settings.url else here
+        stores: list[Store] = [_redis_store(settings.url)] if settings.url else []
+        if not stores or any(folder.parent.glob(f"{folder.name}*")):  # used before: there is something to forget
+            from chatllm_cli.services.cache.disk import DiskStore
+
+            stores.append(DiskStore(folder, size_mb=settings.size_mb))
         return ResponseCache(stores[0], settings, hashes.sha256_of, others=stores[1:])
 
     @cached_property
@@ -224,12 +225,6 @@ class Services:
             await self._llm.aclose()
         if "cache" in self.__dict__:
             await self.cache.aclose()
-
-
-def _disk_store(folder: Path, size_mb: int) -> "Store":
-    from chatllm_cli.services.cache.disk import DiskStore
-
-    return DiskStore(folder, size_mb=size_mb)
 
 
 def _redis_store(url: str) -> "Store":
