@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from chatllm_cli.config.sections import ModelSettings, OptionSettings, PriceSettings, ProviderSettings
 from chatllm_cli.config.setting_keys import Key, parse_key, spell_key
 from chatllm_cli.config.settings import Settings, section_of
-from chatllm_cli.config.shape import holds_secret, is_address, is_secret
+from chatllm_cli.config.shape import holds_secret, is_secret
 from chatllm_cli.config.sources import flatten
 
 MASK = "********"
@@ -42,7 +42,7 @@ def masked(value: Any, key: Key) -> Any:
     """Return a value without what must not be seen of it: what is secret by its type, or by its key."""
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
-    if value and (is_secret(key) or (is_address(key) and holds_secret(key, value))):
+    if value and (is_secret(key) or (isinstance(value, str) and holds_secret(key, value))):
         return MASK
     if isinstance(value, dict):
         return {name: masked(each, (*key, name)) for name, each in value.items()}

@@ -3,7 +3,7 @@
 import json
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
@@ -14,14 +14,20 @@ from chatllm_cli.models import AS_OFTEN_AS_NEEDED
 RESERVED_PROVIDERS = ("local", "default")  # the embedded model, and the provider that base_url describes
 
 
+def _taken_apart(url: str) -> tuple[SplitResult, str | None]:
+    """Return the parts of an address, and its host; of what is none, empty ones."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
+    except ValueError:
+        return urlsplit(""), None
+    return parts, host
+
+
 def _check_base_url(value: str) -> str:
     if not value:
         return value
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
-    except ValueError:
-        host, parts = None, urlsplit("")
+    parts, host = _taken_apart(value)
     is_clean = value.isprintable() and " " not in value and not parts.query and not parts.fragment
     if parts.scheme not in {"http", "https"} or not host or not is_clean:
         raise ValueError("expected an address such as https://host/v1")
@@ -42,11 +48,7 @@ def _check_key(key: SecretStr) -> SecretStr:
 
 def _check_cache_url(url: str) -> str:
     value = url.strip()
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port  # a bad port raises only when it is looked at
-    except ValueError:
-        host, parts = None, urlsplit("")
+    parts, host = _taken_apart(value)
     is_server = value.startswith(("redis://", "rediss://")) and host and re.fullmatch(r"(/\d*)?", parts.path)
     is_socket = value.startswith("unix:///")
     if value and not ((is_server or is_socket) and value.isprintable() and " " not in value):

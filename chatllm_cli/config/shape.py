@@ -74,14 +74,9 @@ def is_secret(key: Key) -> bool:
     return kind_at(key) is SecretStr or (key[-1:] == ("api_key",) and key[:-1] != ("aliases",))
 
 
-def is_address(key: Key) -> bool:
-    """Tell whether what stands at a key is an address that may have a password in it."""
-    return key[-2:] == ("cache", "url")
-
-
 def holds_secret(key: Key, value: Any) -> bool:
     """Tell whether a value at a key is, or has in it, what must not be seen."""
-    if is_address(key) and isinstance(value, str):
+    if key[-2:] == ("cache", "url") and isinstance(value, str):  # an address: only what is in it can be secret
         return bool(passwords_in(value))
     if isinstance(value, dict):
         return is_secret(key) or any(holds_secret((*key, name), each) for name, each in value.items())
