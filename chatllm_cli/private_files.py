@@ -5,6 +5,7 @@ A mode that is set after a file was made leaves a moment in which others can ope
 
 import errno
 import fcntl
+import json
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -53,6 +55,20 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def read_json(path: Path) -> Any:
+    """Return what is noted in a file as JSON; None if that cannot be read, whatever is wrong with it."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def note_json(path: Path, value: object) -> None:
+    """Note a value in a file as JSON, in the place of what was noted. Raises OSError."""
+    make_private_folder(path.parent)
+    replace_private_file(path, json.dumps(value).encode() + b"\n")
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -14,7 +14,9 @@ import pytest
 from chatllm_cli.private_files import (
     locked_folder,
     make_private_folder,
+    note_json,
     open_private,
+    read_json,
     replace_private_file,
     write_all,
 )
@@ -246,3 +248,18 @@ def test_a_locked_folder_is_waited_for(tmp_path: Path) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["first", "other"]
+
+
+def test_what_is_noted_is_read_again_by_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "b" / "note.json"
+    note_json(file, {"a": [1, None, "ö"]})
+    assert read_json(file) == {"a": [1, None, "ö"]}
+    modes = [mode_of(path) for path in (file.parent.parent, file.parent, file)]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff", b"{", b"[" * 100_000])
+def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "note.json").write_bytes(content)
+    assert read_json(tmp_path / "note.json") is None

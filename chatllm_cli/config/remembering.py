@@ -26,7 +26,7 @@ from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.config.secrets import checked_key, secrets_of
 from chatllm_cli.config.setting_keys import Key
 from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
-from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file
+from chatllm_cli.private_files import note_json, open_private
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -69,8 +69,7 @@ def _remember(settings: "Settings", flags: Mapping[str, Any], record: Path, orig
         if _origin(flags) != origin or (record.exists() and not record.is_file()):  # it changed meanwhile
             return
         known = _read(record) | {origin: [_digest(origin, values), values]}
-        make_private_folder(record.parent)
-        replace_private_file(record, json.dumps(dict(list(known.items())[-MOST_REMEMBERED:])).encode())
+        note_json(record, dict(list(known.items())[-MOST_REMEMBERED:]))
 
 
 class Secret:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from chatllm_cli.config.addresses import host_of, is_loopback
 from chatllm_cli.errors import ProviderTimeoutError
 from chatllm_cli.models import Endpoint
-from chatllm_cli.private_files import make_private_folder, replace_private_file
+from chatllm_cli.private_files import note_json, read_json
 
 A_DAY = 86_400
 LONGEST_ANSWER = 30.0  # seconds for all of a list, and for whoever has the key to hand it out
@@ -82,16 +81,12 @@ async def answers(base_url: str) -> bool:
 
 def _read(file: Path) -> list[str] | None:
     """Return the list in a file that is not too old; whatever is wrong with it, there is none."""
-    try:
-        match json.loads(file.read_bytes()):
-            case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < A_DAY:
-                return [str(model) for model in models]
-    except (OSError, ValueError, RecursionError):
-        pass
+    match read_json(file):
+        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < A_DAY:
+            return [str(model) for model in models]
     return None
 
 
 def _write(file: Path, models: list[str]) -> None:
     with suppress(OSError):  # it is asked again then
-        make_private_folder(file.parent)
-        replace_private_file(file, json.dumps({"at": time.time(), "models": models}).encode())
+        note_json(file, {"at": time.time(), "models": models})

@@ -5,11 +5,10 @@ and again when its size or its age changes.
 """
 
 import asyncio
-import json
 from contextlib import suppress
 from pathlib import Path
 
-from chatllm_cli.private_files import make_private_folder, replace_private_file
+from chatllm_cli.private_files import note_json, read_json
 from chatllm_cli.services.local.weights import FILE_MARK, HASH_MARK, hash_of
 
 MOST_REMEMBERED = 100
@@ -38,15 +37,10 @@ class WeightsHashes:
         return found
 
     def _known(self) -> dict[str, str]:
-        try:
-            told = json.loads(self._record.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
+        told = read_json(self._record)
         return {name: each for name, each in told.items() if isinstance(each, str)} if isinstance(told, dict) else {}
 
     def _remember(self, fingerprint: str, sha256: str) -> None:
         known = self._known() | {fingerprint: sha256}
         with suppress(OSError):  # then it is read again the next time
-            make_private_folder(self._record.parent)
-            latest = dict(list(known.items())[-MOST_REMEMBERED:])
-            replace_private_file(self._record, json.dumps(latest, indent=1).encode() + b"\n")
+            note_json(self._record, dict(list(known.items())[-MOST_REMEMBERED:]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chatllm_cli.errors import ChatllmError, UsageError
-from chatllm_cli.private_files import open_private, replace_private_file
+from chatllm_cli.private_files import open_private, read_json, replace_private_file
 
 SUFFIX = ".gguf"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -122,10 +122,7 @@ def record_of(path: Path) -> Path:
 
 def read_record(path: Path) -> dict[str, Any]:
     """Return what is written down of a file; nothing if that cannot be read."""
-    try:
-        told = json.loads(record_of(path).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
+    told = read_json(record_of(path))
     return told if isinstance(told, dict) else {}
 
 

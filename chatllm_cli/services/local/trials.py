@@ -1,6 +1,5 @@
 """Whether llama.cpp survives a model file: over some it ends the process, so each is tried in another one first."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chatllm_cli.errors import ConfigError
-from chatllm_cli.private_files import make_private_folder, replace_private_file
+from chatllm_cli.private_files import note_json, read_json
 from chatllm_cli.services.local.weights import BUNDLED_SHA256, Weights
 
 MOST_REMEMBERED = 100
@@ -58,18 +57,13 @@ class Trials:
             self._remember(key)
 
     def _good(self) -> list[str]:
-        try:
-            told = json.loads(self._record.read_bytes()) if self._record else []
-        except (OSError, ValueError, RecursionError):
-            return []
+        told = read_json(self._record) if self._record else []
         return [key for key in told if isinstance(key, str)] if isinstance(told, list) else []
 
     def _remember(self, key: str) -> None:
         if self._record:
-            good = [*self._good(), key][-MOST_REMEMBERED:]
             with suppress(OSError):  # then it is tried again
-                make_private_folder(self._record.parent)
-                replace_private_file(self._record, json.dumps(good, indent=1).encode() + b"\n")
+                note_json(self._record, [*self._good(), key][-MOST_REMEMBERED:])
 
 
 def _try(path: Path, window: int, threads: int) -> int:
