@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.cache import ResponseCache, Store
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
+    from chatllm_cli.services.input_history import InputHistory
     from chatllm_cli.services.keys import KeyFile, Keys, StoredKeys
     from chatllm_cli.services.local.downloads import Downloads
     from chatllm_cli.services.local.pulled import PulledModels
@@ -99,6 +100,13 @@ class Services:
         from chatllm_cli.services.local.downloads import Downloads
 
         return Downloads(self.local_models, self.settings.timeouts, self.settings.retries)
+
+    @cached_property
+    def input_history(self) -> "InputHistory":
+        """What was typed in the REPL."""
+        from chatllm_cli.services.input_history import InputHistory
+
+        return InputHistory(self._places.input_history)
 
     @cached_property
     def _key_file(self) -> "KeyFile":
@@ -206,10 +214,16 @@ class Services:
         )
 
     async def open_conversation(
-        self, prompt: str, endpoint: Endpoint, *, system_prompt: str | None, last: Conversation | None
+        self,
+        prompt: str,
+        endpoint: Endpoint,
+        *,
+        system_prompt: str | None,
+        last: Conversation | None,
+        keep: bool | None = None,
     ) -> "OpenConversation":
-        """Take up `last`, or begin a conversation with `prompt`, and keep it if the settings say so."""
-        keep = self.settings.history.enabled
+        """Take up `last`, or begin a conversation with `prompt`; it is kept if the settings say so, unless told."""
+        keep = self.settings.history.enabled if keep is None else keep
         if system_prompt is None and not last:
             system_prompt = self.settings.system_prompt
         if system_prompt:
@@ -218,6 +232,14 @@ class Services:
             return await self.history.resume(last, system_prompt=system_prompt, keep=keep)
         title = self.guard.checked_title(prompt)
         return self.history.start(title, model=endpoint.address, system_prompt=system_prompt or "", keep=keep)
+
+    async def change(self, settings: "Settings") -> None:
+        """Work with other settings from here on; what is connected stays so."""
+        self.settings = settings
+        for name in ("providers", "prices", "guard"):
+            self.__dict__.pop(name, None)
+        if cache := self.__dict__.pop("cache", None):
+            await cache.aclose()
 
     async def aclose(self) -> None:
         """Close whatever was opened."""

@@ -134,6 +134,14 @@ class Conversation:
                 current = others.pop(current.continues, None)
         return tuple(others.values())
 
+    def newest_below(self, message_id: str) -> str:
+        """Return the id of the leaf that was reached last below a message: its own, if nothing is."""
+        below = {message.parent: message.id for message in self.messages}  # of siblings the last one
+        leaf = message_id
+        while leaf in below:
+            leaf = below.pop(leaf)
+        return leaf
+
     def find(self, message_id: str) -> Message | None:
         """Return the message with an id, or with an id that begins so if there is no other."""
         found = [message for message in self.messages if message.id.startswith(message_id)] if message_id else []

@@ -23,6 +23,7 @@ from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.models import ChatOptions
 from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.repl.loop import Loop
 from chatllm_cli.repl.session import Session
 from tests.conftest import Run
 from tests.fake_openai import ESCAPES, FakeOpenAI
@@ -216,8 +217,8 @@ async def chat(places: Places, mode: str) -> tuple[str, str]:
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         services = Services(load_settings(), places)
         keys.send_text("my prompt\r\x04")
-        session = Session(services, Renderer(stdout, stderr), [services.providers.endpoint(mode)], ChatOptions())
-        await asyncio.wait_for(session.run(), 30)
+        session = Session(services, [services.providers.endpoint(mode)], ChatOptions())
+        await asyncio.wait_for(Loop(session, Renderer(stdout, stderr)).run(), 30)
         await services.aclose()
     greeting, _, rest = stderr.getvalue().partition("\n")
     assert greeting.startswith("default/")

@@ -28,14 +28,18 @@ def chat(
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
     async def work(services: Services) -> None:
-        from chatllm_cli.repl.session import Session  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
+        from chatllm_cli.repl.loop import Loop  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
+        from chatllm_cli.repl.session import Session  # noqa: PLC0415
 
         last = await _picked(services) if pick else await resumed(services, renderer, conversation, last=continue_)
         if pick and last is None:
             return
         endpoints = await choose(services, renderer, flags.model, last)
         keep_settings()
-        await Session(services, renderer, endpoints, flags.options(), system_prompt=flags.system, last=last).run()
+        session = Session(
+            services, endpoints, flags.options(), system_prompt=flags.system, last=last, load=flags.load_with
+        )
+        await Loop(session, renderer).run()
 
     run(work, settings)
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -110,6 +110,12 @@ class RequestFlags:
         choose_profile(self.profile)  # given behind the command, which outweighs one given before it
         settings, keep = load_remembered(self._settings(), find_places().remembered_settings)
         return settings, keep if settings.history.enabled else lambda: None
+
+    def load_with(self, changes: Mapping[str, Any]) -> "Settings":
+        """Load the settings once more, with changes on top of what was given here. Raises `ConfigError`."""
+        from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic)
+
+        return load_settings(self._settings() | dict(changes))
 
     def _settings(self) -> dict[str, Any]:
         """Return what was given here as settings, by dotted key; None was not."""

@@ -26,6 +26,11 @@ class Places:
         return self.config_file.with_name("keys.json")
 
     @property
+    def input_history(self) -> Path:
+        """Where it is kept what was typed in the REPL."""
+        return self.state / "input-history.jsonl"
+
+    @property
     def remembered_settings(self) -> Path:
         """Where settings are remembered that were found to be valid."""
         return self.state / "settings.json"

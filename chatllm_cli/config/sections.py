@@ -249,6 +249,17 @@ class OutputSettings(_Section):
     """When a line on stderr says what an answer took, in tokens and money: auto (on a terminal), always or never."""
 
 
+class ReplSettings(_Section):
+    """How prompts are typed in the chat."""
+
+    editing: Literal["emacs", "vi"] = "emacs"
+    """The keys that edit a prompt: emacs or vi."""
+    toolbar: bool = True
+    """Show beneath the prompt who answers, which conversation this is, and what it has taken."""
+    replay: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Turns that are shown again when a conversation is gone on with."""
+
+
 class PrivacySettings(_Section):
     """What leaves this machine besides the request itself: nothing, unless you say so here."""
 

@@ -31,6 +31,7 @@ from chatllm_cli.config.sections import (
     PrivacySettings,
     ProviderName,
     ProviderSettings,
+    ReplSettings,
     RetrySettings,
     TimeoutSettings,
 )
@@ -77,6 +78,7 @@ class Settings(OptionSettings, BaseSettings):
     history: HistorySettings = HistorySettings()
     budget: BudgetSettings = BudgetSettings()
     output: OutputSettings = OutputSettings()
+    repl: ReplSettings = ReplSettings()
     privacy: PrivacySettings = PrivacySettings()
     providers: dict[ProviderName, ProviderSettings] = {}
     """Providers by name, addressed as NAME/model."""

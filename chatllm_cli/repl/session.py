@@ -1,196 +1,269 @@
-"""One run of the chat loop: read a line, do a turn or a command, show it, and again."""
+"""One run of the REPL: the conversation that goes on, who answers it, and how. It shows nothing."""
 
 import asyncio
-import importlib
-import signal
-import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-
-from prompt_toolkit import PromptSession
-from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
-from prompt_toolkit.keys import Keys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
-from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message
-from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.render.turn_views import TurnView, open_turn_view
-from chatllm_cli.repl import slash_commands
-from chatllm_cli.repl.key_bindings import build_key_bindings
-from chatllm_cli.repl.quiet_terminal import quiet_terminal
+from chatllm_cli.errors import ChatllmError, ConversationNotFoundError, HistoryError, UsageError
+from chatllm_cli.models import Bill, ChatOptions, Conversation, Endpoint, Message, Role
+from chatllm_cli.render.turn_views import TurnView
 from chatllm_cli.services.history import OpenConversation
 
-PROMPT = "> "
-GO_ON = "/continue"
+if TYPE_CHECKING:
+    from chatllm_cli.config.settings import Settings
+    from chatllm_cli.services.chat import ChatService
+
+Load = Callable[[Mapping[str, Any]], "Settings"]  # the settings, with what was changed in the session on top
+NOTHING_SAID = "nothing was said yet"
 
 
 class Session:
-    """The loop and what it holds: the conversation that goes on, and the models that answer."""
+    """What a session holds, and what can be done with it. Its methods raise `ChatllmError`."""
 
     def __init__(
         self,
         services: Services,
-        renderer: Renderer,
         endpoints: Sequence[Endpoint],
         options: ChatOptions,
         *,
         system_prompt: str | None = None,
         last: Conversation | None = None,
+        load: Load | None = None,
     ) -> None:
-        self.renderer = renderer
-        renderer.asks_again = ""
-        self._services = services
-        self._endpoints = endpoints
-        self._system_prompt = system_prompt
+        self.services = services
+        self.endpoints = list(endpoints)
+        self.options = options
+        self.bill: Bill | None = None  # of the last turn
+        self.is_private = not services.settings.history.enabled
+        self._system_prompt = system_prompt  # of a new conversation
+        self._for_last = system_prompt  # which `last` is given, if that was wished along with it
         self._last = last
-        settings = services.settings
-        self._options = options
-        self._chat = services.build_chat(
-            cached=settings.cache.mode in {"always", "refresh"} and settings.history.enabled
-        )
         self._log: OpenConversation | None = None
-        self._prompt: PromptSession[str] = PromptSession(
-            multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "
-        )
-        self._turn: asyncio.Future[Message] | None = None
+        self._parted: list[OpenConversation] = []  # conversations that were left, and may not be on the disk yet
+        self._load = load or _load_settings
+        self._changes: dict[str, Any] = {}
+        self._chat = self._build_chat()
         self._titling: asyncio.Future[None] | None = None
-        self._is_over = False
 
-    async def run(self) -> None:
-        """Read and answer until /exit or Ctrl-D."""
-        self._import_langchain_meanwhile()
-        # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
-        if self._last:
-            self.renderer.notice(f"going on with '{self._last.title}', {len(self._last.thread())} messages so far")
-        if not self._services.settings.history.enabled:
-            self.renderer.notice("private: nothing of this is kept")
-        self.renderer.notice(f"{self._endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
-        try:
-            await self._read_and_answer()
-        finally:
-            if self._titling:
-                self._titling.cancel()
-        if self._log:
-            await self._log.save()
+    @property
+    def conversation(self) -> Conversation | None:
+        """The conversation; None before the first prompt."""
+        return self._log.conversation if self._log else self._last
 
-    async def _read_and_answer(self) -> None:
-        while not self._is_over:
-            try:
-                line = await self._prompt.prompt_async(PROMPT, handle_sigint=False)
-            except KeyboardInterrupt:  # the line is cleared
-                continue
-            except EOFError:
-                return
-            await self._take(line)
+    @property
+    def said(self) -> Conversation:
+        """The conversation. Raises `UsageError` before the first prompt."""
+        if (conversation := self.conversation) is None or not conversation.messages:
+            raise UsageError(NOTHING_SAID)
+        return conversation
 
-    def leave(self) -> None:
-        """End the loop after this line."""
-        self._is_over = True
+    @property
+    def prompts(self) -> list[Message]:
+        """The prompts of the conversation, down to its head: the first is number 1 to a person."""
+        thread = self.conversation.thread() if self.conversation else ()
+        return [message for message in thread if message.role is Role.USER]
 
-    async def go_on(self) -> None:
+    @property
+    def system_prompt(self) -> str:
+        """The standing instruction."""
+        if self.conversation:
+            return self.conversation.system_prompt
+        return self.services.settings.system_prompt if self._system_prompt is None else self._system_prompt
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all of the conversation is on the disk."""
+        return self._log is not None and self._log.is_kept
+
+    @property
+    def uses_cache(self) -> bool:
+        """Whether answers may come from the cache."""
+        return self.services.settings.cache.mode in {"always", "refresh"} and not self.is_private
+
+    def prompt(self, number: int | None) -> Message:
+        """Return a prompt by its number; the last one without. Raises `UsageError` if there is none."""
+        if not (prompts := self.prompts):
+            raise UsageError(NOTHING_SAID)
+        if number is not None and not 1 <= number <= len(prompts):
+            raise UsageError(f"there is no prompt {number}", hint=f"they are numbered from 1 to {len(prompts)}")
+        return prompts[-1 if number is None else number - 1]
+
+    async def send(self, prompt: str, view: TurnView, *, instead_of: Message | None = None) -> Message:
+        """Do a turn with `prompt`; one that stands instead of another goes on a branch of its own."""
+        log = await self._open(prompt)
+        if instead_of:
+            with suppress(HistoryError):  # the turn itself meets the same fault, and tells
+                await log.move_head(instead_of.parent)
+        return await self._chat.send(log, prompt, self.endpoints, self.options, view)
+
+    async def go_on(self, view: TurnView) -> Message:
         """Take up the last answer where it stopped."""
-        conversation = self._log.conversation if self._log else self._last
-        await self._show_turn(self._go_on, conversation.last_text if conversation else "")
-
-    async def _take(self, line: str) -> None:
-        if not line.strip():
-            return
-        name = slash_commands.parse(line)
-        if name is None:
-            await self._show_turn(lambda view: self._send(line, view))
-        elif command := slash_commands.COMMANDS.get(name):
-            await command.handler(self)
-        else:
-            self.renderer.notice(slash_commands.nearest(name))
-
-    async def _send(self, prompt: str, view: TurnView) -> Message:
-        return await self._chat.send(await self._open(prompt), prompt, self._endpoints, self._options, view)
-
-    async def _go_on(self, view: TurnView) -> Message:
-        if self._log is None and self._last is None:
+        if self.conversation is None:
             raise UsageError("there is no answer yet to go on with")
-        return await self._chat.go_on(await self._open(""), self._endpoints, self._options, view)
+        return await self._chat.go_on(await self._open(""), self.endpoints, self.options, view)
 
-    async def _show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> None:
-        view = open_turn_view(self.renderer, self._endpoints[0].address, begun)
-        if self._titling and not self._titling.done():  # the turn comes first; the title gets another chance after it
+    async def retry(self, view: TurnView, endpoints: Sequence[Endpoint] = ()) -> Message:
+        """Have the last prompt answered another time; the answer that there is stays, and stands if none comes."""
+        if self.conversation is None:
+            raise UsageError("there is no prompt to answer again")
+        log = await self._open("")
+        answered = log.conversation.head
+        with suppress(HistoryError):
+            await log.back_to_prompt()
+        try:
+            return await self._chat.retry(log, list(endpoints) or self.endpoints, self.options, view)
+        except BaseException:
+            if not log.conversation.last_text:
+                with suppress(HistoryError):
+                    await log.move_head(answered)
+            raise
+
+    async def undo(self) -> Message:
+        """Go back to before the last turn, and return its prompt."""
+        undone = self.prompt(None)
+        await (await self._open("")).undo()
+        return undone
+
+    async def fork(self, number: int | None) -> None:
+        """Go on in a copy of the conversation, down to its N-th turn or all of it."""
+        conversation = self.said
+        if self.is_private:
+            raise UsageError("a private conversation cannot be copied: nothing of it is kept")
+        await self._save(conversation)
+        end = None if number is None else self._end_of_turn(number)
+        self._leave_for(await self.services.history.fork(conversation.id, end))
+
+    def _end_of_turn(self, number: int) -> str:
+        begin, thread = self.prompt(number).id, self.said.thread()
+        place = [message.id for message in thread].index(begin)
+        replies = [message for message in thread[place : place + 2] if message.role is Role.ASSISTANT]
+        return replies[0].id if replies else begin
+
+    async def switch(self, message_id: str) -> None:
+        """Go on at the end of the branch that a message is on."""
+        found = self.said.find(message_id)
+        if found is None:
+            raise UsageError(f"there is no message '{message_id}' in this conversation", hint="/branches has the ids")
+        await (await self._open("")).move_head(self.said.newest_below(found.id))
+
+    async def open(self, address: str) -> None:
+        """Go on with another conversation, with its own model if that is still set up."""
+        await self.take_up(await self.services.history.load(address))
+
+    async def take_up(self, conversation: Conversation) -> None:
+        """Go on with a stored conversation."""
+        self._leave_for(conversation)
+        self.is_private = False
+        if conversation.last_model:
+            self.answer_by(self.services.providers.resumed(conversation.last_model))
+
+    def begin(self, *, private: bool | None = None) -> None:
+        """Begin a new conversation with the next prompt; one that is private is kept nowhere."""
+        self._leave_for(None)
+        if private is not None:
+            self.is_private = private
+        self._chat = self._build_chat()
+
+    def choose(self, model: str) -> None:
+        """Have another model answer from here on."""
+        self.answer_by(self.services.providers.endpoint(model))
+
+    def answer_by(self, endpoint: Endpoint) -> None:
+        """Have the model at `endpoint` answer, and the fallbacks behind it."""
+        self.endpoints = [endpoint, *self.services.providers.fallbacks(endpoint)]
+
+    async def instruct(self, system_prompt: str) -> None:
+        """Give the conversation another standing instruction."""
+        system_prompt = self.services.guard.checked_system_prompt(system_prompt)
+        if self.conversation is None:
+            self._system_prompt = system_prompt
+        else:
+            (await self._open("")).set_system_prompt(system_prompt)
+
+    async def set_title(self, title: str) -> None:
+        """Give the conversation another title."""
+        _ = self.said
+        await (await self._open("")).set_title(title)
+
+    async def set_tags(self, tags: Sequence[str]) -> None:
+        """Give the conversation these tags and no others."""
+        _ = self.said
+        await (await self._open("")).set_tags(tags)
+
+    async def change(self, key: str, value: object) -> None:
+        """Work with a setting changed, as long as the session lasts. Raises `ConfigError`."""
+        settings = self._load({**self._changes, key: value})
+        if hasattr(self.options, key):
+            chosen = getattr(ChatOptions() if value is None else settings, key)
+            self.options = replace(self.options, **{key: chosen})
+        self._changes[key] = value
+        await self.services.change(settings)
+        self.answer_by(self.services.providers.endpoint(self.endpoints[0].address))
+        self._chat = self._build_chat()
+
+    async def reckon(self, reply: Message) -> None:
+        """Find out what the turn that brought `reply` took, for `bill`."""
+        if self.conversation:
+            self.bill = await self._chat.bill(self.conversation, reply, self.endpoints)
+
+    def begin_title(self) -> None:
+        """Ask the model for a title meanwhile, once, if that is wished."""
+        is_wished = self.services.settings.history.titles == "model" and not self.is_private
+        if is_wished and self._titling is None and self._last is None and self._log:
+            self._titling = asyncio.ensure_future(self._title(self._log))
+
+    def stop_title(self) -> None:
+        """Leave off asking for a title: a turn comes first, and after it there is another chance."""
+        if self._titling and not self._titling.done():
             self._titling.cancel()
             self._titling = None
-        try:
-            with quiet_terminal() as lifted:
-                view.lends(lifted)
-                reply = await self._until_interrupted(turn(view))
-        except ChatllmError as error:
-            view.close()
-            if isinstance(error, IncompleteAnswerError):
-                error.hint = f"{GO_ON} goes on"
-            self.renderer.error(error)
-            return
-        finally:
-            view.close()
-        if reply:
-            self._give_title()
-            self.renderer.ending(reply, command=GO_ON)
-            if self.renderer.shows_usage and self._log:
-                self.renderer.usage(await self._chat.bill(self._log.conversation, reply, self._endpoints))
-        else:
-            kept = self._log.conversation.thread()[-1] if self._log and self._log.is_kept else None
-            self.renderer.stopped(kept, command=GO_ON)
 
-    def _give_title(self) -> None:
-        """Ask the model for a title while the next prompt is typed, once, if that is wished."""
-        wished = self._services.settings.history
-        if wished.titles != "model" or not wished.enabled or self._titling or self._last or self._log is None:
-            return
-        self._titling = asyncio.ensure_future(self._title(self._log))
+    async def close(self) -> None:
+        """Save what could not be saved before. Raises `HistoryError`."""
+        if self._titling:
+            self._titling.cancel()
+        for log in [*self._parted, *([self._log] if self._log else [])]:
+            await log.save()
 
     async def _title(self, log: OpenConversation) -> None:
         with suppress(ChatllmError):
-            if title := await self._chat.title(log, self._endpoints[0]):
+            if title := await self._chat.title(log, self.endpoints[0]):
                 await log.set_title(title)
+
+    async def _save(self, conversation: Conversation) -> None:
+        """See to it that there is a file to be copied."""
+        if self._log:
+            await self._log.save()
+        if self._log and not self._log.is_kept:
+            raise ConversationNotFoundError(f"conversation {conversation.id} is not on the disk")
+
+    def _leave_for(self, conversation: Conversation | None) -> None:
+        self.stop_title()
+        self._titling = None
+        if self._log:
+            self._parted.append(self._log)
+        self._log, self._last, self._for_last, self.bill = None, conversation, None, None
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""
         if self._log is None:
-            self._log = await self._services.open_conversation(
-                prompt, self._endpoints[0], system_prompt=self._system_prompt, last=self._last
+            self._log = await self.services.open_conversation(
+                prompt,
+                self.endpoints[0],
+                system_prompt=self._for_last if self._last else self._system_prompt,
+                last=self._last,
+                keep=not self.is_private,
             )
         return self._log
 
-    async def _until_interrupted(self, turn: Awaitable[Message]) -> Message | None:
-        """Await `turn` in a task of its own that Ctrl-C cancels, and nothing else; None if it did.
+    def _build_chat(self) -> "ChatService":
+        return self.services.build_chat(cached=self.uses_cache)
 
-        With asyncio's own handler the loop itself would be cancelled, and end with 130 on a later Ctrl-D.
-        """
-        self._turn, this = asyncio.ensure_future(turn), asyncio.current_task()
-        if self._was_interrupted_ahead():
-            asyncio.get_running_loop().call_soon(self._turn.cancel)  # after its first step: the prompt is kept
-        try:
-            return await self._turn
-        except asyncio.CancelledError:
-            if this and this.cancelling():  # TERM or HUP: the session itself is to end
-                raise
-            return None
-        finally:
-            self._turn = None
 
-    def _was_interrupted_ahead(self) -> bool:
-        """Tell whether Ctrl-C came in one burst with the Enter before it, and was read along with that."""
-        keys = get_typeahead(self._prompt.app.input)
-        interrupts = [place for place, press in enumerate(keys) if press.key == Keys.ControlC]
-        store_typeahead(self._prompt.app.input, keys[interrupts[-1] + 1 :] if interrupts else keys)
-        return bool(interrupts)
+def _load_settings(changes: Mapping[str, Any]) -> "Settings":
+    from chatllm_cli.config.loading import load_settings  # noqa: PLC0415  (pydantic, which a chat may do without)
 
-    def _interrupt(self) -> None:
-        """Stop the reply that streams; at the prompt, do as Ctrl-C there."""
-        if self._turn:
-            self._turn.cancel()
-        elif self._prompt.app.is_running:
-            self._prompt.app.key_processor.send_sigint()
-
-    def _import_langchain_meanwhile(self) -> None:
-        """Import it while the first prompt is typed; it takes most of a second."""
-        module = "chatllm_cli.services.llm"
-        threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
+    return load_settings(changes)

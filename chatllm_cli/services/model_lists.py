@@ -34,15 +34,21 @@ class ModelLists:
 
     async def models_of(self, endpoint: Endpoint, *, refresh: bool = False) -> list[str]:
         """Return the ids of the models that the provider has. Raises `ProviderError`."""
-        file = (
-            self._folder / f"{hashlib.sha256(f'{endpoint.provider} {endpoint.base_url}'.encode()).hexdigest()}.json"
-        )
+        file = self._file(endpoint)
         if not refresh and (models := await asyncio.to_thread(_read, file)) is not None:
             return models
         models = await self._ask_in_time(endpoint)
         if not is_loopback(endpoint.base_url):
             await asyncio.to_thread(_write, file, models)
         return models
+
+    async def remembered(self, endpoint: Endpoint) -> list[str]:
+        """Return the ids of the models that the provider had when it was asked; nobody is asked."""
+        return await asyncio.to_thread(_read, self._file(endpoint)) or []
+
+    def _file(self, endpoint: Endpoint) -> Path:
+        origin = f"{endpoint.provider} {endpoint.base_url}"
+        return self._folder / f"{hashlib.sha256(origin.encode()).hexdigest()}.json"
 
     async def _ask_in_time(self, endpoint: Endpoint) -> list[str]:
         try:

@@ -11,10 +11,13 @@ from chatllm_cli.services.chat.ports import Cache, CacheHit, TurnListener
 class Reuse:
     """The cache during one turn. Close it when the turn ends: others may wait for the same answer."""
 
-    def __init__(self, cache: Cache, listener: TurnListener, is_fit: Callable[[str], bool]) -> None:
+    def __init__(
+        self, cache: Cache, listener: TurnListener, is_fit: Callable[[str], bool], *, is_anew: bool = False
+    ) -> None:
         self._cache = cache
         self._listener = listener
         self._is_fit = is_fit
+        self._is_anew = is_anew  # whether what is there is passed over, and replaced
         self._looking_up = AsyncExitStack()
 
     async def find(self, request: ChatRequest) -> CacheHit | None:
@@ -22,7 +25,7 @@ class Reuse:
         await self.aclose()  # of a model that failed: two turns must not wait for each other
         hit = await self._looking_up.enter_async_context(self._cache.look_up(request))
         self._tell()
-        if hit is None:
+        if hit is None or self._is_anew:
             return None
         status = status_of(hit.completion.finish_reason, marks_end=request.endpoint.marks_end)
         if not self._is_good(hit.completion.text, status):

@@ -132,6 +132,12 @@ class ChatService:
         begun = unfinished_reply(log.conversation)
         return await self._answer(self._turn(log, options, listener, begun), endpoints)
 
+    async def retry(
+        self, log: Log, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
+    ) -> Message:
+        """Answer the prompt at the head; a cached answer is passed over, and replaced. Raises as `send` does."""
+        return await self._answer(self._turn(log, options, listener, is_anew=True), endpoints)
+
     async def bill(self, conversation: Conversation, reply: Message, endpoints: Sequence[Endpoint]) -> Bill:
         """Return what the turn took that brought `reply`, one of `endpoints` having answered."""
         endpoint = _by_address(endpoints, reply.model)
@@ -161,10 +167,11 @@ class ChatService:
         begun: Message | None = None,
         *,
         is_fit: Callable[[str], bool] = lambda _: True,
+        is_anew: bool = False,
     ) -> "_Turn":
         expenses = Expenses(self._prices, self._budget, listener)
         is_half_there = begun is not None and begun.content  # half an answer is no key to the other half
-        reuse = Reuse(self._cache, listener, is_fit) if self._cache and not is_half_there else None
+        reuse = Reuse(self._cache, listener, is_fit, is_anew=is_anew) if self._cache and not is_half_there else None
         return _Turn(log, options, listener, _draft(log, begun), expenses, reuse, begun)
 
     async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:

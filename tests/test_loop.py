@@ -2,51 +2,29 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from io import StringIO
 
 import pytest
-from prompt_toolkit.application import create_app_session
-from prompt_toolkit.input import PipeInput, create_pipe_input
-from prompt_toolkit.output import DummyOutput
 
-from chatllm_cli.bootstrap import Services
-from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
-from chatllm_cli.models import ChatOptions, Chunk, Status
-from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.repl.session import Session
-from tests.fakes import ENDPOINT, FakeLLM
-
-ENTER, ALT_ENTER, CTRL_C, CTRL_D, CTRL_J = "\r", "\x1b\r", "\x03", "\x04", "\n"
-PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
-
-
-class Desk:
-    """A session over a fake model, with keys that can be sent and output that can be read."""
-
-    def __init__(self, places: Places, keys: PipeInput) -> None:
-        self.keys = keys
-        self.llm = FakeLLM()
-        self.stdout, self.stderr = StringIO(), StringIO()
-        self.services = Services(load_settings(), places, llm=self.llm)
-        self.session = Session(self.services, Renderer(self.stdout, self.stderr), [ENDPOINT], ChatOptions())
-
-    async def run(self, keys: str) -> None:
-        """Type all of `keys` and wait for the session to end."""
-        self.keys.send_text(keys)
-        await asyncio.wait_for(self.session.run(), 10)
-
-    @property
-    def prompts(self) -> list[str]:
-        """What was sent, request by request."""
-        return [request.messages[-1][1] for request in self.llm.requests]
+from chatllm_cli.models import Chunk, Status
+from tests.desks import (
+    ALT_ENTER,
+    CTRL_C,
+    CTRL_D,
+    CTRL_J,
+    ENTER,
+    PASTE_BEGINS,
+    PASTE_ENDS,
+    Desk,
+    open_desk,
+)
 
 
 @pytest.fixture
 def desk(places: Places) -> Iterator[Desk]:
-    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-        yield Desk(places, keys)
+    with open_desk(places) as desk:
+        yield desk
 
 
 async def test_a_line_is_a_turn_and_ctrl_d_leaves(desk: Desk) -> None:
@@ -109,17 +87,6 @@ async def test_a_failed_turn_is_shown_and_the_session_goes_on(desk: Desk) -> Non
     assert desk.stdout.getvalue() == "ok"
 
 
-async def test_help_lists_the_commands_and_exit_leaves(desk: Desk) -> None:
-    await desk.run(f"/help{ENTER}/exit{ENTER}")
-    assert desk.stdout.getvalue() == (
-        "/help      show what can be typed here\n"
-        "/continue  take up an incomplete answer where it stopped\n"
-        "/exit      leave; the conversation is kept\n"
-        "Enter sends, Alt-Enter or Ctrl-J begins a new line, a paste is one message.\n"
-        "Ctrl-C stops the answer or clears the line, Ctrl-D leaves.\n"
-    )
-
-
 async def test_continue_takes_up_an_incomplete_answer(desk: Desk) -> None:
     desk.llm.reply("Once ", end=Chunk(finish_reason="length"))
     desk.llm.reply("upon")
@@ -134,7 +101,7 @@ async def test_continue_takes_up_the_conversation_that_the_chat_goes_on_with(pla
     desk.llm.reply("Once ", end=Chunk(finish_reason="length"))
     await desk.run(f"first{ENTER}{CTRL_D}")
     last = await desk.services.history.last()
-    desk.session = Session(desk.services, Renderer(desk.stdout, desk.stderr), [ENDPOINT], ChatOptions(), last=last)
+    desk.begin(last)
     desk.llm.reply("upon")
     await desk.run(f"/continue{ENTER}{CTRL_D}")
     assert (await desk.services.history.last()).thread()[-1].content == "Once upon"
@@ -164,8 +131,7 @@ async def test_a_session_that_keeps_nothing_writes_nothing(
 ) -> None:
     monkeypatch.setenv("CHATLLM_HISTORY__ENABLED", "false")
     monkeypatch.setenv("CHATLLM_CACHE__MODE", "always")
-    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-        desk = Desk(places, keys)
+    with open_desk(places) as desk:
         desk.llm.reply("ok")
         await desk.run(f"hi{ENTER}{CTRL_D}")
     assert desk.stdout.getvalue() == "ok"

@@ -1,0 +1,82 @@
+"""What is typed behind a slash command, read and completed."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from chatllm_cli.errors import UsageError
+from chatllm_cli.repl.ports import Candidate, Loop
+
+MOST_FILES = 2000  # of a folder that are looked at
+PREVIEW = 60  # characters
+
+
+def number_of(argument: str) -> int | None:
+    """Return the number that was typed; None if nothing was. Raises `UsageError`."""
+    if not argument:
+        return None
+    if not (argument.isascii() and argument.isdecimal()):
+        raise UsageError(f"'{argument}' is no number")
+    return int(argument[:9])
+
+
+def path_of(argument: str, command: str) -> Path:
+    """Return the file that was named, ~ replaced. Raises `UsageError` if none was."""
+    if not argument:
+        raise UsageError(f"no file is named: /{command} FILE")
+    try:
+        return Path(unquoted(argument)).expanduser()
+    except RuntimeError:
+        raise UsageError(f"there is no home folder for {argument.partition('/')[0]}") from None
+
+
+def unquoted(argument: str) -> str:
+    """Return a name without the quotes around it."""
+    is_quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "\"'"
+    return argument[1:-1] if is_quoted else argument
+
+
+def first_line(text: str) -> str:
+    """Return the beginning of a text, for a list."""
+    return " ".join(text[: 2 * PREVIEW].split())[:PREVIEW]
+
+
+async def numbers_of_prompts(loop: Loop, _: str) -> Sequence[Candidate]:
+    """Return the numbers of the prompts, the last one first."""
+    numbered = list(enumerate(loop.session.prompts, start=1))
+    return [Candidate(str(number), first_line(prompt.content)) for number, prompt in reversed(numbered)]
+
+
+async def files(_: Loop, argument: str) -> Sequence[Candidate]:
+    """Return the files and folders whose names begin like the argument."""
+    return await asyncio.to_thread(files_beginning, argument)
+
+
+def files_beginning(name: str) -> list[Candidate]:
+    """Return the files and folders whose names begin so, folders with a slash behind them."""
+    folder, slash, _ = name.rpartition("/")
+    try:
+        place = Path(folder + slash).expanduser() if slash else Path()
+        with os.scandir(place) as entries:
+            found = sorted(_named(entry) for entry, _ in zip(entries, range(MOST_FILES), strict=False))
+    except (OSError, RuntimeError, ValueError):
+        return []
+    shows_hidden = name.rpartition("/")[2].startswith(".")
+    return [
+        Candidate(folder + slash + each)
+        for each in found
+        if (shows_hidden or not each.startswith(".")) and (folder + slash + each).startswith(name)
+    ]
+
+
+def _named(entry: "os.DirEntry[str]") -> str:
+    try:
+        return f"{entry.name}/" if entry.is_dir() else entry.name
+    except OSError:
+        return entry.name
+
+
+def words(texts: Iterable[str]) -> list[Candidate]:
+    """Return candidates of which nothing is said."""
+    return [Candidate(text) for text in texts]

@@ -1,0 +1,134 @@
+"""The chat loop: read a line, do a turn or a command, show it, and again."""
+
+import asyncio
+import importlib
+import signal
+import threading
+
+from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
+from chatllm_cli.models import Message
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.replay import show_last_turns
+from chatllm_cli.render.turn_views import TurnView
+from chatllm_cli.repl import slash_commands
+from chatllm_cli.repl.completion import PromptCompleter
+from chatllm_cli.repl.picker import pick
+from chatllm_cli.repl.ports import Draft
+from chatllm_cli.repl.prompt_line import PromptLine
+from chatllm_cli.repl.recall import Recall
+from chatllm_cli.repl.session import Session
+from chatllm_cli.repl.toolbar import status_line
+from chatllm_cli.repl.turns import Turn, Turns
+
+
+class Loop:
+    """Reads what is typed and has it done, until /exit or Ctrl-D."""
+
+    def __init__(self, session: Session, renderer: Renderer) -> None:
+        self.session = session
+        self.renderer = renderer
+        self._turns = Turns(session, renderer)
+        services = session.services
+        recall = Recall(services.input_history, lambda: not session.is_private, services.guard.checked_title)
+        self._line = PromptLine(recall, PromptCompleter(self), lambda width: status_line(session, width))
+        self._draft = Draft()
+        self._is_over = False
+
+    async def run(self) -> None:
+        """Read and answer until it is over; a conversation that could not be saved before is saved then."""
+        self._import_langchain_meanwhile()
+        # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+        self._greet()
+        try:
+            while not self._is_over:
+                await self._read()
+        except EOFError:
+            pass
+        finally:
+            await self.session.close()
+
+    @property
+    def line(self) -> str:
+        """What stands in the line."""
+        return self._line.text
+
+    def leave(self) -> None:
+        """End after this line."""
+        self._is_over = True
+
+    def put_into_line(self, draft: Draft) -> None:
+        """Begin the next line with this."""
+        self._draft = draft
+
+    def replay(self) -> None:
+        """Show how the conversation ended that is gone on with."""
+        if conversation := self.session.conversation:
+            count = len(conversation.thread())
+            self.renderer.notice(f"going on with '{conversation.title}', {count} messages so far")
+            show_last_turns(self.renderer, conversation, self.session.services.settings.repl.replay)
+
+    def clear_screen(self) -> None:
+        """Take everything off the screen; what was scrolled off stays."""
+        if self.renderer.can_paint:
+            self.renderer.put("\x1b[2J\x1b[H")
+
+    async def pick(self) -> str | None:
+        """Let the user pick a conversation, and return its id; None if none is wanted."""
+        history = self.session.services.history
+        if not (conversations := (await history.list()).conversations):
+            raise UsageError("there is no conversation yet")
+        return await pick(conversations, history.load)
+
+    async def show_turn(self, turn: Turn, begun: str = "") -> bool:
+        """Do a turn and show it; tell whether an answer came."""
+        return (await self._turns.show(turn, begun)).reply is not None
+
+    async def _read(self) -> None:
+        self._line.use(self.session.services.settings)
+        draft, self._draft = self._draft, Draft()
+        line, draft = await self._line.read(draft)
+        if not line.strip():
+            return
+        if (call := slash_commands.parse(line)) is None:
+            await self._send(line, draft)
+        else:
+            await self._do(*call)
+
+    async def _do(self, name: str, argument: str) -> None:
+        if not (command := slash_commands.COMMANDS.get(name)):
+            self.renderer.notice(slash_commands.nearest(name))
+            return
+        try:
+            await command.handler(self, argument)
+        except ChatllmError as error:
+            self.renderer.error(error)
+
+    async def _send(self, prompt: str, draft: Draft) -> None:
+        """Do a turn; a prompt that brought nothing comes back into the line."""
+
+        async def turn(view: TurnView) -> Message:
+            return await self.session.send(prompt, view, instead_of=draft.instead_of)
+
+        outcome = await self._turns.show(turn)
+        has_failed = outcome.error is not None and not isinstance(outcome.error, IncompleteAnswerError)
+        if has_failed and not self._line.is_typed_ahead:
+            self._draft = Draft(prompt, draft.instead_of)
+
+    def _greet(self) -> None:
+        session, conversation = self.session, self.session.conversation
+        if conversation:
+            self.replay()
+        if session.is_private:
+            self.renderer.notice("private: nothing of this is kept")
+        self.renderer.notice(f"{session.endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
+
+    def _interrupt(self) -> None:
+        """Stop the reply that streams; at the prompt, do as Ctrl-C there."""
+        if not self._turns.interrupt() and self._line.is_open:
+            self._line.clear()
+
+    def _import_langchain_meanwhile(self) -> None:
+        """Import it while the first prompt is typed; it takes most of a second."""
+        module = "chatllm_cli.services.llm"
+        threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()

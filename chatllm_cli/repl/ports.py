@@ -1,0 +1,68 @@
+"""What a slash command needs of the loop that it is typed in, and what it is made of."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chatllm_cli.models import Message
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.turn_views import TurnView
+from chatllm_cli.repl.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What an argument may be, and what is said of it."""
+
+    text: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What stands in the line before anything is typed."""
+
+    text: str = ""
+    instead_of: Message | None = None  # the prompt that it takes the place of, on a branch of its own
+    opens_editor: bool = False
+
+
+class Loop(Protocol):
+    """The loop."""
+
+    renderer: Renderer
+    session: Session
+
+    def leave(self) -> None:
+        """End after this line."""
+
+    def put_into_line(self, draft: Draft) -> None:
+        """Begin the next line with this."""
+
+    def replay(self) -> None:
+        """Show how the conversation ended that is gone on with."""
+
+    def clear_screen(self) -> None:
+        """Take everything off the screen."""
+
+    async def pick(self) -> str | None:
+        """Let the user pick a conversation, and return its id; None if none is wanted."""
+
+    async def show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> bool:
+        """Do a turn and show it; `begun` is the text of a reply that is taken up. Tells whether an answer came."""
+
+
+Handler = Callable[[Loop, str], Awaitable[None]]
+Candidates = Callable[[Loop, str], Awaitable[Sequence[Candidate]]]
+
+
+@dataclass(frozen=True, slots=True)
+class SlashCommand:
+    """One command: how it is written, what it is for, what it does, and what its argument may be."""
+
+    name: str
+    arguments: str  # as help shows them
+    help: str
+    handler: Handler
+    candidates: Candidates | None = None
+    takes_lines: bool = False  # whether its argument may have several

@@ -1,0 +1,111 @@
+"""A turn in the REPL: shown as it streams, stopped by Ctrl-C alone, and what is said of it at its end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from prompt_toolkit.application import get_app_session
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.keys import Keys
+
+from chatllm_cli.errors import ChatllmError, IncompleteAnswerError
+from chatllm_cli.models import Message
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.turn_views import TurnView, open_turn_view
+from chatllm_cli.repl.quiet_terminal import quiet_terminal
+from chatllm_cli.repl.session import Session
+
+GO_ON, RETRY = "/continue", "/retry"
+Turn = Callable[[TurnView], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a turn."""
+
+    reply: Message | None = None  # None if the user stopped it, or it failed
+    error: ChatllmError | None = None
+
+
+class Turns:
+    """Does turns, one at a time."""
+
+    def __init__(self, session: Session, renderer: Renderer) -> None:
+        renderer.asks_again = f" ({RETRY} asks again)"
+        self._session = session
+        self._renderer = renderer
+        self._running: asyncio.Future[Message] | None = None
+
+    async def show(self, turn: Turn, begun: str = "") -> Outcome:
+        """Do a turn and show it; `begun` is the text of a reply that is taken up."""
+        self._session.stop_title()
+        before = self._head
+        view = open_turn_view(self._renderer, self._session.endpoints[0].address, begun)
+        try:
+            with quiet_terminal() as lifted:
+                view.lends(lifted)
+                reply = await self._until_interrupted(turn(view))
+        except ChatllmError as error:
+            view.close()
+            if isinstance(error, IncompleteAnswerError):
+                error.hint = f"{GO_ON} goes on"
+            self._renderer.error(error)
+            return Outcome(error=error)
+        finally:
+            view.close()
+        if reply:
+            await self._end(reply)
+        else:
+            self._tell_stopped(before)
+        return Outcome(reply)
+
+    def interrupt(self) -> bool:
+        """Stop the turn that is under way, and tell whether there is one."""
+        if self._running:
+            self._running.cancel()
+        return self._running is not None
+
+    @property
+    def _head(self) -> str | None:
+        return self._session.conversation.head if self._session.conversation else None
+
+    async def _end(self, reply: Message) -> None:
+        self._session.begin_title()
+        self._renderer.ending(reply, command=GO_ON)
+        await self._session.reckon(reply)
+        if self._renderer.shows_usage and self._session.bill:
+            self._renderer.usage(self._session.bill)
+
+    def _tell_stopped(self, before: str | None) -> None:
+        conversation = self._session.conversation
+        if conversation and conversation.head == before and conversation.last_text:
+            self._renderer.notice("stopped; nothing came, and the answer that there was stands")
+            return
+        kept = conversation.thread()[-1] if conversation and self._session.is_kept else None
+        self._renderer.stopped(kept, command=GO_ON)
+
+    async def _until_interrupted(self, turn: Awaitable[Message]) -> Message | None:
+        """Await `turn` in a task of its own that Ctrl-C cancels, and nothing else; None if it did.
+
+        With asyncio's own handler the loop itself would be cancelled, and end with 130 on a later Ctrl-D.
+        """
+        self._running, this = asyncio.ensure_future(turn), asyncio.current_task()
+        if _was_interrupted_ahead():
+            asyncio.get_running_loop().call_soon(self._running.cancel)  # after its first step: the prompt is kept
+        try:
+            return await self._running
+        except asyncio.CancelledError:
+            if this and this.cancelling():  # TERM or HUP: the session itself is to end
+                raise
+            return None
+        finally:
+            self._running = None
+
+
+def _was_interrupted_ahead() -> bool:
+    """Tell whether Ctrl-C came in one burst with the Enter before it, and was read along with that."""
+    keys_input = get_app_session().input
+    keys = get_typeahead(keys_input)
+    interrupts = [place for place, press in enumerate(keys) if press.key == Keys.ControlC]
+    store_typeahead(keys_input, keys[interrupts[-1] + 1 :] if interrupts else keys)
+    return bool(interrupts)

@@ -1,0 +1,111 @@
+"""What was typed in the REPL, for the arrow keys of later sessions: a line of JSON each, the newest last."""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file, write_all
+
+MOST_KEPT = 5000
+MOST_BYTES = 4_000_000  # of a file: what a paste of megabytes takes is not kept for ever
+LONGEST = 200_000  # bytes of one: the conversation has it anyway
+
+
+class InputHistory:
+    """A file that several sessions add to at once. What is wrong with it costs the recall, never the prompt."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> list[str]:
+        """Return what was typed, the oldest first; nothing of a line that is damaged. Raises OSError."""
+        try:
+            return list(_texts(self._path.read_bytes()))[-MOST_KEPT:]
+        except FileNotFoundError:
+            return []
+
+    def add(self, text: str) -> None:
+        """Keep `text`; it is on the disk when this returns. Raises OSError."""
+        line = _line(text)
+        if len(line) > LONGEST:
+            return
+        make_private_folder(self._path.parent)
+        with self._locked(os.O_CREAT) as descriptor:
+            size = os.fstat(descriptor).st_size
+            torn = bool(size) and os.pread(descriptor, 1, size - 1) != b"\n"  # by a crash: the next one stands apart
+            write_all(descriptor, b"\n" + line if torn else line)
+            os.fsync(descriptor)
+            if size + len(line) > MOST_BYTES:
+                self._rewrite(lambda texts: _newest(texts, MOST_BYTES // 2))
+
+    def remove(self, texts: Collection[str]) -> None:
+        """Forget these. Raises OSError."""
+        gone = {text.strip() for text in texts}
+        self._change(lambda kept: [text for text in kept if text.strip() not in gone])
+
+    def scrub(self, pattern: re.Pattern[str], replacement: str) -> None:
+        """Replace what `pattern` matches. Raises OSError."""
+        self._change(lambda kept: [pattern.sub(lambda found: replacement if found[0] else "", text) for text in kept])
+
+    def matches(self, pattern: re.Pattern[str]) -> bool:
+        """Tell whether `pattern` matches anything in it. Raises OSError."""
+        return any(pattern.search(text) for text in self.load())
+
+    def _change(self, change: Callable[[list[str]], list[str]]) -> None:
+        if self._path.exists():
+            with self._locked():
+                self._rewrite(change)
+
+    def _rewrite(self, change: Callable[[list[str]], list[str]]) -> None:
+        texts = list(_texts(self._path.read_bytes()))
+        if (changed := change(texts)) != texts:
+            replace_private_file(self._path, b"".join(map(_line, changed)))
+
+    @contextmanager
+    def _locked(self, flags: int = 0) -> Iterator[int]:
+        """Open the file for appending and hold its lock, when it is still there by then."""
+        while True:
+            descriptor = open_private(self._path, os.O_RDWR | os.O_APPEND | flags)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if _is_still_at(self._path, descriptor):
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+
+
+def _is_still_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _line(text: str) -> bytes:
+    return json.dumps(text).encode() + b"\n"
+
+
+def _texts(data: bytes) -> Iterator[str]:
+    for line in data.split(b"\n"):
+        try:
+            text = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(text, str):
+            yield text
+
+
+def _newest(texts: list[str], room: int) -> list[str]:
+    """Return the last texts that take no more than so many bytes."""
+    kept: list[str] = []
+    for text in reversed(texts):
+        room -= len(_line(text))
+        if room < 0 or len(kept) == MOST_KEPT:
+            break
+        kept.append(text)
+    return kept[::-1]

@@ -1,0 +1,349 @@
+"""What each slash command does, typed at a desk."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatllm_cli.config.places import Places
+from chatllm_cli.errors import QuotaError
+from chatllm_cli.models import Chunk, Role, TokenUsage
+from chatllm_cli.repl import clipboard
+from tests.desks import CTRL_C, CTRL_D, ENTER, WAIT, Desk, open_desk
+
+LEAVE = CTRL_D
+
+
+@pytest.fixture
+def desk(places: Places) -> Iterator[Desk]:
+    with open_desk(places) as desk:
+        yield desk
+
+
+def typed(*lines: str) -> str:
+    return "".join(f"{line}{ENTER}" for line in lines) + LEAVE
+
+
+async def test_retry_asks_again_and_keeps_both_answers(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/retry"))
+    assert desk.prompts == ["a", "a"]
+    conversation = await desk.services.history.last()
+    assert [m.content for m in conversation.thread()] == ["a", "two"]
+    assert [m.content for m in conversation.aside()] == ["one"]
+
+
+async def test_retry_may_name_another_model_for_this_once(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "/retry ollama/other", "b"))
+    assert [request.endpoint.address for request in desk.llm.requests] == ["fake/model", "ollama/other", "fake/model"]
+
+
+async def test_a_retry_that_fails_leaves_the_answer_that_there_was(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.play(QuotaError("nothing left"))
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/retry", "b"))
+    assert [content for _, content in desk.llm.requests[-1].messages] == ["a", "one", "b"]
+    assert await desk.thread() == ["a", "one", "b", "two"]
+
+
+async def test_retry_passes_over_the_cache_and_replaces_what_is_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_CACHE__MODE", "always")
+    desk.begin()
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/retry", "/new", "a"))
+    assert desk.prompts == ["a", "a"]
+    assert await desk.thread() == ["a", "two"]
+    assert "cached just now (/retry asks again)" in desk.told
+
+
+@pytest.mark.parametrize(
+    "command", ["/retry", "/undo", "/edit", "/copy", "/save x", "/fork", "/branches", "/export x"]
+)
+async def test_what_needs_a_conversation_says_so_before_there_is_one(desk: Desk, command: str) -> None:
+    await desk.run(typed(command))
+    assert desk.prompts == []
+    assert len(desk.told) == 1
+    assert desk.told[0].startswith("chatllm: ")
+
+
+async def test_edit_opens_an_earlier_prompt_and_what_is_sent_goes_on_a_branch_of_its_own(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "b", "/edit 1", "!"))
+    assert [content for _, content in desk.llm.requests[-1].messages] == ["a!"]
+    conversation = await desk.services.history.last()
+    assert [m.content for m in conversation.thread()] == ["a!", "three"]
+    assert [m.content for m in conversation.aside()] == ["a", "one", "b", "two"]
+
+
+async def test_edit_without_a_number_opens_the_last_prompt(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "b", "/edit", "!"))
+    assert await desk.thread() == ["a", "one", "b!", "three"]
+
+
+async def test_an_edit_that_is_cleared_changes_nothing(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a"))
+    desk.begin(await desk.services.history.last())
+    await desk.run(f"/edit{ENTER}{CTRL_C}b{ENTER}{LEAVE}")
+    assert await desk.thread() == ["a", "one", "b", "two"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"), [("9", "there is no prompt 9"), ("0", "there is no prompt 0"), ("x", "'x' is no number")]
+)
+async def test_a_number_that_no_prompt_has_is_told(desk: Desk, argument: str, said: str) -> None:
+    desk.llm.reply("one")
+    await desk.run(typed("a", f"/edit {argument}"))
+    assert f"chatllm: {said}" in desk.told
+
+
+async def test_undo_takes_the_last_turn_back_and_loses_nothing(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "b", "/undo", "c"))
+    conversation = await desk.services.history.last()
+    assert [m.content for m in conversation.thread()] == ["a", "one", "c", "three"]
+    assert [m.content for m in conversation.aside()] == ["b", "two"]
+    assert "taken back: 'b'; /branches has it, /switch goes there" in desk.told
+
+
+async def test_branches_shows_the_tree_and_switch_goes_to_the_end_of_a_branch(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "/retry"))
+    conversation = await desk.services.history.last()
+    (aside,) = conversation.aside()
+    desk.begin(conversation)
+    await desk.run(typed("/branches", f"/switch {aside.id[:8]}", "b"))
+    prompt, first, second = (message.id[:8] for message in conversation.messages)
+    assert desk.shown.startswith(f"* {prompt} you: a\n  - {first} fake/model: one\n  * {second} fake/model: two\n")
+    assert await desk.thread() == ["a", "one", "b", "three"]
+
+
+async def test_switching_to_a_message_goes_to_the_newest_leaf_below_it(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "b", "/undo", "/undo"))
+    conversation = await desk.services.history.last()
+    desk.begin(conversation)
+    await desk.run(typed(f"/switch {conversation.messages[0].id[:6]}", "c"))
+    assert await desk.thread() == ["a", "one", "b", "two", "c", "three"]
+
+
+async def test_switching_to_what_does_not_exist_is_told(desk: Desk) -> None:
+    desk.llm.reply("one")
+    await desk.run(typed("a", "/switch zzzz", "/switch"))
+    assert "chatllm: there is no message 'zzzz' in this conversation" in desk.told
+    assert "chatllm: no message is named: /switch ID" in desk.told
+
+
+async def test_fork_goes_on_in_a_copy(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "b", "/fork 1", "c"))
+    listing = await desk.services.history.list()
+    assert [(each.title, each.messages) for each in listing.conversations] == [("a (fork)", 4), ("a", 4)]
+    assert await desk.thread() == ["a", "one", "c", "three"]
+
+
+async def test_new_begins_another_conversation(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/new", "b"))
+    assert [content for _, content in desk.llm.requests[-1].messages] == ["b"]
+    assert [each.title for each in (await desk.services.history.list()).conversations] == ["b", "a"]
+
+
+async def test_open_goes_on_with_another_conversation_and_shows_how_it_ended(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "/new", "b"))
+    desk.begin()
+    await desk.run(typed("/open a", "c"))
+    assert desk.told[:5] == [
+        "the conversation was held with fake/model, and there is no provider 'fake' now; fake/model goes on with it",
+        "going on with 'a', 2 messages so far",
+        "> a",
+        "one",
+        "",
+    ]
+    assert await desk.thread() == ["a", "one", "c", "three"]
+
+
+async def test_opening_what_does_not_exist_is_told_and_the_conversation_goes_on(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/open nowhere", "b"))
+    assert "chatllm: there is no conversation 'nowhere'" in desk.told
+    assert await desk.thread() == ["a", "one", "b", "two"]
+
+
+async def test_private_keeps_nothing_until_it_is_ended(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "/private", "secret", "/private", "b"))
+    assert [each.title for each in (await desk.services.history.list()).conversations] == ["b", "a"]
+    kept = b"".join(path.read_bytes() for path in desk.places.data.parent.rglob("*") if path.is_file())
+    assert b"secret" not in kept
+    assert desk.services.input_history.load() == ["a", "/private", "b"]
+
+
+async def test_title_and_tags_are_given_and_shown(desk: Desk) -> None:
+    desk.llm.reply("one")
+    await desk.run(typed("a", "/title  On letters ", "/tag x y", "/tag -x z", "/tag -nope", "/tag"))
+    (summary,) = (await desk.services.history.list()).conversations
+    assert (summary.title, summary.tags) == ("On letters", ("y", "z"))
+    assert desk.told == [
+        "the title is 'On letters'",
+        "tags: x, y",
+        "tags: y, z",
+        "chatllm: the conversation has no tag 'nope'",
+        "tags: y, z",
+    ]
+
+
+async def test_list_and_search_and_show_find_what_was_said(desk: Desk) -> None:
+    desk.llm.reply("A whale is a mammal.")
+    await desk.run(typed("What is a whale?", "/list", "/search mammal", "/search nothing", "/search", "/show 1"))
+    (summary,) = (await desk.services.history.list()).conversations
+    assert summary.id in desk.shown
+    assert "A whale is a mammal." in desk.shown
+    assert "nothing is found for 'nothing'" in desk.told
+    assert "chatllm: there is nothing to search for: /search TEXT" in desk.told
+
+
+async def test_save_and_export_write_files_and_never_over_one(desk: Desk, tmp_path: Path) -> None:
+    desk.llm.reply("one")
+    answer, document, data = tmp_path / "a b.md", tmp_path / "c.md", tmp_path / "c.json"
+    await desk.run(
+        typed("a", f'/save "{answer}"', f"/save {answer}", f"/export {document}", f"/export {data}", "/save")
+    )
+    assert answer.read_text() == "one\n"
+    assert "one" in document.read_text()
+    assert json.loads(data.read_text())["messages"][1]["content"] == "one"
+    assert desk.told == [
+        f"the answer is written to {answer}",
+        f"chatllm: {answer} exists already",
+        "  hint: nothing is written over: name another file",
+        f"the conversation is written to {document}",
+        f"the conversation is written to {data}",
+        "chatllm: no file is named: /save FILE",
+    ]
+
+
+async def test_copy_takes_the_answer_or_one_of_its_code_blocks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+
+    def copy(text: str, _: object) -> str:
+        copied.append(text)
+        return "the system's"
+
+    monkeypatch.setattr(clipboard, "copy", copy)
+    answer = "Try\n\n```sh\nls\n```\n\nor\n\n```sh\ndir\n```\n"
+    desk.llm.reply(answer)
+    await desk.run(typed("a", "/copy", "/copy 2", "/copy 3"))
+    assert copied == [answer, "dir\n"]
+    assert desk.told == [
+        f"the answer is on the clipboard ({len(answer)} characters, the system's)",
+        "code block 2 is on the clipboard (4 characters, the system's)",
+        "chatllm: there is no code block 3: the last answer has 2",
+    ]
+
+
+async def test_model_is_changed_from_here_on(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("/model", "a", "/model ollama/other", "b", "/model nowhere/x/"))
+    assert [request.endpoint.address for request in desk.llm.requests] == ["fake/model", "ollama/other"]
+    assert desk.told[:2] == ["fake/model answers", "ollama/other answers"]
+    assert desk.told[2].startswith("chatllm: there is no provider 'nowhere'")
+
+
+async def test_system_is_given_shown_and_taken_away(desk: Desk) -> None:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(typed("/system", "/system be short", "a", "/system be long", "b", "/system -", "c"))
+    assert [request.messages[0] for request in desk.llm.requests] == [
+        (Role.SYSTEM, "be short"),
+        (Role.SYSTEM, "be long"),
+        (Role.USER, "a"),
+    ]
+    assert desk.told == [
+        "there is no system prompt; /system TEXT gives one",
+        "the system prompt is: be short",
+        "the system prompt is: be long",
+        "there is no system prompt; /system TEXT gives one",
+    ]
+    assert (await desk.services.history.last()).system_prompt == ""
+
+
+async def test_settings_are_changed_for_the_session_and_shown(desk: Desk) -> None:
+    desk.session.endpoints = [desk.services.providers.endpoint("ollama/x")]
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    await desk.run(
+        typed("/set temperature 0.5", "a", "/set temperature 7", "/set stop END", "b", "/set temperature -", "c")
+    )
+    options = [request.options for request in desk.llm.requests]
+    assert [(each.temperature, each.stop) for each in options] == [(0.5, ()), (0.5, ("END",)), (None, ("END",))]
+    assert desk.told == [
+        "temperature is 0.5",
+        "chatllm: temperature: expected a number less than or equal to 2",
+        "stop is 'END'",
+        "temperature is not set",
+    ]
+
+
+async def test_what_cannot_be_set_here_is_told(desk: Desk) -> None:
+    await desk.run(typed("/set model x", "/set nonsense 1", "/set"))
+    assert desk.told[0] == "chatllm: model is changed by /model"
+    assert "chatllm: 'nonsense' is no setting that can be changed here" in desk.told
+    assert "temperature\tnot set" in desk.shown.splitlines()
+
+
+async def test_usage_and_cost_tell_what_was_taken(desk: Desk) -> None:
+    desk.llm.reply("one", end=Chunk(finish_reason="stop", usage=TokenUsage(1200, 34)))
+    desk.llm.reply("two", end=Chunk(finish_reason="stop", usage=TokenUsage(1300, 6)))
+    await desk.run(typed("a", "b", "/usage", "/cost"))
+    assert desk.shown.startswith("onetwofake/model\t2\t2,500\t40\nthis conversation\t$0.00\ntoday\t$0.00\n")
+
+
+async def test_clear_says_nothing_to_what_is_no_terminal(desk: Desk) -> None:
+    await desk.run(typed("/clear"))
+    assert (desk.shown, desk.told) == ("", [])
+
+
+async def test_paste_puts_the_clipboard_into_the_line(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clipboard, "paste", lambda: "from the\nclipboard")
+    desk.llm.reply("ok")
+    await desk.run(typed("/paste", "!"))
+    assert desk.prompts == ["from the\nclipboard!"]
+
+
+async def test_editor_writes_the_next_prompt(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "editor"
+    script.write_text('#!/bin/sh\nprintf "from the editor" > "$1"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(script))
+    monkeypatch.delenv("VISUAL", raising=False)
+    desk.llm.reply("ok")
+    desk.keys.send_text(f"/editor{ENTER}")
+    running = asyncio.ensure_future(desk.run(""))
+    while desk.line != "from the editor":
+        await asyncio.sleep(WAIT)
+    desk.keys.send_text(f"{ENTER}{LEAVE}")
+    await running
+    assert desk.prompts == ["from the editor"]
