@@ -28,6 +28,10 @@ class FakeLLM:
         """Answer the next request with `texts`, a chunk each."""
         self._scripts.append([*(Chunk(text) for text in texts), *([end] if end else [])])
 
+    def fail_next(self, error: Exception) -> None:
+        """Fail the next request, before those that were enqueued."""
+        self._scripts.insert(0, [error])
+
     def play(self, *script: Step) -> None:
         """Answer the next request with chunks, raise exceptions, and wait for events or so many seconds."""
         self._scripts.append(script)

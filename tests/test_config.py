@@ -593,7 +593,7 @@ def settings_in_example() -> list[tuple[str, str]]:
 
 
 def test_the_example_changes_nothing_as_it_is(places: Places) -> None:
-    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "budget", "output", "privacy")
+    sections = ("timeouts", "retries", "limits", "local", "cache", "history", "budget", "output", "repl", "privacy")
     assert tomllib.loads(example_config()) == {name: {} for name in sections}
     write_config(places, example_config())
     assert load_settings() == DEFAULTS

@@ -12,6 +12,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.services.history import HistoryService
+from chatllm_cli.services.input_history import InputHistory
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
 from tests.terminal import Terminal
@@ -371,3 +372,27 @@ def test_no_argument_is_an_internal_error(run: Run, provider: FakeOpenAI, comman
     result = run("history", *command)
     assert result.exit_code == 2
     assert "internal error" not in result.output
+
+
+def test_what_is_removed_is_not_recalled_in_the_chat_either(run: Run, provider: object, places: Places) -> None:
+    typed = InputHistory(places.input_history)
+    for text in ("first", "second", "/help"):
+        typed.add(text)
+    run("ask", "first")
+    assert run("history", "rm", "@1", "--yes").exit_code == 0
+    assert typed.load() == ["second", "/help"]
+
+
+def test_what_is_scrubbed_is_replaced_in_what_the_chat_recalls_too(
+    run: Run, provider: object, places: Places
+) -> None:
+    typed = InputHistory(places.input_history)
+    typed.add("my name is Bob")
+    assert (
+        run("history", "scrub", "Bob", "--yes").stderr
+        == "replaced: what was typed in the chat and is recalled there\n"
+    )
+    run("ask", "I am Alice")
+    typed.add("I am Alice")
+    assert run("history", "scrub", "Alice", "--yes").exit_code == 0
+    assert typed.load() == ["my name is [removed]", "I am [removed]"]

@@ -9,13 +9,9 @@ from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import Chunk, Status
 from tests.desks import (
-    ALT_ENTER,
     CTRL_C,
     CTRL_D,
-    CTRL_J,
     ENTER,
-    PASTE_BEGINS,
-    PASTE_ENDS,
     Desk,
     open_desk,
 )
@@ -41,20 +37,6 @@ async def test_later_turns_carry_the_earlier_ones(desk: Desk) -> None:
     assert [content for _, content in desk.llm.requests[1].messages] == ["a", "one", "b"]
     conversation = await desk.services.history.last()
     assert [message.content for message in conversation.thread()] == ["a", "one", "b", "two"]
-
-
-@pytest.mark.parametrize("new_line", [ALT_ENTER, CTRL_J])
-async def test_a_prompt_may_have_several_lines(desk: Desk, new_line: str) -> None:
-    desk.llm.reply("ok")
-    await desk.run(f"one{new_line}two{ENTER}{CTRL_D}")
-    assert desk.prompts == ["one\ntwo"]
-
-
-async def test_a_paste_is_one_message(desk: Desk) -> None:
-    desk.llm.reply("ok")
-    pasted = "\n".join(f"line {number}" for number in range(1000))
-    await desk.run(f"{PASTE_BEGINS}{pasted}{PASTE_ENDS}{ENTER}{CTRL_D}")
-    assert desk.prompts == [pasted]
 
 
 async def test_ctrl_c_at_the_prompt_clears_the_line_and_goes_on(desk: Desk) -> None:
@@ -118,12 +100,6 @@ async def test_continue_with_nothing_to_take_up_says_so(desk: Desk, said: str) -
         else "there is no answer yet to go on with"
     )
     assert f"chatllm: {reason}\n" in desk.stderr.getvalue()
-
-
-async def test_an_unknown_command_is_not_sent(desk: Desk) -> None:
-    await desk.run(f"/hepl{ENTER}{ENTER}   {ENTER}{CTRL_D}")
-    assert desk.prompts == []
-    assert desk.stderr.getvalue().endswith("there is no command /hepl; did you mean /help?\n")
 
 
 async def test_a_session_that_keeps_nothing_writes_nothing(

@@ -291,7 +291,6 @@ async def test_system_is_given_shown_and_taken_away(desk: Desk) -> None:
 
 
 async def test_settings_are_changed_for_the_session_and_shown(desk: Desk) -> None:
-    desk.session.endpoints = [desk.services.providers.endpoint("ollama/x")]
     for text in ("one", "two", "three"):
         desk.llm.reply(text)
     await desk.run(

@@ -116,8 +116,10 @@ def rm(
 
 
 async def _remove(services: Services, ids: Sequence[str], *, unused_since: datetime | None = None) -> None:
+    typed = await services.history.prompts(ids)
     await services.cache.forget(ids)  # first: what fails there is told, and can be tried again
     await services.history.upkeep.remove(ids, unused_since=unused_since)
+    await services.input_history.forget(typed)
 
 
 async def _remove_message(
@@ -140,6 +142,7 @@ async def _remove_message(
         return
     await services.cache.forget([conversation.id])
     await services.history.upkeep.remove_message(await services.history.find(conversation.id), found.id)
+    await services.input_history.forget([found.content])
     _say("removed")
 
 
@@ -191,6 +194,9 @@ def scrub(
         found, faults = await upkeep.places(pattern)
         for fault in faults:
             Renderer(sys.stdout, sys.stderr).error(fault)
+        if not found and await services.input_history.matches(pattern):
+            await _scrub_typed(services, pattern, replacement, dry_run=dry_run, yes=yes)
+            return
         if not found:
             in_other_case, _ = await upkeep.places(re.compile(pattern.pattern, pattern.flags | re.IGNORECASE))
             raise ChatllmError(
@@ -204,11 +210,24 @@ def scrub(
         elif is_agreed(places, f"replace {told} for good?", yes=yes):
             await services.cache.forget([id_of(path) for path in found])
             await upkeep.scrub(list(found), pattern, replacement)
+            await services.input_history.scrub(pattern, replacement)
             _say(f"replaced: {told}")
         if faults:
             raise typer.Exit(ExitCode.HISTORY)
 
     run(work)
+
+
+async def _scrub_typed(
+    services: Services, pattern: re.Pattern[str], replacement: str, *, dry_run: bool, yes: bool
+) -> None:
+    """Replace what stands in no conversation, but was typed and is recalled in the chat."""
+    told = "what was typed in the chat and is recalled there"
+    if dry_run:
+        _say(f"would be replaced: {told}")
+    elif is_agreed([], f"replace {told} for good?", yes=yes):
+        await services.input_history.scrub(pattern, replacement)
+        _say(f"replaced: {told}")
 
 
 def _secret() -> str:

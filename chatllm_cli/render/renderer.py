@@ -282,7 +282,7 @@ def usage_line(bill: Bill) -> str:
     elif bill.cost:
         parts += [dollars(bill.cost), conversation]
     if bill.context is not None:
-        parts.append(f"context {_percent(bill.context)}")
+        parts.append(f"context {percent(bill.context)}")
     return " · ".join(parts)
 
 
@@ -293,7 +293,8 @@ def amount(cost: float, unpriced: int) -> str:
     return f"≥ {dollars(cost)}" if cost else "–"  # noqa: RUF001  (a dash, as for anything unknown)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share of something as people say it."""
     return f"{share:.0%}".replace("%", " %") if share >= SMALLEST_SHARE else "<1 %"
 
 

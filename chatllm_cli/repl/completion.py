@@ -36,11 +36,9 @@ class PromptCompleter(Completer):
         document: Document,
         complete_event: CompleteEvent,  # noqa: ARG002  (whether Tab or a letter asked)
     ) -> AsyncGenerator[Completion, None]:
-        """Yield what may stand here, what begins so before what only holds these letters."""
+        """Yield what may stand here."""
         typed, candidates = await self._candidates(document.text_before_cursor)
-        likely = [each for each in candidates if each.text.startswith(typed)]
-        others = [each for each in candidates if each not in likely and matches(f"{each.text} {each.about}", typed)]
-        for each in (likely + others)[:MOST_OFFERED]:
+        for each in _fitting(candidates, typed)[:MOST_OFFERED]:
             about = clean_line(each.about)
             if each.text.isprintable():  # what else there is cannot be typed either
                 yield Completion(each.text, -len(typed), display_meta=about or None)
@@ -56,6 +54,15 @@ class PromptCompleter(Completer):
             typed = found[2] if found[1] is None else found[1]
             return typed, await asyncio.to_thread(files_beginning, typed)
         return "", []
+
+
+def _fitting(candidates: Sequence[Candidate], typed: str) -> Sequence[Candidate]:
+    """Return those that begin so; if none does, that have these letters in them; or in what is said of them."""
+    return (
+        [each for each in candidates if each.text.startswith(typed)]
+        or [each for each in candidates if matches(each.text, typed)]
+        or [each for each in candidates if typed.casefold() in each.about.casefold()]
+    )
 
 
 def is_to_be_completed(before: str) -> bool:

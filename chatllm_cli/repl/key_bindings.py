@@ -46,6 +46,10 @@ def build_key_bindings(
     def _leave(event: KeyPressEvent) -> None:
         event.app.exit(exception=EOFError, style="class:exiting")
 
+    @bindings.add(Keys.Vt100MouseEvent)
+    def _pass_over(_: KeyPressEvent) -> None:
+        """Do nothing: the mouse is the terminal's, and what only looks like it (a colour) would be a fault."""
+
     @bindings.add(Keys.BracketedPaste, filter=typing)
     def _paste(event: KeyPressEvent) -> None:
         pasted = LINE_END.sub("\n", event.data)

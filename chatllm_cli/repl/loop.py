@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import signal
 import threading
+from contextlib import suppress
 
 from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import Message
@@ -32,6 +33,7 @@ class Loop:
         recall = Recall(services.input_history, lambda: not session.is_private, services.guard.checked_title)
         self._line = PromptLine(recall, PromptCompleter(self), lambda width: status_line(session, width))
         self._draft = Draft()
+        self._reckoning: asyncio.Future[None] | None = None
         self._is_over = False
 
     async def run(self) -> None:
@@ -53,6 +55,11 @@ class Loop:
         """What stands in the line."""
         return self._line.text
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the line is open."""
+        return self._line.is_open
+
     def leave(self) -> None:
         """End after this line."""
         self._is_over = True
@@ -67,6 +74,7 @@ class Loop:
             count = len(conversation.thread())
             self.renderer.notice(f"going on with '{conversation.title}', {count} messages so far")
             show_last_turns(self.renderer, conversation, self.session.services.settings.repl.replay)
+            self._reckoning = asyncio.ensure_future(self._reckon())
 
     def clear_screen(self) -> None:
         """Take everything off the screen; what was scrolled off stays."""
@@ -114,6 +122,12 @@ class Loop:
         has_failed = outcome.error is not None and not isinstance(outcome.error, IncompleteAnswerError)
         if has_failed and not self._line.is_typed_ahead:
             self._draft = Draft(prompt, draft.instead_of)
+
+    async def _reckon(self) -> None:
+        """Find out how full the context is, for the toolbar; it may take a while to find a model's size."""
+        with suppress(ChatllmError):
+            await self.session.reckon()
+        self._line.refresh()
 
     def _greet(self) -> None:
         session, conversation = self.session, self.session.conversation

@@ -201,13 +201,16 @@ class Session:
             self.options = replace(self.options, **{key: chosen})
         self._changes[key] = value
         await self.services.change(settings)
-        self.answer_by(self.services.providers.endpoint(self.endpoints[0].address))
         self._chat = self._build_chat()
 
-    async def reckon(self, reply: Message) -> None:
-        """Find out what the turn that brought `reply` took, for `bill`."""
-        if self.conversation:
-            self.bill = await self._chat.bill(self.conversation, reply, self.endpoints)
+    async def reckon(self) -> None:
+        """Find out what the last turn took, for `bill`."""
+        conversation = self.conversation
+        thread = conversation.thread() if conversation else ()
+        if conversation and thread and thread[-1].role is Role.ASSISTANT:
+            bill = await self._chat.bill(conversation, thread[-1], self.endpoints)
+            if conversation is self.conversation:
+                self.bill = bill
 
     def begin_title(self) -> None:
         """Ask the model for a title meanwhile, once, if that is wished."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chatllm_cli.models import Role
 from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.history_views import count
-from chatllm_cli.render.renderer import amount
+from chatllm_cli.render.renderer import amount, percent
 from chatllm_cli.render.terminal import columns_of, fitting
 from chatllm_cli.repl.session import Session
 
@@ -37,7 +37,7 @@ def _parts(session: Session, coming: int) -> Sequence[tuple[str, str]]:
         ("title", fitting(title, LONGEST_TITLE)),
         ("tokens", f"↑ {count(taken)} ↓ {count(brought)}" if taken or brought else ""),
         ("cost", amount(cost, unpriced) if cost else ""),
-        ("context", f"{bill.context:.0%} of the context" if bill and bill.context is not None else ""),
+        ("context", f"context {percent(bill.context)}" if bill and bill.context is not None else ""),
         ("private", "private" if session.is_private else ""),
         ("cached", "cache" if session.uses_cache else ""),
     )

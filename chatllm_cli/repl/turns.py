@@ -72,7 +72,7 @@ class Turns:
     async def _end(self, reply: Message) -> None:
         self._session.begin_title()
         self._renderer.ending(reply, command=GO_ON)
-        await self._session.reckon(reply)
+        await self._session.reckon()
         if self._renderer.shows_usage and self._session.bill:
             self._renderer.usage(self._session.bill)
 

@@ -1,18 +1,21 @@
 """What was typed in the REPL, for the arrow keys of later sessions: a line of JSON each, the newest last."""
 
+import asyncio
 import fcntl
 import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file, write_all
 
 MOST_KEPT = 5000
 MOST_BYTES = 4_000_000  # of a file: what a paste of megabytes takes is not kept for ever
 LONGEST = 200_000  # bytes of one: the conversation has it anyway
+Change = Callable[[list[str]], list[str]]
 
 
 class InputHistory:
@@ -42,25 +45,35 @@ class InputHistory:
             if size + len(line) > MOST_BYTES:
                 self._rewrite(lambda texts: _newest(texts, MOST_BYTES // 2))
 
-    def remove(self, texts: Collection[str]) -> None:
-        """Forget these. Raises OSError."""
+    async def forget(self, texts: Collection[str]) -> None:
+        """Forget these. Raises `HistoryError`."""
         gone = {text.strip() for text in texts}
-        self._change(lambda kept: [text for text in kept if text.strip() not in gone])
+        await self._change(lambda kept: [text for text in kept if text.strip() not in gone])
 
-    def scrub(self, pattern: re.Pattern[str], replacement: str) -> None:
-        """Replace what `pattern` matches. Raises OSError."""
-        self._change(lambda kept: [pattern.sub(lambda found: replacement if found[0] else "", text) for text in kept])
+    async def scrub(self, pattern: re.Pattern[str], replacement: str) -> None:
+        """Replace what `pattern` matches. Raises `HistoryError`."""
+        await self._change(
+            lambda kept: [pattern.sub(lambda found: replacement if found[0] else "", text) for text in kept]
+        )
 
-    def matches(self, pattern: re.Pattern[str]) -> bool:
-        """Tell whether `pattern` matches anything in it. Raises OSError."""
-        return any(pattern.search(text) for text in self.load())
+    async def matches(self, pattern: re.Pattern[str]) -> bool:
+        """Tell whether `pattern` matches anything in it; what cannot be read matches nothing."""
+        with suppress(OSError):
+            return any(pattern.search(text) for text in await asyncio.to_thread(self.load))
+        return False
 
-    def _change(self, change: Callable[[list[str]], list[str]]) -> None:
+    async def _change(self, change: Change) -> None:
+        try:
+            await asyncio.to_thread(self._change_now, change)
+        except OSError as error:
+            raise HistoryError(f"what was typed, in {self._path}, could not be changed: {error.strerror}") from error
+
+    def _change_now(self, change: Change) -> None:
         if self._path.exists():
             with self._locked():
                 self._rewrite(change)
 
-    def _rewrite(self, change: Callable[[list[str]], list[str]]) -> None:
+    def _rewrite(self, change: Change) -> None:
         texts = list(_texts(self._path.read_bytes()))
         if (changed := change(texts)) != texts:
             replace_private_file(self._path, b"".join(map(_line, changed)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -44,7 +45,7 @@ class ModelLists:
 
     async def remembered(self, endpoint: Endpoint) -> list[str]:
         """Return the ids of the models that the provider had when it was asked; nobody is asked."""
-        return await asyncio.to_thread(_read, self._file(endpoint)) or []
+        return await asyncio.to_thread(_read, self._file(endpoint), math.inf) or []
 
     def _file(self, endpoint: Endpoint) -> Path:
         origin = f"{endpoint.provider} {endpoint.base_url}"
@@ -85,10 +86,10 @@ async def answers(base_url: str) -> bool:
     return True
 
 
-def _read(file: Path) -> list[str] | None:
+def _read(file: Path, longest: float = A_DAY) -> list[str] | None:
     """Return the list in a file that is not too old; whatever is wrong with it, there is none."""
     match read_json(file):
-        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < A_DAY:
+        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < longest:
             return [str(model) for model in models]
     return None
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -101,6 +102,15 @@ class HistoryService:
         `HistoryError` if the file cannot be read.
         """
         return await self._load(await self._ask(lambda db: self._find(db, address)))
+
+    async def prompts(self, ids: Sequence[str]) -> set[str]:
+        """Return all that was typed in these conversations, as far as they can be read."""
+        found: set[str] = set()
+        for each in ids:
+            with suppress(HistoryError, ConversationNotFoundError):
+                messages = (await self.load(each)).messages
+                found |= {message.content for message in messages if message.role is Role.USER}
+        return found
 
     async def open(self, address: str) -> OpenConversation:
         """Take up the conversation at `address`. Raises as `load` does."""
