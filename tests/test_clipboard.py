@@ -3,6 +3,7 @@ import os
 from io import StringIO
 from pathlib import Path
 
+import pyperclip
 import pytest
 
 from chatllm_cli.errors import ChatllmError, UsageError
@@ -74,7 +75,6 @@ def test_a_picture_on_the_clipboard_is_found(tmp_path: Path) -> None:
 
 
 def test_a_clipboard_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyperclip
 
     def fail() -> str:
         raise pyperclip.PyperclipException
