@@ -1,0 +1,124 @@
+"""The chat as a person sees it on a terminal, on the fake provider."""
+
+from collections.abc import Callable
+
+from tests.conftest import Run
+from tests.fake_openai import FakeOpenAI
+from tests.terminal import CTRL_C, CTRL_D, Terminal
+
+OpenTerminal = Callable[..., Terminal]
+UP = "\x1b[A"
+
+
+def rows(screen: Terminal) -> list[str]:
+    """Return the rows that something stands in."""
+    return [row.rstrip() for row in screen.screen.display if row.strip()]
+
+
+def wait_for_prompt(screen: Terminal) -> None:
+    """Read until the prompt stands there, and the toolbar beneath it."""
+    screen.wait_for("Ctrl-D leaves\n>")
+    while not rows(screen)[-1].startswith("default/"):
+        assert screen.read()
+
+
+def test_the_toolbar_says_what_the_conversation_has_taken(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    assert rows(screen)[-1] == "default/says-hello-there"
+    screen.type("What is a whale?\r")
+    screen.wait_for("default/says-hello-there · What is a whale? · ↑ 7 ↓ 3")
+    screen.type(CTRL_D)
+    assert screen.wait() == 0
+    assert rows(screen) == [
+        "default/says-hello-there · /help shows what can be typed, Ctrl-D leaves",
+        "> What is a whale?",
+        "hello there",
+        "7 in · 3 out",
+        ">",
+    ]
+
+
+def test_a_conversation_that_is_gone_on_with_is_shown_as_it_ended(
+    provider: FakeOpenAI, run: Run, terminal: OpenTerminal
+) -> None:
+    run("ask", "first")
+    screen = terminal("chat", "-c")
+    wait_for_prompt(screen)
+    assert rows(screen) == [
+        "going on with 'first', 2 messages so far",
+        "> first",
+        "hello there",
+        "default/says-hello-there · /help shows what can be typed, Ctrl-D leaves",
+        ">",
+        "default/says-hello-there · first · ↑ 7 ↓ 3",
+    ]
+
+
+def test_a_menu_opens_behind_a_slash_and_is_gone_with_it(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
+    screen = terminal("chat", rows=20)
+    wait_for_prompt(screen)
+    screen.type("/co")
+    screen.wait_for("cost      show what was spent")
+    screen.type(CTRL_C)
+    screen.type("hi\r")
+    screen.wait_for("↑ 7 ↓ 3")
+    assert "show what was spent" not in screen.text
+
+
+def test_a_prompt_that_failed_comes_back_and_can_be_sent_again(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
+    screen = terminal("chat", "-m", "fault-402")
+    wait_for_prompt(screen)
+    screen.type("What is a whale?\r")
+    screen.wait_for("hint")
+    screen.wait_for("\n> What is a whale?\n")
+    screen.type("\r")
+    while len(provider.chats) < 2:
+        screen.read()
+    assert [chat.body["messages"][-1]["content"] for chat in provider.chats] == ["What is a whale?"] * 2
+
+
+def test_a_draft_that_was_cleared_comes_back_with_the_arrow(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type("What is a whale?")
+    screen.wait_for("> What is a whale?")
+    screen.type(CTRL_C)
+    while "whale" in screen.text:
+        screen.read()
+    screen.type(UP)
+    screen.wait_for("> What is a whale?")
+
+
+def test_what_is_pasted_is_shown_with_its_control_characters_and_obeys_none(
+    provider: FakeOpenAI, terminal: OpenTerminal
+) -> None:
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type("\x1b[200~a\x1b]0;title\x07b\x1b[201~")
+    screen.wait_for("> a^[]0;title^Gb")
+    assert screen.screen.title == ""
+
+
+def test_another_conversation_is_picked_in_the_middle_of_one(
+    provider: FakeOpenAI, run: Run, terminal: OpenTerminal
+) -> None:
+    for prompt in ("first", "second"):
+        run("ask", prompt)
+    screen = terminal("chat", "-c")
+    wait_for_prompt(screen)
+    screen.type("/open\r")
+    screen.wait_for("2 of 2 · Enter takes one up")
+    screen.type("first\r")
+    screen.wait_for("going on with 'first'")
+    screen.wait_for("default/says-hello-there · first · ")
+
+
+def test_a_narrow_terminal_has_room_for_all_that_matters(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
+    screen = terminal("chat", columns=30, rows=12)
+    screen.wait_for(">")
+    screen.type("What is a whale?\r")
+    screen.wait_for("hello there")
+    screen.wait_for("7 in · 3 out")
+    screen.wait_for("\ndefault/says-hello-there")
+    assert all(len(row) <= 30 for row in rows(screen))
