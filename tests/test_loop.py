@@ -109,7 +109,9 @@ async def test_a_session_that_keeps_nothing_writes_nothing(
     monkeypatch.setenv("CHATLLM_CACHE__MODE", "always")
     with open_desk(places) as desk:
         desk.llm.reply("ok")
-        await desk.run(f"hi{ENTER}{CTRL_D}")
+        await desk.run(f"hi{ENTER}/private{ENTER}{CTRL_D}")
     assert desk.stdout.getvalue() == "ok"
+    assert "chatllm: nothing of this session is kept anyway" in desk.stderr.getvalue()
+    assert not places.state.exists()
     assert not places.data.exists()
     assert not places.cache.exists()

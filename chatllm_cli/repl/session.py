@@ -156,7 +156,7 @@ class Session:
     async def take_up(self, conversation: Conversation) -> None:
         """Go on with a stored conversation."""
         self._leave_for(conversation)
-        self.is_private = False
+        self._keep(is_wished=True)
         if conversation.last_model:
             self.answer_by(self.services.providers.resumed(conversation.last_model))
 
@@ -164,8 +164,7 @@ class Session:
         """Begin a new conversation with the next prompt; one that is private is kept nowhere."""
         self._leave_for(None)
         if private is not None:
-            self.is_private = private
-        self._chat = self._build_chat()
+            self._keep(is_wished=not private)
 
     def choose(self, model: str) -> None:
         """Have another model answer from here on."""
@@ -230,6 +229,11 @@ class Session:
             self._titling.cancel()
         for log in [*self._parted, *([self._log] if self._log else [])]:
             await log.save()
+
+    def _keep(self, *, is_wished: bool) -> None:
+        """Keep what is said from here on, unless the settings keep nothing."""
+        self.is_private = not (is_wished and self.services.settings.history.enabled)
+        self._chat = self._build_chat()
 
     async def _title(self, log: OpenConversation) -> None:
         with suppress(ChatllmError):

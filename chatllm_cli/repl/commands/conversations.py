@@ -24,6 +24,8 @@ async def new(loop: Loop, _: str) -> None:
 
 async def private(loop: Loop, _: str) -> None:
     """Begin a conversation of which nothing is kept; or end it."""
+    if not loop.session.services.settings.history.enabled:
+        raise UsageError("nothing of this session is kept anyway (--private, or history.enabled in the settings)")
     loop.session.begin(private=not loop.session.is_private)
     if loop.session.is_private:
         loop.renderer.notice(
