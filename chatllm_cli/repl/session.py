@@ -8,21 +8,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
-from prompt_toolkit.keys import Keys
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message
+from chatllm_cli.render.footer import PROMPT, Footer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView, open_turn_view
 from chatllm_cli.repl import slash_commands
 from chatllm_cli.repl.key_bindings import build_key_bindings
-from chatllm_cli.repl.quiet_terminal import quiet_terminal
+from chatllm_cli.repl.type_ahead import TypeAhead
 from chatllm_cli.services.history import OpenConversation
 
-PROMPT = "> "
+CHARACTERS_PER_TOKEN = 4
 GO_ON = "/continue"
+NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
 
 
 class Session:
@@ -54,12 +54,14 @@ class Session:
             multiline=True, key_bindings=build_key_bindings(), prompt_continuation="  "
         )
         self._turn: asyncio.Future[Message] | None = None
+        self._typed: TypeAhead | None = None
+        self._view: TurnView | None = None
         self._titling: asyncio.Future[None] | None = None
         self._is_over = False
 
     async def run(self) -> None:
         """Read and answer until /exit or Ctrl-D."""
-        self._import_langchain_meanwhile()
+        self._import_meanwhile()
         # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         if self._last:
@@ -114,14 +116,17 @@ class Session:
         return await self._chat.go_on(await self._open(""), self._endpoints, self._options, view)
 
     async def _show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> None:
-        view = open_turn_view(self.renderer, self._endpoints[0].address, begun)
+        typed = self._typed = TypeAhead(self._prompt.app.input, self._prompt.app.output)
+        footer = Footer(self._status, lambda: typed.draft)
+        self._view = None  # of the last turn
+        view = self._view = open_turn_view(self.renderer, self._endpoints[0].address, begun, footer=footer)
         if self._titling and not self._titling.done():  # the turn comes first; the title gets another chance after it
             self._titling.cancel()
             self._titling = None
         try:
-            with quiet_terminal() as lifted:
+            with typed.reading(view) as lifted:
                 view.lends(lifted)
-                reply = await self._until_interrupted(turn(view))
+                reply = await self._until_interrupted(turn(view), at_once=typed.was_interrupted)
         except ChatllmError as error:
             view.close()
             if isinstance(error, IncompleteAnswerError):
@@ -138,6 +143,10 @@ class Session:
         else:
             kept = self._log.conversation.thread()[-1] if self._log and self._log.is_kept else None
             self.renderer.stopped(kept, command=GO_ON)
+
+    def _status(self, _: int) -> str:
+        tokens = self._view.characters // CHARACTERS_PER_TOKEN if self._view else 0
+        return f"{self._endpoints[0].address} · ↓ {tokens:,}"
 
     def _give_title(self) -> None:
         """Ask the model for a title while the next prompt is typed, once, if that is wished."""
@@ -159,13 +168,13 @@ class Session:
             )
         return self._log
 
-    async def _until_interrupted(self, turn: Awaitable[Message]) -> Message | None:
+    async def _until_interrupted(self, turn: Awaitable[Message], *, at_once: bool) -> Message | None:
         """Await `turn` in a task of its own that Ctrl-C cancels, and nothing else; None if it did.
 
         With asyncio's own handler the loop itself would be cancelled, and end with 130 on a later Ctrl-D.
         """
         self._turn, this = asyncio.ensure_future(turn), asyncio.current_task()
-        if self._was_interrupted_ahead():
+        if at_once:
             asyncio.get_running_loop().call_soon(self._turn.cancel)  # after its first step: the prompt is kept
         try:
             return await self._turn
@@ -176,21 +185,20 @@ class Session:
         finally:
             self._turn = None
 
-    def _was_interrupted_ahead(self) -> bool:
-        """Tell whether Ctrl-C came in one burst with the Enter before it, and was read along with that."""
-        keys = get_typeahead(self._prompt.app.input)
-        interrupts = [place for place, press in enumerate(keys) if press.key == Keys.ControlC]
-        store_typeahead(self._prompt.app.input, keys[interrupts[-1] + 1 :] if interrupts else keys)
-        return bool(interrupts)
-
     def _interrupt(self) -> None:
         """Stop the reply that streams; at the prompt, do as Ctrl-C there."""
         if self._turn:
             self._turn.cancel()
+            if self._typed:
+                self._typed.hold()
         elif self._prompt.app.is_running:
             self._prompt.app.key_processor.send_sigint()
 
-    def _import_langchain_meanwhile(self) -> None:
-        """Import it while the first prompt is typed; it takes most of a second."""
-        module = "chatllm_cli.services.llm"
-        threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
+    def _import_meanwhile(self) -> None:
+        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen."""
+
+        def work() -> None:
+            for module in NEEDED_FOR_A_TURN:
+                importlib.import_module(module)
+
+        threading.Thread(target=work, daemon=True).start()
