@@ -45,18 +45,20 @@ def run(runs: int, *, quick: bool) -> list[Figure]:
 
 def _start(runs: int) -> Figure:
     with tempfile.TemporaryDirectory() as home:
-        environment = _environment(home, "http://127.0.0.1:9/v1")
+        environment, children = _environment(home, "http://127.0.0.1:9/v1"), []
 
         def chat() -> None:
-            child = _spawn(["chat", "-m", "none"], environment)
-            child.expect_exact(PROMPT)
-            child.close(force=True)
+            children.append(_spawn(["chat", "-m", "none"], environment))
+            children[-1].expect_exact(PROMPT)
 
         def plain() -> None:
             subprocess.run([sys.executable, "-c", "import prompt_toolkit"], env=environment, check=True)
 
         chat(), plain()
-        pairs = [(timed(chat), timed(plain)) for _ in range(max(runs, 10))]
+        pairs = []
+        for _ in range(max(runs, 10)):
+            pairs.append((timed(chat), timed(plain)))
+            children.pop().close(force=True)
     ours, other = (statistics.median(each) for each in zip(*pairs, strict=True))
     detail = f"{ours * 1000:.0f} ms / {other * 1000:.0f} ms"
     return Figure("chat to its first prompt / import prompt_toolkit", ours / other, 3, detail)

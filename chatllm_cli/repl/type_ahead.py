@@ -1,6 +1,7 @@
 """What is typed while a reply streams: seen at once, and handed to the next prompt as if it were typed there."""
 
 import asyncio
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from chatllm_cli.repl.quiet_terminal import make_quiet, quiet_terminal
 
 LONGEST_KEY = 0.5  # seconds from one byte to the next: an Escape with nothing behind it is a key of its own then
 AWAY = 1.0  # seconds between two looks whether the terminal is ours again
+NEVER = 1_000_000_000  # collections of what is neither young nor old
 SENT = "\r"  # in a draft: what is before it is on its way, and no key takes it back
 NEW_LINE = KeyPress(Keys.ControlJ, "\n")
 BACK_TO = {  # what a key takes away, of the text since the last Enter
@@ -89,7 +91,7 @@ class TypeAhead:
         """Read while the block runs, then hand over. What this gives out leaves the terminal to somebody else."""
         self._screen = screen
         try:
-            with quiet_terminal(self) as lifted:
+            with quiet_terminal(self) as lifted, no_full_collection():
                 if not self._is_terminal:
                     self.resume()
                 yield lifted
@@ -177,6 +179,21 @@ class TypeAhead:
         self._keys += taken
         if self._screen and self.draft != before:
             self._screen.refresh()
+
+
+@contextmanager
+def no_full_collection() -> Iterator[None]:
+    """Put garbage that is old off until the block is over.
+
+    All chunks of a reply are kept for as long as it comes, and looking through them takes ever longer: 0.2 s for a
+    long one, in which no key is seen. What is young is still collected.
+    """
+    young, middle, full = gc.get_threshold()
+    gc.set_threshold(young, middle, NEVER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, full)
 
 
 def unsent(keys: Sequence[KeyPress]) -> list[KeyPress]:

@@ -1,4 +1,4 @@
-"""Gives up on a stream that stalls."""
+"""Watches over a stream: gives up on one that stalls, and keeps one that rushes from holding up all else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
