@@ -1,10 +1,12 @@
-"""Benchmarks: `python -m bench [history|rendering|cache|typing]`; figures are ratios of paired runs in one session."""
+"""Benchmarks: `python -m bench [NAME…]`; most figures are ratios of paired runs in one session."""
 
 import argparse
 import sys
 
 from bench import cache, history, rendering, typing
 from bench.figures import show
+
+ALL = ["history", "rendering", "cache", "typing"]
 
 
 def main() -> None:
@@ -17,7 +19,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=11, help="pairs per figure; the median counts")
     parser.add_argument("--quick", action="store_true", help="small sizes, in a minute")
     arguments = parser.parse_args()
-    what = arguments.what or ["history", "rendering", "cache", "typing"]
+    what = arguments.what or ALL
     figures = []
     if "history" in what:
         figures += history.run(1_000 if arguments.quick else arguments.conversations, arguments.runs)

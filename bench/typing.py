@@ -34,13 +34,9 @@ PERCENTILE = 95
 
 def run(runs: int, *, quick: bool) -> list[Figure]:
     """Measure, and return the figures."""
-    figures = [_start(runs)]
     with _server() as base_url:
         kinds = ["mixed"] if quick else [*KINDS]
-        for pace in PACES:
-            for kind in kinds:
-                figures.append(_echo(base_url, kind, pace))
-    return figures
+        return [_start(runs), *(_echo(base_url, kind, pace) for pace in PACES for kind in kinds)]
 
 
 def _start(runs: int) -> Figure:

@@ -93,4 +93,6 @@ def ending(text: str, width: int) -> str:
     columns, begin = 1, len(line)  # one is for the sign that says so
     while begin and (columns := columns + widest(line[begin - 1])) <= width:
         begin -= 1
+    while begin < len(line) and not widest(line[begin]):  # an accent whose letter is cut off
+        begin += 1
     return f"…{line[begin:]}"

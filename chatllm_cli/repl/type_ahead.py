@@ -74,6 +74,7 @@ class TypeAhead:
         self._draft = Draft()
         self._keys: list[KeyPress] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._is_reading = False
         # What came in one burst with the Enter of this turn was read along with that.
         keys = get_typeahead(keyboard)
         interrupts = [place for place, press in enumerate(keys) if press.key == Keys.ControlC]
@@ -103,7 +104,7 @@ class TypeAhead:
 
     def hold(self) -> None:
         """Let nothing that was typed so far be sent by itself: it is a draft now."""
-        while self._is_ours and (keys := self._keyboard.read_keys()):
+        while self._is_reading and self._is_ours and (keys := self._keyboard.read_keys()):
             self._take(keys)
         self._keys, self._draft = unsent(self._keys), Draft()
         for press in self._keys:
@@ -113,6 +114,10 @@ class TypeAhead:
 
     def resume(self) -> None:
         """Read, from now on."""
+        self._is_reading = True
+        if not self._is_ours:
+            self._wait(AWAY, self._come_back)
+            return
         with suppress(OSError, NotImplementedError):  # nothing that could be waited for
             asyncio.get_running_loop().add_reader(self._keyboard.fileno(), self._read)
         self._output.enable_bracketed_paste()
@@ -122,6 +127,9 @@ class TypeAhead:
 
     def pause(self) -> None:
         """Leave the keyboard, and the screen, to others."""
+        if not self._is_reading:
+            return
+        self._is_reading = False
         self._stop()
         if self._screen:
             self._screen.step_aside()
@@ -153,11 +161,8 @@ class TypeAhead:
 
     def _come_back(self) -> None:
         """Read again if the terminal is ours once more: a shell that brings back a job that runs does not tell it."""
-        if self._is_ours:
-            make_quiet(keeps_keys=True)
-            self.resume()
-        else:
-            self._wait(AWAY, self._come_back)
+        make_quiet(keeps_keys=True)  # which it is only if it is ours
+        self.resume()
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
         if self._timer:
