@@ -1,21 +1,25 @@
-"""Benchmarks: `python -m bench [history|rendering|cache]`; figures are ratios of paired runs in one session."""
+"""Benchmarks: `python -m bench [NAME…]`; most figures are ratios of paired runs in one session."""
 
 import argparse
 import sys
 
-from bench import cache, history, rendering
+from bench import cache, history, rendering, typing
 from bench.figures import show
+
+ALL = ["history", "rendering", "cache", "typing"]
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["history", "rendering", "cache", []], help="all unless named")
+    parser.add_argument(
+        "what", nargs="*", choices=["history", "rendering", "cache", "typing", []], help="all unless named"
+    )
     parser.add_argument("--conversations", type=int, default=100_000, help="how many to make for the largest history")
     parser.add_argument("--runs", type=int, default=11, help="pairs per figure; the median counts")
     parser.add_argument("--quick", action="store_true", help="small sizes, in a minute")
     arguments = parser.parse_args()
-    what = arguments.what or ["history", "rendering", "cache"]
+    what = arguments.what or ALL
     figures = []
     if "history" in what:
         figures += history.run(1_000 if arguments.quick else arguments.conversations, arguments.runs)
@@ -23,6 +27,8 @@ def main() -> None:
         figures += rendering.run(quick=arguments.quick)
     if "cache" in what:
         figures += cache.run(arguments.runs)
+    if "typing" in what:
+        figures += typing.run(arguments.runs, quick=arguments.quick)
     sys.exit(show(figures))
 
 

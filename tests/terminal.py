@@ -57,14 +57,21 @@ class Terminal:
     """Types into the program and reads its screen; its stdout can go to a named pipe instead."""
 
     def __init__(
-        self, arguments: Sequence[str], *, columns: int = COLUMNS, rows: int = ROWS, stdout: Path | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        program: str = CHATLLM,
+        columns: int = COLUMNS,
+        rows: int = ROWS,
+        stdout: Path | None = None,
     ) -> None:
         self.screen = _Screen(columns, rows, history=5000, ratio=0.5)
         self._stream = pyte.Stream(self.screen)
         self.raw = ""
         self.child = pexpect.spawn(
-            CHATLLM,
+            program,
             list(arguments),
+            env=dict(os.environ),  # as Python has it: below, readline sets a size that is not this terminal's
             encoding="utf-8",
             dimensions=(rows, columns),
             timeout=PATIENCE,

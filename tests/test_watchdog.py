@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from chatllm_cli.config.sections import TimeoutSettings
-from chatllm_cli.services.chat.watchdog import LEEWAY, TICK, Watchdog, watchdog
+from chatllm_cli.services.chat.watchdog import LEEWAY, LONGEST_BREATH, TICK, Breath, Watchdog, watchdog
 
 T = TypeVar("T")
 HOUR = 3600.0
@@ -440,3 +440,21 @@ def test_cancelling_from_outside_around_the_limit_is_one_of_the_two() -> None:
 
     moments = (0.0, 0.5, 99.0, 99.99, 100.01, 101.0)
     assert [simulate(partial(main, moment)) for moment in moments] == ["cancelled"] * 4 + ["TimeoutError"] * 2
+
+
+async def test_a_loop_over_what_has_come_lets_others_have_their_turn_now_and_then() -> None:
+    others: list[float] = []
+    loop, breath = asyncio.get_running_loop(), Breath()
+
+    def count() -> None:
+        others.append(loop.time())
+        loop.call_soon(count)
+
+    loop.call_soon(count)
+    end = loop.time() + 10 * LONGEST_BREATH
+    rounds = 0
+    while loop.time() < end:
+        rounds += 1
+        await breath.take()
+    assert 3 <= len(others) <= 10
+    assert rounds > 10 * len(others)

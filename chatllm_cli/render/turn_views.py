@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from chatllm_cli.amounts import about, dollars
 from chatllm_cli.errors import AnswerFormatError, ChatllmError, HistoryError
@@ -16,6 +17,10 @@ from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.wishes import Wish
+
+if TYPE_CHECKING:
+    from chatllm_cli.render.footer import Footer
+    from chatllm_cli.render.markdown.stream import MarkdownStream
 
 SHORTEST_SILENCE = 3  # seconds before it is said how to stop
 SPINNER, SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", 0.1  # and the seconds between two looks of it
@@ -29,6 +34,7 @@ class TurnView(ABC):
         self._waiting_for = waiting_for
         self._begin = self._wait_begin = time.monotonic()
         self._first_text: float | None = None
+        self._characters = 0
         self._is_waiting = False
         self._spinning: asyncio.TimerHandle | None = None
         self._told_retry = 0
@@ -46,10 +52,22 @@ class TurnView(ABC):
             "total": round(time.monotonic() - self._begin, 3),
         }
 
+    @property
+    def characters(self) -> int:
+        """How much of the reply has come."""
+        return self._characters
+
+    def refresh(self) -> None:  # noqa: B027  (most show nothing that changes by itself)
+        """Show at once what stands beneath the reply, as it is now."""
+
+    def step_aside(self) -> None:  # noqa: B027  (most show nothing that they could take away)
+        """Take off the screen whatever would be in the way of others; it comes back with the next piece."""
+
     def on_chunk(self, text: str) -> None:
         """Show the next piece of the reply."""
         self._stop_waiting()
         self._stop_thinking()
+        self._characters += len(text)
         self._first_text = self._first_text or time.monotonic()
         self._take(text)
 
@@ -61,6 +79,7 @@ class TurnView(ABC):
     def lend_terminal(self) -> Iterator[None]:
         """Leave the terminal to something else while the block runs."""
         self._stop_waiting()
+        self.step_aside()
         with self._lift():
             yield
         self._await()
@@ -72,13 +91,11 @@ class TurnView(ABC):
 
     def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
         """Say what the prompt holds, and what was done about it."""
-        self._stop_waiting()
         held = f"the prompt holds what looks like a secret: {', '.join(kinds)}"
         if replaced:
-            self._renderer.notice(f"{held}; it was replaced (redact in the settings)")
+            self._tell(f"{held}; it was replaced (redact in the settings)")
         else:
-            self._renderer.notice(f'{held}; it is sent as it is (redact = "replace" in the settings takes it out)')
-        self._await()
+            self._tell(f'{held}; it is sent as it is (redact = "replace" in the settings takes it out)')
 
     def on_reasoning(self, text: str) -> None:
         """Show the next piece of what the model thinks aloud, dim on a terminal, before the answer."""
@@ -90,6 +107,7 @@ class TurnView(ABC):
     def on_cached(self, at: datetime) -> None:
         """Say that the reply is from the cache."""
         self._stop_waiting()
+        self.step_aside()
         self._renderer.cached(at)
 
     def on_cache_fault(self, fault: str) -> None:
@@ -102,13 +120,13 @@ class TurnView(ABC):
         self._stop_thinking()
         of = f"/{wait.max_retries}" if wait.max_retries < AS_OFTEN_AS_NEEDED else ""
         retry = f"retry {wait.retry}{of} in {math.ceil(wait.seconds_left)} s"
-        if not self._renderer.can_paint:
+        if not self._shows_waiting:
             if wait.retry != self._told_retry:
                 self._renderer.notice(f"{wait.reason}, {retry}")
         elif wait.seconds_left > 0:
             self._stop_waiting()
             self._is_waiting = True
-            self._renderer.waiting(f"{wait.reason}, {retry} (Ctrl-C stops)", f"{retry} (Ctrl-C stops)")
+            self._show_waiting(f"{wait.reason}, {retry} (Ctrl-C stops)", f"{retry} (Ctrl-C stops)")
         else:
             self._await()
         self._told_retry = wait.retry
@@ -142,17 +160,12 @@ class TurnView(ABC):
 
     def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
         """Say who is asked instead."""
-        self._stop_waiting()
-        self._stop_thinking()
-        self._renderer.notice(f"{error.message}; {endpoint.address} is asked instead")
         self._told_retry, self._waiting_for = 0, endpoint.address
-        self._await()
+        self._tell(f"{error.message}; {endpoint.address} is asked instead")
 
     def on_misfit(self, error: AnswerFormatError) -> None:
         """Say that the answer cannot be used, and is asked for once more."""
-        self._stop_waiting()
-        self._renderer.notice(f"{error.message}; it is asked for once more")
-        self._await()
+        self._tell(f"{error.message}; it is asked for once more")
 
     def on_history_error(self, error: HistoryError) -> None:
         """Say, once, that the turn goes on but is not kept, without getting in the way of the reply."""
@@ -169,6 +182,7 @@ class TurnView(ABC):
     def _tell(self, text: str) -> None:
         self._stop_waiting()
         self._stop_thinking()
+        self.step_aside()
         self._renderer.notice(text)
         self._await()
 
@@ -191,12 +205,12 @@ class TurnView(ABC):
         self._spin(0.0)
 
     def _spin(self, seconds: float) -> None:
-        if not self._is_waiting or not self._renderer.can_paint:
+        if not self._is_waiting or not self._shows_waiting:
             return
         spinner = SPINNER[int(seconds / SPIN) % len(SPINNER)]
         for_long = f" {seconds:.0f} s" if seconds >= 1 else ""
         how = " (Ctrl-C stops)" if seconds >= SHORTEST_SILENCE else ""
-        self._renderer.waiting(
+        self._show_waiting(
             f"{spinner} waiting for {self._waiting_for}…{for_long}{how}", f"{spinner} waiting…{for_long}{how}"
         )
         with suppress(RuntimeError):  # no loop runs
@@ -208,19 +222,33 @@ class TurnView(ABC):
             self._spinning.cancel()
             self._spinning = None
         if self._is_waiting:
-            self._renderer.waited()
+            self._hide_waiting()
         self._is_waiting = False
+
+    @property
+    def _shows_waiting(self) -> bool:
+        """Whether what is waited for can be shown, and taken away again."""
+        return self._renderer.can_paint
+
+    def _show_waiting(self, text: str, short: str) -> None:
+        self._renderer.waiting(text, short)
+
+    def _hide_waiting(self) -> None:
+        self._renderer.waited()
 
     def _stop_thinking(self) -> None:
         """End what was shown of the reasoning, and keep the answer apart from it."""
         if self._last_thought:
             self._think(self._thoughts.flush())
-            self._renderer.aside("\n" if self._last_thought == "\n" else "\n\n")
+            self._put_thoughts("\n" if self._last_thought == "\n" else "\n\n")
         self._last_thought = ""
 
     def _think(self, text: str) -> None:
-        self._renderer.aside(text)
+        self._put_thoughts(text)
         self._last_thought = text[-1:] or self._last_thought
+
+    def _put_thoughts(self, text: str) -> None:
+        self._renderer.aside(text)
 
     @abstractmethod
     def _take(self, text: str) -> None:
@@ -328,10 +356,13 @@ class MarkdownView(TerminalView):
 
     def __init__(self, renderer: Renderer, waiting_for: str, begun: str) -> None:
         super().__init__(renderer, waiting_for)
+        self._stream = self._open_stream(clean(begun))
+
+    def _open_stream(self, begun: str) -> "MarkdownStream":
         from chatllm_cli.render.markdown.stream import MarkdownStream  # noqa: PLC0415  (60 ms, while the model thinks)
 
-        paints = renderer.out.can_paint
-        self._stream = MarkdownStream(renderer.console, clean(begun), renderer.code_theme, paints=paints)
+        renderer = self._renderer
+        return MarkdownStream(renderer.console, begun, renderer.code_theme, paints=renderer.out.can_paint)
 
     def _show(self, text: str) -> None:
         self._stream.feed(text)
@@ -346,8 +377,13 @@ class MarkdownView(TerminalView):
         self._stream.finish()
 
 
-def open_turn_view(renderer: Renderer, waiting_for: str, begun: str = "", wish: Wish | None = None) -> TurnView:
-    """Return the view that fits where stdout goes; `begun` is the text of a reply that is taken up."""
+def open_turn_view(
+    renderer: Renderer, waiting_for: str, begun: str = "", wish: Wish | None = None, footer: "Footer | None" = None
+) -> TurnView:
+    """Return the view that fits where stdout goes; `begun` is the text of a reply that is taken up.
+
+    A footer is shown where the reply is rendered as it comes, and nowhere else.
+    """
     if isinstance(renderer, JsonRenderer) and renderer.streams:
         return JsonStreamView(renderer, waiting_for)
     if isinstance(renderer, JsonRenderer) or (wish and wish.is_for_the_end):
@@ -356,4 +392,8 @@ def open_turn_view(renderer: Renderer, waiting_for: str, begun: str = "", wish: 
         return PipeView(renderer, waiting_for)
     if not renderer.looks.markdown and (renderer.looks.plain or renderer.out.is_dumb):
         return PlainView(renderer, waiting_for)
+    if footer and renderer.out.can_paint:
+        from chatllm_cli.render.footed_view import FootedView  # noqa: PLC0415  (rich, which a pipe does without)
+
+        return FootedView(renderer, waiting_for, begun, footer)
     return MarkdownView(renderer, waiting_for, begun)

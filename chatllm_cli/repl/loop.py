@@ -21,6 +21,8 @@ from chatllm_cli.repl.session import Session
 from chatllm_cli.repl.toolbar import status_line
 from chatllm_cli.repl.turns import Turn, Turns
 
+NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
+
 
 class Loop:
     """Reads what is typed and has it done, until /exit or Ctrl-D."""
@@ -38,7 +40,7 @@ class Loop:
 
     async def run(self) -> None:
         """Read and answer until it is over; a conversation that could not be saved before is saved then."""
-        self._import_langchain_meanwhile()
+        self._import_meanwhile()
         # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         self._greet()
@@ -142,7 +144,11 @@ class Loop:
         if not self._turns.interrupt() and self._line.is_open:
             self._line.clear()
 
-    def _import_langchain_meanwhile(self) -> None:
-        """Import it while the first prompt is typed; it takes most of a second."""
-        module = "chatllm_cli.services.llm"
-        threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
+    def _import_meanwhile(self) -> None:
+        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen."""
+
+        def work() -> None:
+            for module in NEEDED_FOR_A_TURN:
+                importlib.import_module(module)
+
+        threading.Thread(target=work, daemon=True).start()

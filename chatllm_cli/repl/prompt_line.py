@@ -12,6 +12,7 @@ from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
+from chatllm_cli.render.footer import PROMPT
 from chatllm_cli.repl.completion import is_to_be_completed
 from chatllm_cli.repl.highlighting import MarkdownLexer
 from chatllm_cli.repl.key_bindings import build_key_bindings
@@ -21,7 +22,7 @@ from chatllm_cli.repl.recall import Suggest
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
 
-PROMPT, EDIT_PROMPT = "> ", "edit> "
+EDIT_PROMPT = "edit> "
 MENU_ROWS = 6
 STYLE = Style.from_dict(
     {

@@ -1,57 +1,99 @@
-"""The terminal while a reply streams: what is typed waits, unseen, for the next prompt."""
+"""The terminal while a reply streams: what is typed is not echoed into it."""
 
+import asyncio
 import os
 import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any
+from typing import Any, Protocol
 
 INPUT_FLAGS, LOCAL_FLAGS = 0, 3  # places in what tcgetattr returns
 
 
+class Reader(Protocol):
+    """Whoever reads the keys meanwhile, and shows them."""
+
+    def resume(self) -> None:
+        """Read: the terminal is quiet."""
+
+    def pause(self) -> None:
+        """Read no more, and leave nothing on the screen: somebody else gets the terminal."""
+
+
 @contextmanager
-def quiet_terminal() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def quiet_terminal(reader: Reader | None = None) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Keep keys from being echoed into the reply, and Enter from being turned into another key.
 
     What this gives out lifts it for a while, for something else that asks a person.
 
-    Ctrl-C and Ctrl-Z stay signals (and take with them what was typed before). Other keys are held by the
-    terminal until the prompt reads again. Who suspends it gets the terminal as it was: not every shell sets modes
-    of its own.
+    Ctrl-C and Ctrl-Z stay signals. Without a reader, keys are held by the terminal until somebody reads, and those
+    signals take them away; with one they do not. Who suspends it gets the terminal as it was: not every shell sets
+    modes of its own. A running event loop is needed.
     """
     before = modes()
     if before is None:
         yield nullcontext
         return
+    quiet = _QuietTerminal(before, reader)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGCONT, signal.SIGTSTP)}
+    quiet.begin()
+    try:
+        yield quiet.lifted
+    finally:
+        quiet.end()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+class _QuietTerminal:
+    """Goes back and forth between quiet modes and those of before."""
+
+    def __init__(self, before: list[Any], reader: Reader | None) -> None:
+        self._before = before
+        self._reader = reader
+        self._is_lifted = False
+        self._loop = asyncio.get_running_loop()  # whose handlers do not run in the midst of something painted
+
+    def begin(self) -> None:
+        self._loop.add_signal_handler(signal.SIGCONT, self._go_on)
+        self._go_on()
+
+    def end(self) -> None:
+        self._loop.remove_signal_handler(signal.SIGCONT)
+        self._loop.remove_signal_handler(signal.SIGTSTP)
+        self._let_go()
 
     @contextmanager
-    def lifted() -> Iterator[None]:
-        set_modes(before)
+    def lifted(self) -> Iterator[None]:
+        self._is_lifted = True
+        self._let_go()
         try:
             yield
         finally:
-            _make_quiet()
+            self._is_lifted = False
+            self._take()
 
-    def suspend(*_: object) -> None:
-        set_modes(before)
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    def _take(self) -> None:
+        make_quiet(keeps_keys=self._reader is not None)
+        if self._reader:
+            self._reader.resume()
+
+    def _let_go(self) -> None:
+        if self._reader:
+            self._reader.pause()
+        set_modes(self._before)
+
+    def _suspend(self) -> None:
+        self._let_go()
+        self._loop.remove_signal_handler(signal.SIGTSTP)
         os.kill(os.getpid(), signal.SIGTSTP)
 
-    def go_on(*_: object) -> None:
-        signal.signal(signal.SIGTSTP, suspend)
-        _make_quiet()
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGCONT, signal.SIGTSTP)}
-    signal.signal(signal.SIGCONT, go_on)
-    go_on()
-    try:
-        yield lifted
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        set_modes(before)
+    def _go_on(self) -> None:
+        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        if not self._is_lifted:
+            self._take()
 
 
 def modes() -> list[Any] | None:
@@ -67,10 +109,13 @@ def _is_ours() -> bool:
     return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
-def _make_quiet() -> None:
+def make_quiet(*, keeps_keys: bool = False) -> None:
+    """Give the terminal on stdin the modes in which nothing is echoed; with `keeps_keys`, signals cost no keys."""
     if quiet := modes():
         quiet[INPUT_FLAGS] &= ~termios.ICRNL
         quiet[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
+        if keeps_keys:
+            quiet[LOCAL_FLAGS] |= termios.NOFLSH
         set_modes(quiet)
 
 

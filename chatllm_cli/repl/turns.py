@@ -5,17 +5,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from prompt_toolkit.application import get_app_session
-from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
-from prompt_toolkit.keys import Keys
 
 from chatllm_cli.errors import ChatllmError, IncompleteAnswerError
 from chatllm_cli.models import Message
+from chatllm_cli.render.footer import Footer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView, open_turn_view
-from chatllm_cli.repl.quiet_terminal import quiet_terminal
 from chatllm_cli.repl.session import Session
+from chatllm_cli.repl.toolbar import status_line
+from chatllm_cli.repl.type_ahead import TypeAhead
 
 GO_ON, RETRY = "/continue", "/retry"
+CHARACTERS_PER_TOKEN = 4  # about
 Turn = Callable[[TurnView], Awaitable[Message]]
 
 
@@ -35,16 +36,22 @@ class Turns:
         self._session = session
         self._renderer = renderer
         self._running: asyncio.Future[Message] | None = None
+        self._typed: TypeAhead | None = None
+        self._view: TurnView | None = None
 
     async def show(self, turn: Turn, begun: str = "") -> Outcome:
         """Do a turn and show it; `begun` is the text of a reply that is taken up."""
         self._session.stop_title()
         before = self._head
-        view = open_turn_view(self._renderer, self._session.endpoints[0].address, begun)
+        keyboard = get_app_session()
+        typed = self._typed = TypeAhead(keyboard.input, keyboard.output)
+        footer = Footer(self._status, lambda: typed.draft)
+        view = open_turn_view(self._renderer, self._session.endpoints[0].address, begun, footer=footer)
+        self._view = view
         try:
-            with quiet_terminal() as lifted:
+            with typed.reading(view) as lifted:
                 view.lends(lifted)
-                reply = await self._until_interrupted(turn(view))
+                reply = await self._until_interrupted(turn(view), at_once=typed.was_interrupted)
         except ChatllmError as error:
             view.close()
             if isinstance(error, IncompleteAnswerError):
@@ -53,6 +60,7 @@ class Turns:
             return Outcome(error=error)
         finally:
             view.close()
+            self._typed = self._view = None
         if reply:
             await self._end(reply)
         else:
@@ -60,10 +68,18 @@ class Turns:
         return Outcome(reply)
 
     def interrupt(self) -> bool:
-        """Stop the turn that is under way, and tell whether there is one."""
+        """Stop the turn that is under way, and tell whether there is one; what was typed meanwhile is not sent."""
         if self._running:
             self._running.cancel()
+            if self._typed:
+                self._typed.hold()
         return self._running is not None
+
+    def _status(self, width: int) -> str:
+        if not self._session.services.settings.repl.toolbar:
+            return ""
+        coming = self._view.characters // CHARACTERS_PER_TOKEN if self._view else 0
+        return status_line(self._session, width, coming=coming)
 
     @property
     def _head(self) -> str | None:
@@ -84,13 +100,13 @@ class Turns:
         kept = conversation.thread()[-1] if conversation and self._session.is_kept else None
         self._renderer.stopped(kept, command=GO_ON)
 
-    async def _until_interrupted(self, turn: Awaitable[Message]) -> Message | None:
+    async def _until_interrupted(self, turn: Awaitable[Message], *, at_once: bool) -> Message | None:
         """Await `turn` in a task of its own that Ctrl-C cancels, and nothing else; None if it did.
 
         With asyncio's own handler the loop itself would be cancelled, and end with 130 on a later Ctrl-D.
         """
         self._running, this = asyncio.ensure_future(turn), asyncio.current_task()
-        if _was_interrupted_ahead():
+        if at_once:
             asyncio.get_running_loop().call_soon(self._running.cancel)  # after its first step: the prompt is kept
         try:
             return await self._running
@@ -100,12 +116,3 @@ class Turns:
             return None
         finally:
             self._running = None
-
-
-def _was_interrupted_ahead() -> bool:
-    """Tell whether Ctrl-C came in one burst with the Enter before it, and was read along with that."""
-    keys_input = get_app_session().input
-    keys = get_typeahead(keys_input)
-    interrupts = [place for place, press in enumerate(keys) if press.key == Keys.ControlC]
-    store_typeahead(keys_input, keys[interrupts[-1] + 1 :] if interrupts else keys)
-    return bool(interrupts)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import termios
@@ -29,6 +30,7 @@ BEGUN = "word0 word1 word2"
 ANSWER = "all of it"
 COUNTDOWN = "retry 1/"
 STOPPED, AND_KEPT = "stopped", "stopped; what came is kept"
+FOOTER = re.compile(r"\n\S+ · ↓ [\d,]+\n>.*\Z")  # which the chat shows beneath an answer while it comes
 QUICKLY = 5  # seconds; no phase ends by itself in that time
 FAREWELL = 2  # seconds that the program takes at most to save what there is
 A_WHILE = 0.3  # seconds in which something is to go on as it is
@@ -74,7 +76,7 @@ class Stage:
     def shown(self) -> str:
         """What a person saw of the answer."""
         if self._pipe < 0:
-            return self.screen.text
+            return FOOTER.sub("", self.screen.text)
         with suppress(BlockingIOError):
             self._piped += os.read(self._pipe, 65536)
         return self._piped.decode()

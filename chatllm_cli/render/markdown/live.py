@@ -62,6 +62,12 @@ class LiveArea:
         return max(-(-row.width // width), 1) if self._reflows and width < self._width else 1
 
 
+def room(size: tuple[int, int]) -> tuple[int, int]:
+    """Return how wide rows may be on a screen of that size, and how many there may be."""
+    width, height = size
+    return max(width - 1, 1), max(min(height - LEFT_FREE, MOST_ROWS), 1)
+
+
 def reflows(environment: Mapping[str, str]) -> bool:
     """Tell whether the terminal wraps its lines anew when its width changes; nearly all do."""
     term = environment.get("TERM", "")

@@ -7,14 +7,14 @@ so that the work grows with the reply and no faster.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markdown_it.token import Token
 from rich.console import Console, RenderableType
 
 from chatllm_cli.render.markdown.code import OpenFence
 from chatllm_cli.render.markdown.document import Document
-from chatllm_cli.render.markdown.live import LEFT_FREE, MOST_ROWS, LiveArea, Row, wrapped
+from chatllm_cli.render.markdown.live import LiveArea, Row, room, wrapped
 from chatllm_cli.render.markdown.parsing import CONTAINERS, Block, References, is_finished, parse, split_lines
 
 FRAMES_PER_SECOND = 20
@@ -26,6 +26,11 @@ GROWS_WITH_ANY_LINE = {"paragraph_open", "table_open"}  # but for one that may e
 MAY_END_A_BLOCK = re.compile(r"[ \t]*$|#|```|~~~|[-*+] |\d{1,9}[.)] ")
 
 
+def no_rows(_: int) -> Sequence[Row]:
+    """Return what stands beneath a reply without a footer."""
+    return ()
+
+
 class MarkdownStream:
     """Shows one reply on a terminal while it comes. Takes cleaned text only.
 
@@ -34,12 +39,20 @@ class MarkdownStream:
     """
 
     def __init__(
-        self, console: Console, begun: str = "", code_theme: str = "ansi_dark", *, paints: bool = True
+        self,
+        console: Console,
+        begun: str = "",
+        code_theme: str = "ansi_dark",
+        *,
+        paints: bool = True,
+        live: LiveArea | None = None,
+        foot: Callable[[int], Sequence[Row]] = no_rows,
     ) -> None:
         self._console = console
         self._code_theme = code_theme
         self._paints = paints  # what is open, too; else it is printed once it is finished
-        self._live = LiveArea(lambda: console.size)
+        self._live = live or LiveArea(lambda: console.size)
+        self._foot = foot  # what stands beneath the open block in so many columns
         self._incoming: list[str] = []  # what came since the last frame: adding each to the tail would copy it
         self._pending = 0  # characters of it
         self._tail = ""  # of the reply: what is not printed
@@ -68,7 +81,11 @@ class MarkdownStream:
     def paint(self) -> None:
         """Print what is finished, and show what is open as it is now."""
         finished = self._take_finished()
-        self._write((self._live.erase() + finished if finished else "") + self._live.show(self._open_rows()))
+        self._write((self._live.erase() + finished if finished else "") + self._live.show(self._rows()))
+
+    def refresh(self) -> None:
+        """Show what stands beneath as it is now; what came since the last frame waits for the next one."""
+        self._write(self._live.show(self._rows()))
 
     def make_room(self) -> None:
         """Take the open block off the screen for something else to be shown; it comes back with the next piece."""
@@ -195,12 +212,17 @@ class MarkdownStream:
             self._console.print(what)
         return capture.get()
 
-    def _open_rows(self) -> list[Row]:
-        """Return the end of what is open, as rows that fit the screen."""
+    def _rows(self) -> list[Row]:
+        """Return what is open and what stands beneath it, as rows that fit the screen."""
         if not self._paints:
             return []
-        width, height = max(self._console.width - 1, 1), self._console.height
-        most = max(min(height - LEFT_FREE, MOST_ROWS), 1)
+        width, most = room(self._console.size)
+        foot = self._foot(width)[-max(most - 1, 1) :]
+        above = most - len(foot)
+        return [*(self._open_rows(width, above) if above else ()), *foot]
+
+    def _open_rows(self, width: int, most: int) -> list[Row]:
+        """Return the end of what is open."""
         end = self._tail[-width * most - most :].strip("\n")
         rows = wrapped(end, width - bool(self._fence), most) if end else []
         if self._fence:  # its lines stand one column further in

@@ -49,7 +49,7 @@ from chatllm_cli.services.chat.retries import Patience
 from chatllm_cli.services.chat.reuse import Reuse
 from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import Trimming, Wanted
-from chatllm_cli.services.chat.watchdog import watchdog
+from chatllm_cli.services.chat.watchdog import Breath, watchdog
 from chatllm_cli.services.history import new_id
 from chatllm_cli.services.redaction import PromptGuard
 
@@ -285,7 +285,7 @@ class ChatService:
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
         await self._get_ready(turn, endpoint)
-        draft.request = request
+        draft.request, breath = request, Breath()
         try:
             async with (
                 marks(turn.log, draft),
@@ -294,6 +294,7 @@ class ChatService:
                 aclosing(self._llm.stream(request)) as chunks,
             ):
                 async for chunk in chunks:
+                    await breath.take()
                     turn.take(chunk)
                     if draft.finish_reason is not None:
                         dog.finished()

@@ -1,4 +1,4 @@
-"""Gives up on a stream that stalls."""
+"""Watches over a stream: gives up on one that stalls, and keeps one that rushes from holding up all else."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,22 @@ if TYPE_CHECKING:
 TICK = 0.5  # seconds between two looks
 LEEWAY = 0.25  # seconds that a look may come late before we must have been suspended: then its time does not count
 LONGEST_FAREWELL = 2.0  # seconds for what may follow the end of an answer: its usage, and the end of the stream
+LONGEST_BREATH = 0.005  # seconds: keys are read, and clocks tick, only between two
 Tell = Callable[[float], None]
+
+
+class Breath:
+    """Lets others have their turn in a loop over what has come already, in which nothing is waited for."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+
+    async def take(self) -> None:
+        """Let them, if they had none for a while."""
+        if self._loop.time() - self._last > LONGEST_BREATH:
+            await asyncio.sleep(0)
+            self._last = self._loop.time()
 
 
 class Watchdog:
