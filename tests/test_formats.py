@@ -107,7 +107,8 @@ JSON = """\
       "instead_of": null,
       "reasoning": "",
       "continues": null,
-      "cost": null
+      "cost": null,
+      "attachments": []
     },
     {
       "id": "a1",
@@ -124,7 +125,8 @@ JSON = """\
       "instead_of": null,
       "reasoning": "",
       "continues": null,
-      "cost": null
+      "cost": null,
+      "attachments": []
     },
     {
       "id": "a2",
@@ -145,7 +147,8 @@ JSON = """\
       "instead_of": null,
       "reasoning": "",
       "continues": null,
-      "cost": null
+      "cost": null,
+      "attachments": []
     }
   ],
   "head": "a2",

@@ -39,6 +39,16 @@ class RequestFlags:
         str | None,
         typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=check_is_text),
     ] = None
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Attach a file, folder, pattern, address, or - for stdin. May be given again.",
+            callback=check_are_text,
+        ),
+    ] = None
     temperature: Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")] = None
     top_p: Annotated[float | None, typer.Option(help="The share of likely words that one is chosen from.")] = None
     max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None

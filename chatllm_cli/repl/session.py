@@ -13,7 +13,7 @@ from prompt_toolkit.keys import Keys
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
-from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message
+from chatllm_cli.models import Attachment, ChatOptions, Conversation, Endpoint, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView, open_turn_view
 from chatllm_cli.repl import slash_commands
@@ -37,6 +37,7 @@ class Session:
         *,
         system_prompt: str | None = None,
         last: Conversation | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> None:
         self.renderer = renderer
         renderer.asks_again = ""
@@ -44,6 +45,7 @@ class Session:
         self._endpoints = endpoints
         self._system_prompt = system_prompt
         self._last = last
+        self._attachments = tuple(attachments)  # which go with the next prompt
         settings = services.settings
         self._options = options
         self._chat = services.build_chat(
@@ -106,7 +108,9 @@ class Session:
             self.renderer.notice(slash_commands.nearest(name))
 
     async def _send(self, prompt: str, view: TurnView) -> Message:
-        return await self._chat.send(await self._open(prompt), prompt, self._endpoints, self._options, view)
+        attachments, self._attachments = self._attachments, ()
+        log = await self._open(prompt)
+        return await self._chat.send(log, prompt, self._endpoints, self._options, view, attachments=attachments)
 
     async def _go_on(self, view: TurnView) -> Message:
         if self._log is None and self._last is None:
