@@ -16,6 +16,7 @@ from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import ChatOptions, Chunk, Status
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.session import Session
+from chatllm_cli.services.chat.attached import text_in
 from tests.fakes import ENDPOINT, FakeLLM
 
 ENTER, ALT_ENTER, CTRL_C, CTRL_D, CTRL_J = "\r", "\x1b\r", "\x03", "\x04", "\n"
@@ -40,7 +41,7 @@ class Desk:
     @property
     def prompts(self) -> list[str]:
         """What was sent, request by request."""
-        return [request.messages[-1][1] for request in self.llm.requests]
+        return [text_in(request.messages[-1][1]) for request in self.llm.requests]
 
 
 @pytest.fixture

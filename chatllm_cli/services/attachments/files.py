@@ -10,6 +10,7 @@ from chatllm_cli.errors import UsageError
 from chatllm_cli.services.attachments.kinds import HEAD, image_type, is_binary, is_pdf
 
 PIECE = 1 << 20  # bytes
+MAGIC = frozenset("*?[")
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -66,6 +67,11 @@ def kind_of(path: Path) -> str:
         return "folder" if stat.S_ISDIR(path.stat().st_mode) else "something"
     except (OSError, ValueError):
         return "nothing"
+
+
+def is_glob(spec: str) -> bool:
+    """Tell whether a path stands for those that match it."""
+    return not MAGIC.isdisjoint(spec)
 
 
 def _open(path: Path) -> int:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from chatllm_cli.services.attachments.files import is_glob
 from chatllm_cli.services.attachments.ignoring import Ignored
 
-MAGIC = frozenset("*?[")
 ANY_DEPTH = "**"
 
 
@@ -19,11 +19,6 @@ class Found:
 
     name: str
     path: Path
-
-
-def is_glob(spec: str) -> bool:
-    """Tell whether a path stands for those that match it."""
-    return not MAGIC.isdisjoint(spec)
 
 
 def files_in(folder: Path, shown: str) -> Iterator[Found]:
@@ -75,10 +70,12 @@ def _entries(folder: Path, *, is_first: bool) -> "list[os.DirEntry[str]]":
     try:
         with os.scandir(folder) as entries:
             return list(entries)
+    except FileNotFoundError:
+        return []
     except OSError:
         if is_first:
             raise
-        return []  # one that may not be read, or has gone
+        return []  # one that may not be read
 
 
 def _is_folder(path: Path) -> bool:

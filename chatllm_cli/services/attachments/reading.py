@@ -34,7 +34,7 @@ class Reading:
     skipped: int = 0  # files of a folder, or of a glob, that cannot be attached
 
 
-class NotTextError(UsageError):
+class NotTextError(Exception):
     """What was to be attached is neither text nor an image."""
 
 
@@ -53,15 +53,21 @@ class Attachments:
         Raises `UsageError` for what is not there, is neither text nor an image, or is too large, and
         `ProviderUnavailableError` and its like for a server that does not answer.
         """
+        try:
+            return await self._read(spec, stdin)
+        except NotTextError as error:
+            raise UsageError(str(error), hint=KINDS) from None
+
+    async def _read(self, spec: str, stdin: bytes) -> Reading:
         if spec == STDIN:
             if len(stdin) > self._most:
-                raise files.too_large(STDIN_NAME, len(stdin), self._most)
+                raise files.too_large(STDIN_NAME, None, self._most)  # who reads it stops there
             return Reading(spec, (await self._attachment(STDIN_NAME, stdin),))
         if ADDRESS.match(spec):
             return Reading(spec, (await self._page(spec),))
         path = _expanded(spec)
         there = await asyncio.to_thread(files.kind_of, path)
-        if there == "folder" or (there == "nothing" and _is_glob(path)):
+        if there == "folder" or (there == "nothing" and files.is_glob(str(path))):
             return await self._several(spec, path, is_glob=there == "nothing")
         data = await asyncio.to_thread(_read, spec, path, self._most)
         return Reading(spec, (await self._attachment(spec, data),))
@@ -121,9 +127,7 @@ class Attachments:
         try:
             return Attachment(name, kinds.TEXT, len(data), await asyncio.to_thread(kinds.text_in, data))
         except UnicodeDecodeError as error:
-            raise NotTextError(
-                f"{name} is neither text in UTF-8 nor an image (byte {error.start + 1})", hint=KINDS
-            ) from None
+            raise NotTextError(f"{name} is neither text in UTF-8 nor an image (byte {error.start + 1})") from None
 
     async def _page(self, url: str) -> Attachment:
         from chatllm_cli.services.attachments import extraction, web  # noqa: PLC0415  (httpx2 takes 60 ms)
@@ -146,10 +150,6 @@ def _expanded(spec: str) -> Path:
         return Path(spec).expanduser()
     except RuntimeError:
         raise UsageError(f"{spec} is not there: there is no such user") from None
-
-
-def _is_glob(path: Path) -> bool:
-    return any(sign in str(path) for sign in "*?[")
 
 
 def _read(name: str, path: Path, most: int) -> bytes:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,11 +36,13 @@ class AttachmentStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[str, bytes] = {}
+        self._waiting: Counter[str] = Counter()  # messages that each of these is held for
 
     def hold(self, data: bytes) -> str:
-        """Keep `data` in memory, and return its SHA-256."""
+        """Keep `data` in memory for one message, and return its SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
         self._held[sha256] = data
+        self._waiting[sha256] += 1
         return sha256
 
     def load(self, sha256: str) -> bytes | None:
@@ -68,7 +71,10 @@ class AttachmentStore:
                     self._write(sha256)
             yield
         for sha256 in hashes:
-            self._held.pop(sha256, None)
+            self._waiting[sha256] -= 1
+            if self._waiting[sha256] <= 0:
+                del self._waiting[sha256]
+                self._held.pop(sha256, None)
 
     def remove_unused(self, candidates: Collection[str], in_use: Callable[[], Collection[str]]) -> None:
         """Remove those of the candidates, and of what a crash left, that are not `in_use`. Raises OSError."""

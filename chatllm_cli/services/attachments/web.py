@@ -1,6 +1,7 @@
 """One page, or file, from the web: what came, and what it is said to be. No cookie and no key goes out."""
 
 import asyncio
+import os
 import re
 import zlib
 from collections.abc import AsyncIterator
@@ -196,8 +197,10 @@ async def _body(response: httpx2.Response, shown: str, most: int) -> bytes:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the reason at the bottom of an error."""
+    """Return the reason at the bottom of an error, in the system's own words if it has any."""
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
-    words = str(getattr(error, "strerror", None) or error)
+    words = str(error)
+    if isinstance(error, OSError):  # asyncio puts words of its own beside a number of the system's
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or words
     return words[:1].lower() + words[1:] or "the connection was lost"

@@ -65,6 +65,8 @@ class Upkeep:
     def _removed(self, path: Path, unused_since: datetime | None, data: bytes) -> bytes | None:
         if unused_since and records.decode(data, path.stem).updated_at >= unused_since:
             return data
+        for aside in files.asides_of(path):
+            self._gone |= records.hashes_in(aside.read_bytes())
         files.remove_asides(path)
         files.note_removal(self._folder, path.stem)  # whoever has it open must not write it anew
         return None
