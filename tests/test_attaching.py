@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chatllm_cli.cli.options import complete_path
 from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.documents import PNG, a_pdf
@@ -234,3 +235,22 @@ def test_reading_a_pipe_that_nobody_writes_does_not_wait(provider: FakeOpenAI, f
         2,
         "chatllm: pipe cannot be attached: it is a named pipe\n  hint: pipe it in, with -f -\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("begun", "paths"),
+    [
+        ("", ["a.png", "a.py", "src/"]),
+        ("a.p", ["a.png", "a.py"]),
+        ("src/", ["src/b.py", "src/c.py", "src/d.bin", "src/ignored.log"]),
+        ("src/.", ["src/.gitignore"]),
+        ("./s", ["./src/"]),
+        ("~/f", ["~/file"]),
+        ("gone/", []),
+        ("~nobody-here/", []),
+        ("https://host/", []),
+    ],
+)
+def test_paths_complete_in_the_shell(home: Path, begun: str, paths: list[str]) -> None:
+    (home / "file").touch()
+    assert complete_path(begun) == paths

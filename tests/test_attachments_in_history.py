@@ -14,9 +14,10 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Attachment, Message, Role
+from chatllm_cli.private_files import write_all
 from chatllm_cli.services.attachments import store as store_module
 from chatllm_cli.services.attachments.store import AttachmentStore
-from chatllm_cli.services.history import HistoryService, OpenConversation, files, journal
+from chatllm_cli.services.history import HistoryService, OpenConversation, files
 from tests.documents import GIF, PNG
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -70,13 +71,12 @@ async def test_the_file_is_on_the_disk_before_the_message_that_names_it(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[bytes]] = []
-    write_all = journal.write_all
 
     def write(descriptor: int, data: bytes) -> None:
         seen.append(shelf.kept)
         write_all(descriptor, data)
 
-    monkeypatch.setattr(journal, "write_all", write)
+    monkeypatch.setattr("chatllm_cli.services.history.journal.write_all", write)
     await shelf.conversation(shelf.image())
     assert seen == [{PNG}]
 
