@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -254,3 +255,14 @@ def test_reading_a_pipe_that_nobody_writes_does_not_wait(provider: FakeOpenAI, f
 def test_paths_complete_in_the_shell(home: Path, begun: str, paths: list[str]) -> None:
     (home / "file").touch()
     assert complete_path(begun) == paths
+
+
+def test_a_file_whose_name_is_not_utf_8_is_attached_with_its_folder(
+    run: Run, provider: FakeOpenAI, folder: Path
+) -> None:
+    (folder / "odd").mkdir()
+    (folder / "odd" / os.fsdecode(b"\xff\x1b[31m.txt")).write_text("odd")
+    assert run("ask", "-f", "odd").exit_code == 0
+    assert sent(provider) == '<document name="odd/\N{REPLACEMENT CHARACTER}\x1b[31m.txt">\nodd\n</document>'
+    assert run("history", "search", "odd").stdout.count("\n") == 1
+    assert run("history", "list").exit_code == 0

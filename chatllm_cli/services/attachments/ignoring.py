@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from chatllm_cli.services.attachments.files import read_some
+from chatllm_cli.services.attachments.files import kind_of, read_some
 
 NAME = ".gitignore"
 LARGEST = 1_000_000  # bytes that such a file may have
@@ -20,7 +20,7 @@ class Ignored:
 
     def __init__(self, folder: Path) -> None:
         self._specs: dict[Path, GitIgnoreSpec | None] = {}
-        self._root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
+        self._root = next((each for each in (folder, *folder.parents) if kind_of(each / ".git") != "nothing"), folder)
         if any(self.leaves_out(each, is_folder=True) for each in _between(folder, self._root)):
             self._root = folder
 
