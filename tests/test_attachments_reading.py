@@ -83,6 +83,7 @@ async def test_a_pdf_is_its_text(attachments: Attachments, folder: Path) -> None
 async def test_stdin_is_what_came_there(attachments: Attachments) -> None:
     reading = await attachments.read("-", stdin=b"hi\n")
     assert reading.attachments == (Attachment("stdin", "text/plain", 3, "hi\n"),)
+    assert (await fault_of(attachments, "-"))[0] == "nothing came on stdin to be attached"
     assert await fault_of(attachments, "-", stdin=b"a" * 10_001) == (
         "stdin is larger than one attachment may be: 10 kB (limits.attachment_mb)",
         None,

@@ -60,6 +60,8 @@ class Attachments:
 
     async def _read(self, spec: str, stdin: bytes) -> Reading:
         if spec == STDIN:
+            if not stdin:
+                raise UsageError("nothing came on stdin to be attached", hint="did the command before it fail?")
             if len(stdin) > self._most:
                 raise files.too_large(STDIN_NAME, None, self._most)  # who reads it stops there
             return Reading(spec, (await self._attachment(STDIN_NAME, stdin),))
