@@ -17,6 +17,8 @@ from chatllm_cli.models import ChatRequest, Chunk, Conversation, Endpoint
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
+    from chatllm_cli.services.attachments.reading import Attachments
+    from chatllm_cli.services.attachments.store import AttachmentStore
     from chatllm_cli.services.cache import ResponseCache, Store
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
@@ -78,7 +80,21 @@ class Services:
         """The stored conversations."""
         from chatllm_cli.services.history import HistoryService
 
-        return HistoryService(self._places.conversations, self._places.index, self._progress)
+        places = self._places
+        return HistoryService(places.conversations, places.index, self._progress, self._attachment_store)
+
+    @cached_property
+    def _attachment_store(self) -> "AttachmentStore":
+        from chatllm_cli.services.attachments.store import AttachmentStore
+
+        return AttachmentStore(self._places.attachments)
+
+    @cached_property
+    def attachments(self) -> "Attachments":
+        """What reads files, folders and pages that go with a prompt."""
+        from chatllm_cli.services.attachments.reading import Attachments
+
+        return Attachments(self._attachment_store, self.settings.limits, self.settings.timeouts)
 
     @cached_property
     def providers(self) -> "Providers":
@@ -188,8 +204,14 @@ class Services:
 
             settings = self.settings
             local_model = LocalModel(settings.local, self.local_models, self._places.cache / "tried-models.json")
-            tracing = settings.privacy.tracing
-            self._llm = LLMService(local_model, settings.timeouts, settings.limits, keys=self.keys, tracing=tracing)
+            self._llm = LLMService(
+                local_model,
+                settings.timeouts,
+                settings.limits,
+                keys=self.keys,
+                images=self._attachment_store.load,
+                tracing=settings.privacy.tracing,
+            )
         return self._llm
 
     @property

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from chatllm_cli.amounts import file_size
+
 
 class Role(StrEnum):
     """Who speaks."""
@@ -38,6 +40,23 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file, a page or what came on stdin, that goes with a prompt: its text, or the hash of its bytes."""
+
+    name: str  # as a person wrote it: a path, an address, or - for stdin
+    media_type: str
+    size: int  # bytes of the original
+    text: str = ""  # of what can be read as text, what was found in a page or a PDF included
+    sha256: str = ""  # of what cannot: an image
+
+    @property
+    def told(self) -> str:
+        """Its name, and how large it is."""
+        kind = f"{self.media_type}, " if self.sha256 else ""
+        return f"{self.name} ({kind}{file_size(self.size)})"
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One entry of a conversation; `model` and what follows it are set on replies only."""
 
@@ -56,6 +75,12 @@ class Message:
     reasoning: str = ""  # what the model thought aloud, which is no part of the answer
     continues: str | None = None  # the id of the incomplete reply that this one begins with
     cost: float | None = None  # in US dollars; None if nobody knows the price
+    attachments: tuple[Attachment, ...] = ()  # of a prompt
+
+    @property
+    def topic(self) -> str:
+        """The text that a title can be made of: what was typed, else the name of what was attached."""
+        return self.content or next((each.name for each in self.attachments), "")
 
     @property
     def is_unpriced(self) -> bool:
@@ -270,6 +295,7 @@ class Endpoint:
 
 
 TrimMode = Literal["never", "oldest", "summarise"]
+Content = str | tuple[str | Attachment, ...]  # of a message that is sent: a text, or texts and images in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +303,7 @@ class ChatRequest:
     """One request for a completion."""
 
     endpoint: Endpoint
-    messages: tuple[tuple[Role, str], ...]
+    messages: tuple[tuple[Role, Content], ...]
     options: ChatOptions = ChatOptions()
     trim: TrimMode = "never"  # what may be done to the messages if they do not fit
 

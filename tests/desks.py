@@ -16,6 +16,7 @@ from chatllm_cli.models import ChatOptions, Conversation
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.loop import Loop
 from chatllm_cli.repl.session import Session
+from chatllm_cli.services.chat.attached import text_in
 from tests.fakes import ENDPOINT, FakeLLM
 
 ENTER, ALT_ENTER, CTRL_C, CTRL_D, CTRL_J, CTRL_R, CTRL_U = "\r", "\x1b\r", "\x03", "\x04", "\n", "\x12", "\x15"
@@ -57,7 +58,7 @@ class Desk:
     @property
     def prompts(self) -> list[str]:
         """What was sent, request by request."""
-        return [str(request.messages[-1][1]) for request in self.llm.requests]
+        return [text_in(request.messages[-1][1]) for request in self.llm.requests]
 
     @property
     def line(self) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from chatllm_cli.amounts import dollars
+from chatllm_cli.amounts import dollars, file_size
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,19 @@ from chatllm_cli.amounts import dollars
 )
 def test_an_amount_has_two_decimals_or_two_digits_that_say_something(amount: float, shown: str) -> None:
     assert dollars(amount) == shown
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1234, "1.2 kB"),
+        (34_000, "34 kB"),
+        (1_250_000, "1.2 MB"),
+        (2_000_000_000, "2,000 MB"),
+    ],
+)
+def test_a_files_size_is_told_in_the_unit_that_fits(size: int, told: str) -> None:
+    assert file_size(size) == told

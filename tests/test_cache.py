@@ -17,6 +17,7 @@ from chatllm_cli.services.cache import CacheStats, ResponseCache
 from chatllm_cli.services.cache.disk import DiskStore
 from chatllm_cli.services.cache.entries import LARGEST, Entry, pack
 from chatllm_cli.services.cache.stores import StoreError
+from chatllm_cli.services.chat.attached import text_in
 from tests.caches import ANSWER, OTHER, REQUEST, answer, cache_on, change_row, disk_cache
 from tests.test_cache_keys import OTHERS
 
@@ -236,7 +237,7 @@ async def test_thousands_of_conversations_are_forgotten_at_once(cache: ResponseC
 async def test_what_a_reader_holds_is_not_removed_and_nothing_else_is(cache: ResponseCache, folder: Path) -> None:
     others = [replace(REQUEST, messages=((Role.USER, f"{number}"),)) for number in range(3)]
     for request in others:
-        await cache.put(request, ANSWER, conversation=request.messages[0][1])
+        await cache.put(request, ANSWER, conversation=text_in(request.messages[0][1]))
         await answer(cache, request)
     with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")

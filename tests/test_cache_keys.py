@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.models import ChatRequest, Role
+from chatllm_cli.models import Attachment, ChatRequest, Role
 from chatllm_cli.services.cache.keys import request_key
 from tests.caches import ENDPOINT, MESSAGES, REQUEST
 
@@ -101,3 +101,12 @@ def test_the_order_of_further_fields_and_of_what_is_in_them_does_not_matter() ->
 def test_a_key_tells_nothing_of_the_request() -> None:
     key = request_key(REQUEST)
     assert (len(key), set(key) <= set("0123456789abcdef")) == (64, True)
+
+
+def test_a_request_with_another_image_is_another_one_whatever_it_is_called() -> None:
+    image = Attachment("a.png", "image/png", 70, sha256="a" * 64)
+    images = [image, replace(image, sha256="b" * 64), replace(image, media_type="image/gif")]
+    keys = {request_key(replace(REQUEST, messages=((Role.USER, (each, "Hi")),))) for each in images}
+    assert len(keys | {request_key(saying((Role.USER, "Hi")))}) == 4
+    same = [replace(image, name="b.png"), replace(image, size=71)]
+    assert {request_key(replace(REQUEST, messages=((Role.USER, (each, "Hi")),))) for each in same} < keys

@@ -19,6 +19,7 @@ from chatllm_cli.errors import (
     UsageError,
 )
 from chatllm_cli.models import (
+    Attachment,
     ChatOptions,
     ChatRequest,
     Chunk,
@@ -32,6 +33,7 @@ from chatllm_cli.models import (
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat.context import GO_ON, context, status_of
 from chatllm_cli.services.history import HistoryService, OpenConversation
+from chatllm_cli.services.redaction import PromptGuard
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step, chat_service
 
 Said = list[tuple[Role, str, Status]]
@@ -470,3 +472,55 @@ async def test_a_whole_answer_cannot_be_taken_up(desk: Desk) -> None:
     with pytest.raises(UsageError, match="the last answer is complete: there is nothing to continue"):
         await desk.go_on()
     assert len(desk.llm.requests) == 1
+
+
+TEXT = Attachment("a.py", "text/plain", 8, "print(1)")
+IMAGE = Attachment("a.png", "image/png", 70, sha256="a" * 64)
+EMBEDDED = replace(ENDPOINT, model="embedded", weights="sha256:1")
+
+
+async def test_what_is_attached_is_sent_and_kept_with_its_prompt_and_goes_along_later(desk: Desk) -> None:
+    desk.llm.reply("It prints.")
+    desk.llm.reply("One.")
+    await desk.chat.send(desk.log, "What?", [ENDPOINT], ChatOptions(), desk.listener, attachments=[TEXT, IMAGE])
+    await desk.send("How often?")
+    asked = ('Image "a.png":', IMAGE, '<document name="a.py">\nprint(1)\n</document>\n\nWhat?')
+    assert desk.llm.requests[1].messages == (
+        (Role.USER, asked),
+        (Role.ASSISTANT, "It prints."),
+        (Role.USER, "How often?"),
+    )
+    stored = (await desk.history.load("@1")).thread()[0]
+    assert (stored.content, stored.attachments) == ("What?", (TEXT, IMAGE))
+
+
+async def test_a_prompt_may_be_empty_if_something_is_attached(desk: Desk) -> None:
+    desk.llm.reply("It prints.")
+    await desk.chat.send(desk.log, "", [ENDPOINT], ChatOptions(), desk.listener, attachments=[TEXT])
+    assert desk.llm.requests[0].messages == ((Role.USER, '<document name="a.py">\nprint(1)\n</document>'),)
+    assert (await desk.history.load("@1")).messages[0].content == ""
+
+
+async def test_an_image_for_the_embedded_model_is_refused_before_anything_is_kept(desk: Desk) -> None:
+    with pytest.raises(UsageError, match=r"^a\.png cannot be sent: the embedded model takes no images$"):
+        await desk.chat.send(desk.log, "What?", [EMBEDDED], ChatOptions(), desk.listener, attachments=[IMAGE])
+    assert (desk.llm.requests, desk.log.conversation.messages) == ([], ())
+
+
+async def test_the_embedded_model_does_not_stand_in_for_one_that_sees(desk: Desk) -> None:
+    desk.llm.play(ProviderUnavailableError("hub is down", is_passing=False))
+    with pytest.raises(ProviderUnavailableError):
+        await desk.chat.send(desk.log, "", [ENDPOINT, EMBEDDED], ChatOptions(), desk.listener, attachments=[IMAGE])
+    assert desk.listener.fallbacks == []
+    with pytest.raises(UsageError, match="takes no images"):
+        await desk.go_on(endpoints=[EMBEDDED])
+
+
+async def test_a_secret_in_what_is_attached_is_told(places: Places) -> None:
+    desk = Desk(places)
+    desk.chat = chat_service(desk.llm, guard=PromptGuard(looks=True, replaces=True))
+    desk.llm.reply("ok")
+    leak = replace(TEXT, text="sk-proj-" + "a1" * 20)
+    await desk.chat.send(desk.log, "hi", [ENDPOINT], ChatOptions(), desk.listener, attachments=[leak])
+    assert desk.listener.secrets == [(["OpenAI key"], True)]
+    assert (await desk.history.load("@1")).messages[0].attachments == (replace(TEXT, text="[OpenAI key]"),)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatllm_cli.formats import json, markdown
-from chatllm_cli.models import Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.models import Attachment, Conversation, Message, Role, Status, TokenUsage
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -107,7 +107,8 @@ JSON = """\
       "instead_of": null,
       "reasoning": "",
       "continues": null,
-      "cost": null
+      "cost": null,
+      "attachments": []
     },
     {
       "id": "a1",
@@ -124,7 +125,8 @@ JSON = """\
       "instead_of": null,
       "reasoning": "",
       "continues": null,
-      "cost": null
+      "cost": null,
+      "attachments": []
     },
     {
       "id": "a2",
@@ -145,7 +147,8 @@ JSON = """\
       "instead_of": null,
       "reasoning": "",
       "continues": null,
-      "cost": null
+      "cost": null,
+      "attachments": []
     }
   ],
   "head": "a2",
@@ -217,3 +220,25 @@ def test_half_a_surrogate_pair_anywhere_can_be_written_and_read_back(conversatio
     stored = standard_json.dumps(asdict(conversation), default=datetime.isoformat)
     assert standard_json.loads(written) == standard_json.loads(stored)
     assert markdown.dump(conversation).encode("utf-8", "backslashreplace")
+
+
+def test_what_was_attached_is_in_the_markdown_within_fences_that_it_cannot_end() -> None:
+    attached = (
+        Attachment("a.md", "text/plain", 20, "````\ncode\n````"),
+        Attachment("empty\n# x", "text/plain", 0),
+        Attachment("a.png", "image/png", 34_000, sha256="a" * 64),
+    )
+    asked = Message("u1", Role.USER, "", AT, attachments=attached)
+    document = markdown.dump(Conversation("c1", "t", AT, messages=(asked,), head="u1"))
+    assert document.partition("## User\n\n")[2] == (
+        "Attached: a.md (20 bytes)\n\n`````\n````\ncode\n````\n`````\n\n"
+        "Attached: empty # x (0 bytes)\n\n```\n```\n\n"
+        "Attached: a.png (image/png, 34 kB)\n"
+    )
+
+
+def test_json_has_all_of_what_was_attached() -> None:
+    attached = Attachment("a.md", "text/plain", 20, "text")
+    asked = Message("u1", Role.USER, "hi", AT, attachments=(attached,))
+    found = standard_json.loads(json.dump(Conversation("c1", "t", AT, messages=(asked,), head="u1")))
+    assert found["messages"][0]["attachments"] == [asdict(attached)]

@@ -185,6 +185,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "reasoning": "",
                 "continues": None,
                 "cost": None,
+                "attachments": [],
             },
             {
                 "id": reply["id"],
@@ -202,6 +203,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
                 "reasoning": "",
                 "continues": None,
                 "cost": 0.0,
+                "attachments": [],
             },
         ],
         "head": reply["id"],

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatllm_cli.models import Conversation, Hit, Message, Role, Status, Summary, Tally
+from chatllm_cli.models import Attachment, Conversation, Hit, Message, Role, Status, Summary, Tally
 from chatllm_cli.render.history_views import count, show_conversation, show_hits, show_list, show_tallies, show_tree
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.themes import Looks
@@ -251,4 +251,38 @@ def test_lines_of_a_conversation_that_were_skipped_are_told_on_stderr(
     assert (pipe.getvalue(), err_pipe.getvalue()) == (
         "",
         "no message is left in this conversation\ndamaged lines in this conversation's file, skipped: 2\n",
+    )
+
+
+ATTACHED = Message(
+    "u1aaaaaaaa",
+    Role.USER,
+    "Why?",
+    AT,
+    attachments=(
+        Attachment(f"a{TITLE}.log", "text/plain", 1200, "text"),
+        Attachment("a.png", "image/png", 34_000, sha256="a" * 64),
+    ),
+)
+
+
+def test_what_was_attached_is_named_with_its_size(on_pipe: Renderer, pipe: io.StringIO) -> None:
+    show_conversation(on_pipe, Conversation("c1", "t", AT, messages=(ATTACHED,), head=ATTACHED.id))
+    assert pipe.getvalue().partition("\n\n")[2] == (
+        f"Why?\nattached: a{TITLE}.log (1.2 kB)\nattached: a.png (image/png, 34 kB)\n\n"
+    )
+
+
+def test_what_was_attached_is_clean_on_a_terminal(on_terminal: Renderer, out: FakeTerminal) -> None:
+    show_conversation(on_terminal, Conversation("c1", "t", AT, messages=(ATTACHED,), head=ATTACHED.id))
+    assert out.screen.title == ""
+    assert f"attached: a{SPELLED}.log (1.2 kB)" in out.text
+
+
+def test_a_tree_names_what_was_attached(on_pipe: Renderer, pipe: io.StringIO) -> None:
+    silent = replace(ATTACHED, id="u2aaaaaaaa", content="", attachments=ATTACHED.attachments[1:])
+    show_tree(on_pipe, Conversation("c1", "t", AT, messages=(ATTACHED, silent), head=silent.id))
+    assert pipe.getvalue() == (
+        f"- u1aaaaaa you: Why? · attached: a{TITLE}.log (1.2 kB) · attached: a.png (image/png, 34 kB)\n"
+        "* u2aaaaaa you: attached: a.png (image/png, 34 kB)\n"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatllm_cli.models import Conversation, Filter, Message, Role, TokenUsage
+from chatllm_cli.models import Attachment, Conversation, Filter, Message, Role, TokenUsage
 from chatllm_cli.services.history import journal, records, search
 from chatllm_cli.services.history.catch_up import UNSETTLED
 from chatllm_cli.services.history.index import Index
@@ -255,3 +255,16 @@ def test_two_processes_may_build_it_at_once(shelf: Shelf) -> None:
     first.close()
     second.close()
     assert counts == [20, 20]
+
+
+def test_what_was_attached_is_found_by_its_text_and_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "2026" / "07" / "aaaa.jsonl"
+    path.parent.mkdir(parents=True)
+    attached = Attachment("notes/zebra.txt", "text/plain", 20, "the quagga is extinct \ud83d")
+    asked = Message("u1", Role.USER, "", NOON, attachments=(attached,))
+    conversation = Conversation("aaaa", "notes/zebra.txt", NOON, messages=(asked,))
+    path.write_bytes(records.encode(records.conversation_record(conversation), records.message_record(asked)))
+    index = Index(tmp_path / "cache" / "index.db", tmp_path / "data")
+    for text in ("quagga", "zebra.txt", "xtinc"):
+        (hit,) = index.ask(lambda db, text=text: search.search(db, search.Query(text), Filter(), 5))  # type: ignore[misc]
+        assert hit.message == "u1"

@@ -2,6 +2,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,7 +14,7 @@ from langchain_openai.chat_models import base as langchain_openai_base
 
 from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
 from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderUnavailableError
-from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
+from chatllm_cli.models import Attachment, ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
 from chatllm_cli.services.llm import LLMService
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, translate
 from chatllm_cli.services.local.engine import LocalModel
@@ -266,3 +267,34 @@ async def test_the_embedded_model_is_asked_on_a_new_connection_each_time(
         await collect(llm, ChatRequest(endpoint, ((Role.USER, "hi"),)))
     await collect(llm, request_to(fake_openai, "tokens-1"))
     assert [seen.headers["Connection"] for seen in fake_openai.chats] == ["close", "close", "keep-alive"]
+
+
+IMAGE = Attachment("a.png", "image/png", 3, sha256="a" * 64)
+SEEN = ((Role.USER, ('Image "a.png":', IMAGE, "half \ud83d of it")),)
+
+
+async def sent(fake: FakeOpenAI, images: dict[str, bytes], **endpoint: Any) -> Any:
+    """What arrives of a prompt with an image."""
+    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), images=images.get)
+    request = request_to(fake, "says-hi")
+    await collect(llm, replace(request, messages=SEEN, endpoint=replace(request.endpoint, **endpoint)))
+    await llm.aclose()
+    (message,) = fake.chats[-1].body["messages"]
+    return message["content"]
+
+
+async def test_an_image_goes_out_as_a_part_of_its_own(fake_openai: FakeOpenAI) -> None:
+    assert await sent(fake_openai, {IMAGE.sha256: b"abc"}) == [
+        {"type": "text", "text": 'Image "a.png":'},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,YWJj"}},
+        {"type": "text", "text": "half \N{REPLACEMENT CHARACTER} of it"},
+    ]
+
+
+async def test_an_image_that_is_gone_or_that_cannot_be_seen_is_a_line_that_says_so(fake_openai: FakeOpenAI) -> None:
+    gone = await sent(fake_openai, {})
+    unseen = await sent(fake_openai, {IMAGE.sha256: b"abc"}, weights="sha256:1")
+    assert (gone[1], unseen[1]) == (
+        {"type": "text", "text": "[an image that is not there any more]"},
+        {"type": "text", "text": "[an image that you cannot see]"},
+    )

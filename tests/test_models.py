@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatllm_cli.models import Conversation, Endpoint, Message, Role, TokenUsage, told_size
+from chatllm_cli.models import Attachment, Conversation, Endpoint, Message, Role, TokenUsage, told_size
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -135,3 +135,18 @@ def test_a_reply_of_which_something_came_for_an_unknown_price_is_unpriced(
     reply = replace(message("r"), **{"role": Role.ASSISTANT, "content": "", **changes})  # type: ignore[arg-type]
     assert reply.is_unpriced is is_unpriced
     assert conversation(reply, head="r").unpriced == int(is_unpriced)
+
+
+def test_the_topic_of_a_prompt_is_what_was_typed_or_the_first_name_that_was_attached() -> None:
+    log = Attachment("error.log", "text/plain", 3, "no!")
+    asked = Message("u1", Role.USER, "", BRANCHED.created_at, attachments=(log, replace(log, name="other.log")))
+    assert [each.topic for each in (asked, replace(asked, content="Why?"), replace(asked, attachments=()))] == [
+        "error.log",
+        "Why?",
+        "",
+    ]
+
+
+def test_an_attachment_tells_its_name_and_size_and_an_image_its_kind() -> None:
+    assert Attachment("a.py", "text/plain", 1234, "text").told == "a.py (1.2 kB)"
+    assert Attachment("a.png", "image/png", 34_000, sha256="a" * 64).told == "a.png (image/png, 34 kB)"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.models import Attachment, Conversation, Message, Role, Status, TokenUsage
 from chatllm_cli.services.history import records
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -391,3 +391,62 @@ def test_a_cycle_of_parents_ends(parents: dict[str, str]) -> None:
 )
 def test_a_title_is_the_first_line_that_says_something(prompt: str, title: str) -> None:
     assert records.title_of(prompt) == title
+
+
+TEXT = Attachment("src/a.py", "text/plain", 9, HOSTILE)
+EMPTY = Attachment("empty", "text/plain", 0)
+IMAGE = Attachment("a.png", "image/png", 70, sha256="0123456789abcdef" * 4)
+
+
+def test_attachments_come_back_as_they_were() -> None:
+    asked = replace(PROMPT, attachments=(TEXT, EMPTY, IMAGE))
+    data = records.encode(records.message_record(asked))
+    assert records.decode(data, "c1").messages == (asked,)
+    assert records.hashes_in(data) == {IMAGE.sha256}
+
+
+def test_a_message_without_attachments_says_nothing_of_them() -> None:
+    assert "attachments" not in records.message_record(PROMPT)
+
+
+@pytest.mark.parametrize(
+    "attachments",
+    [
+        {},
+        "text",
+        5,
+        [None],
+        ["text"],
+        [{}],
+        [{"name": "a", "media_type": "text/plain", "size": 1}],
+        [{"name": "a", "media_type": "text/plain", "size": "1", "text": "a"}],
+        [{"name": "a", "media_type": "text/plain", "size": True, "text": "a"}],
+        [{"name": "a", "media_type": "text/plain", "size": -1, "text": "a"}],
+        [{"name": "a", "media_type": "text/plain", "size": 1e3, "text": "a"}],
+        [{"name": "a", "media_type": "text/plain", "size": 2**60, "text": "a"}],
+        [{"name": "a", "media_type": "text/plain", "size": 1, "text": None}],
+        [{"name": None, "media_type": "text/plain", "size": 1, "text": "a"}],
+        [{"name": "a", "media_type": [], "size": 1, "text": "a"}],
+        [{"name": "a", "media_type": "image/png", "size": 1, "sha256": "../../../etc/passwd"}],
+        [{"name": "a", "media_type": "image/png", "size": 1, "sha256": "A" * 64}],
+        [{"name": "a", "media_type": "image/png", "size": 1, "sha256": "a" * 64 + "\n"}],
+        [{"name": "a", "media_type": "image/png", "size": 1, "sha256": "a" * 63}],
+        [{"name": "a", "media_type": "image/png", "size": 1, "sha256": ["a" * 64]}],
+    ],
+)
+def test_a_line_with_attachments_that_are_none_is_a_damaged_one(attachments: object) -> None:
+    record = {**records.message_record(PROMPT), "attachments": attachments}
+    found = records.decode(records.encode(record), "c1")
+    assert (found.messages, found.damaged_lines) == ((), 1)
+
+
+def test_a_hash_that_somebody_only_talks_about_is_not_in_use() -> None:
+    talk = replace(
+        PROMPT, content=f'"sha256":"{IMAGE.sha256}"', attachments=(replace(TEXT, text=f'"sha256": "{"b" * 64}"'),)
+    )
+    assert records.hashes_in(records.encode(records.message_record(talk))) == set()
+
+
+def test_a_conversation_without_a_title_or_a_prompt_is_called_after_what_was_attached() -> None:
+    asked = replace(PROMPT, content="", attachments=(TEXT,))
+    assert records.decode(records.encode(records.message_record(asked)), "c1").title == "src/a.py"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import Conversation, Message, Role, Status
+from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from chatllm_cli.services.history import records
 from chatllm_cli.services.history.rewriting import (
     places,
@@ -141,3 +141,29 @@ def test_a_newer_format_is_not_rewritten() -> None:
     for change in (scrub, lambda data: without_message(data, "u1"), split_damaged):
         with pytest.raises(HistoryError, match="written by a newer version"):
             change(journal() + newer)
+
+
+KEY_FILE = Attachment("https://host/?key=sk-12345", "text/plain", 12, "key=sk-12345\n")
+IMAGE = Attachment("sk-12345.png", "image/png", 70, sha256="a" * 64)
+
+
+def test_a_text_is_taken_out_of_what_was_attached_and_of_its_name() -> None:
+    asked = replace(U1, id="u9", content="", attachments=(KEY_FILE, IMAGE))
+    data = records.encode(
+        records.title_record("c1", "https://host/?key=sk-12345", NOON), records.message_record(asked)
+    )
+    after = scrub(data, "(sk-12345|a{64})")
+    read = records.decode(after, "c1")
+    assert read.messages[0].attachments == (
+        replace(KEY_FILE, name="https://host/?key=[removed]", text="key=[removed]\n"),
+        replace(IMAGE, name="[removed].png"),
+    )
+    assert (read.title, read.damaged_lines) == ("https://host/?key=[removed]", 0)
+    assert len(places(data, re.compile("sk-12345"))) == 4
+
+
+def test_a_title_that_was_made_of_a_removed_attachment_goes_with_it() -> None:
+    asked = replace(U1, id="u9", content="", attachments=(KEY_FILE,))
+    titled = records.title_record("c1", records.title_of(KEY_FILE.name), NOON)
+    after = without_message(records.encode(records.message_record(asked), titled) + journal(), "u9")
+    assert b"host" not in after

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from chatllm_cli.models import Conversation, Message, Role, TokenUsage
+from chatllm_cli.models import Attachment, Conversation, Message, Role, TokenUsage
 from chatllm_cli.services.chat.sizes import (
+    IMAGE_TOKENS,
+    LEAST_IMAGE_TOKENS,
     LEAST_SHARE,
     MOST_SHARE,
     OVERHEAD,
@@ -107,3 +109,9 @@ def test_a_measure_of_a_request_is_that_of_its_beginning_too() -> None:
         Measure(1.2),
         Measure(1.2),
     ]
+
+
+def test_an_image_counts_about_as_much_as_models_take_for_one() -> None:
+    image = Attachment("a.png", "image/png", 70, sha256="a" * 64)
+    alone, seen = size_of(((Role.USER, "word"),)), size_of(((Role.USER, (image, "word", image)),))
+    assert (seen.likely - alone.likely, seen.least - alone.least) == (2 * IMAGE_TOKENS, 2 * LEAST_IMAGE_TOKENS)

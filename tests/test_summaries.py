@@ -13,6 +13,7 @@ from chatllm_cli.errors import (
     QuotaError,
 )
 from chatllm_cli.models import ChatOptions, Chunk, Role, TokenUsage, Trimmed
+from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.sizes import likely, size_of
 from chatllm_cli.services.chat.summaries import ASK
 from chatllm_cli.services.chat.trimming import SUMMED_UP
@@ -32,7 +33,8 @@ async def test_the_oldest_turns_are_summed_up_once_and_the_summary_stands_in_the
     with_system = await bench.fit(SYSTEM, *turns(4), PROMPT)
     assert with_system.request.messages[0] == (Role.SYSTEM, f"Be kind.\n\n{SUMMED_UP}\nThey said u.")
     (request,) = bench.llm.requests
-    ((role, asked),) = request.messages
+    ((role, content),) = request.messages
+    asked = text_in(content)
     assert (role, asked.split("\n\n")[0], request.options) == (Role.USER, ASK, ChatOptions(max_tokens=232))
     assert [name for name in ("u0", "a0", "u1", "a1", "u2", "now") if f"{name} " in asked] == ["u0", "a0", "u1", "a1"]
     assert bench.listener.trimmed == [Trimmed(4, 416, is_summed_up=True)]
@@ -55,7 +57,7 @@ async def test_what_is_too_long_to_be_summed_up_at_once_is_in_pieces() -> None:
     for number in range(9):
         bench.llm.reply(f"S{number}")
     plan = await bench.fit(*turns(8), PROMPT)
-    asked = [request.messages[0][1] for request in bench.llm.requests]
+    asked = [text_in(request.messages[0][1]) for request in bench.llm.requests]
     assert len(asked) > 2
     assert f"summed up:\nS{len(asked) - 2}\n\n" in asked[-1]
     assert plan.request.messages[0] == (Role.SYSTEM, f"{SUMMED_UP}\nS{len(asked) - 1}")

@@ -24,7 +24,9 @@ from chatllm_cli.models import (
 )
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat import Budget
+from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.expenses import Expenses
+from chatllm_cli.services.chat.sizes import Messages
 from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import HINT, SMALL, Plan, Trimming, Wanted
 from chatllm_cli.services.history import HistoryService, OpenConversation
@@ -80,8 +82,8 @@ class Bench:
 AT_MOST = ", and hub/m reads at most"
 
 
-def names(messages: Sequence[tuple[Role, str]]) -> str:
-    return " ".join(text.split()[0] for _, text in messages)
+def names(messages: Messages) -> str:
+    return " ".join(text_in(content).split()[0] for _, content in messages)
 
 
 @pytest.mark.parametrize(

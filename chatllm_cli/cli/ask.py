@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.attaching import STDIN, attach, read_stdin
 from chatllm_cli.cli.options import (
     ContinueOrFinish,
     Extract,
@@ -30,7 +31,7 @@ from chatllm_cli.cli.options import (
 from chatllm_cli.cli.request_flags import RequestFlags, with_request_flags
 from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import AnswerFormatError, ExitCode, IncompleteAnswerError, UsageError
-from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Status
+from chatllm_cli.models import Attachment, ChatOptions, Conversation, Endpoint, Message, Status
 from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer, check_output
 from chatllm_cli.render.wishes import Wish
@@ -85,8 +86,11 @@ def ask(
     if json_stream and output is not None:
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
-    prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
+    goes_on = (continue_ or conversation is not None) and not words
+    files = flags.file or []
+    prompt = read_prompt(words or [], may_be_empty=goes_on or bool(files), takes_stdin=STDIN not in files)
     settings, keep_settings = flags.load()
+    stdin = read_stdin(files, settings)
     looks = looks_of(settings, markdown=markdown)
     renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
 
@@ -95,7 +99,8 @@ def ask(
 
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
-        return await _ask(services, renderer, prompt, flags, last, wish, schema)
+        attachments = await attach(services, renderer, files, stdin)
+        return await _ask(services, renderer, prompt, attachments, flags, last, wish, schema)
 
     code = run(work, settings)
     keep_settings()
@@ -119,6 +124,7 @@ async def _ask(
     services: Services,
     renderer: Renderer,
     prompt: str,
+    attachments: Sequence[Attachment],
     flags: RequestFlags,
     last: Conversation | None,
     wish: Wish,
@@ -129,17 +135,20 @@ async def _ask(
     settings = services.settings
     schema = _read_schema(spec) if spec is not None else None
     endpoints = await choose(services, renderer, flags.model, last)
-    log = await services.open_conversation(prompt, endpoints[0], system_prompt=flags.system, last=last)
+    topic = prompt or next((each.name for each in attachments), "")
+    log = await services.open_conversation(topic, endpoints[0], system_prompt=flags.system, last=last)
     options = flags.options("" if schema is None else json.dumps(schema))
     chat = services.build_chat(cached=settings.history.enabled)
-    view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text, wish)
+    view = open_turn_view(renderer, endpoints[0].address, "" if topic else log.conversation.last_text, wish)
     try:
         with quiet_terminal() as lifted:
             view.lends(lifted)
             if schema is not None:
-                reply, wish = await _ask_structured(chat, log, prompt, endpoints, options, view, wish, schema)
-            elif prompt:
-                reply = await chat.send(log, prompt, endpoints, options, view)
+                reply, wish = await _ask_structured(
+                    chat, log, prompt, attachments, endpoints, options, view, wish, schema
+                )
+            elif topic:
+                reply = await chat.send(log, prompt, endpoints, options, view, attachments=attachments)
             else:
                 reply = await chat.go_on(log, endpoints, options, view)
     except asyncio.CancelledError:
@@ -173,6 +182,7 @@ async def _ask_structured(
     chat: "ChatService",
     log: "OpenConversation",
     prompt: str,
+    attachments: Sequence[Attachment],
     endpoints: Sequence[Endpoint],
     options: ChatOptions,
     view: "TurnView",
@@ -183,7 +193,7 @@ async def _ask_structured(
     from chatllm_cli.services.structured_output import fitted  # noqa: PLC0415
 
     reply, value = await send_structured(
-        chat, log, prompt, endpoints, options, view, lambda text: fitted(text, schema), view.on_misfit
+        chat, log, prompt, endpoints, options, view, lambda text: fitted(text, schema), view.on_misfit, attachments
     )
     return reply, replace(wish, value=value)
 
@@ -195,13 +205,13 @@ def exit_code(reply: Message, *, is_lost: bool) -> ExitCode:
     return ExitCode.HISTORY if is_lost else ExitCode.DONE
 
 
-def read_prompt(words: list[str], *, may_be_empty: bool = False) -> str:
-    """Join the words of the command line, and what comes on stdin unless that is a terminal.
+def read_prompt(words: list[str], *, may_be_empty: bool = False, takes_stdin: bool = True) -> str:
+    """Join the words of the command line, and what comes on stdin unless that is a terminal, or for something else.
 
     Raises `UsageError` if either is not text, or if neither says anything and that may not be.
     """
     given = " ".join(words)
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read_stdin()
+    piped = "" if not takes_stdin or sys.stdin is None or sys.stdin.isatty() else _read_stdin()
     prompt = "\n\n".join(part for part in (given, piped) if part.strip())
     if not prompt and not may_be_empty:
         raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.attaching import STDIN, attach
 from chatllm_cli.cli.options import Continue, Resume, looks_of
 from chatllm_cli.cli.request_flags import RequestFlags, with_request_flags
 from chatllm_cli.cli.running import choose, resumed, run
@@ -24,6 +25,8 @@ def chat(
     """Talk with a model, turn after turn."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
+    if STDIN in (flags.file or []):
+        raise UsageError("chat cannot attach stdin: you type there", hint="`chatllm ask -f -` can")
     settings, keep_settings = flags.load()
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
@@ -35,9 +38,16 @@ def chat(
         if pick and last is None:
             return
         endpoints = await choose(services, renderer, flags.model, last)
+        attachments = await attach(services, renderer, flags.file or [])
         keep_settings()
         session = Session(
-            services, endpoints, flags.options(), system_prompt=flags.system, last=last, load=flags.load_with
+            services,
+            endpoints,
+            flags.options(),
+            system_prompt=flags.system,
+            last=last,
+            load=flags.load_with,
+            attached=attachments,
         )
         await Loop(session, renderer).run()
 

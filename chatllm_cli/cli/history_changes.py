@@ -134,7 +134,7 @@ async def _remove_message(
             f"there is no message '{message}' in conversation {conversation.id}",
             hint="`history show --tree` has the ids",
         )
-    if not is_agreed([" ".join(found.content.split())[:72]], "remove this message for good?", yes=yes):
+    if not is_agreed([" ".join(found.topic.split())[:72]], "remove this message for good?", yes=yes):
         return
     if len(conversation.messages) == 1:
         await _remove(services, [conversation.id])

@@ -101,6 +101,21 @@ def _values_of_file() -> dict[str, Any]:
         return {}
 
 
+def complete_path(incomplete: str) -> list[str]:
+    """Return the files and folders whose path begins so, for the shell."""
+    folder, slash, begin = incomplete.rpartition("/")
+    try:
+        found = sorted(Path(folder + slash or ".").expanduser().iterdir())
+    except (OSError, RuntimeError, ValueError):
+        return []
+    names = [f"{each.name}/" if each.is_dir() else each.name for each in found]
+    return [
+        f"{folder}{slash}{name}"
+        for name in names
+        if name.startswith(begin) and (begin or not name.startswith(".")) and name.isprintable()
+    ]
+
+
 def check_is_text(value: str | None) -> str | None:
     """Refuse an argument that is not UTF-8."""
     check_are_text([value or ""])

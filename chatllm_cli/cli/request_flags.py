@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from chatllm_cli.cli.options import Profile, check_are_text, check_is_text
+from chatllm_cli.cli.options import Profile, check_are_text, check_is_text, complete_path
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.config.remembering import load_remembered
@@ -38,6 +38,17 @@ class RequestFlags:
     system: Annotated[
         str | None,
         typer.Option("-s", "--system", metavar="TEXT", help="The standing instruction.", callback=check_is_text),
+    ] = None
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Attach a file, folder, pattern, address, or - for stdin. May be given again.",
+            callback=check_are_text,
+            autocompletion=complete_path,
+        ),
     ] = None
     temperature: Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")] = None
     top_p: Annotated[float | None, typer.Option(help="The share of likely words that one is chosen from.")] = None

@@ -46,6 +46,11 @@ class Places:
         return self.data / "conversations"
 
     @property
+    def attachments(self) -> Path:
+        """Where the images lie that were attached to messages of the history."""
+        return self.data / "attachments"
+
+    @property
     def models(self) -> Path:
         """Where the models lie that were pulled."""
         return self.data / "models"

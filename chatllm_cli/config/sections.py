@@ -180,10 +180,14 @@ class RetrySettings(_Section):
 
 
 class LimitSettings(_Section):
-    """What is taken from a provider at most."""
+    """What is taken at most: from a provider, and of what is attached."""
 
     reply_mb: Annotated[float, Field(gt=0, le=1024)] = 8.0
     """Megabytes of text after which an answer is cut off."""
+    attachment_mb: Annotated[float, Field(gt=0, le=1024)] = 10.0
+    """Megabytes that one attached file may have, or all text of one folder together."""
+    attachments: Annotated[int, Field(ge=1, le=10000)] = 200
+    """Files that are taken from one folder, or of one pattern such as src/**/*.py."""
 
 
 class LocalSettings(_Section):

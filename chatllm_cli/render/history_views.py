@@ -81,13 +81,18 @@ def show_conversation(renderer: Renderer, conversation: Conversation, *, is_raw:
         _show_message(renderer, "system", "", conversation.system_prompt, is_markdown=False)
     for message in conversation.thread():
         is_markdown = message.role is Role.ASSISTANT and not plain
-        _show_message(renderer, _speaker(message), _details(message), message.content, is_markdown=is_markdown)
+        content = "\n".join([*([message.content] if message.content else []), *_attached(message)])
+        _show_message(renderer, _speaker(message), _details(message), content, is_markdown=is_markdown)
     if not conversation.messages:
         renderer.notice("no message is left in this conversation")
     if aside := conversation.aside():
         renderer.notice(f"messages on other branches, not shown: {len(aside)} (`history show --tree` has all)")
     if conversation.damaged_lines:
         renderer.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")
+
+
+def _attached(message: Message) -> list[str]:
+    return [f"attached: {' '.join(each.told.split())}" for each in message.attachments]
 
 
 def _show_message(renderer: Renderer, name: str, details: str, content: str, *, is_markdown: bool) -> None:
@@ -129,6 +134,7 @@ def _branches(children: Mapping[str | None, Sequence[Message]], in_use: set[str]
 def _leaf(message: Message, indent: str, in_use: set[str]) -> str:
     words = " ".join(message.content.split())
     text = words if len(words) <= TREE_TEXT else f"{words[: TREE_TEXT - 1]}…"
+    text = " · ".join([*([text] if text else []), *_attached(message)])
     state = "" if message.status is Status.COMPLETE else f" ({message.status})"
     return f"{indent}{'*' if message.id in in_use else '-'} {message.id[:8]} {_speaker(message)}{state}: {text}"
 

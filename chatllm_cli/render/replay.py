@@ -15,7 +15,8 @@ def show_last_turns(renderer: Renderer, conversation: Conversation, turns: int) 
         left_out = len(lines) - MOST_LINES
         if message.role is Role.USER:
             lines = [f"> {line}" for line in lines[:MOST_LINES]]
-            renderer.notice("\n".join([*lines, *([_more(left_out)] if left_out > 0 else [])]))
+            attached = [f"attached: {each.told}" for each in message.attachments]
+            renderer.notice("\n".join([*lines, *([_more(left_out)] if left_out > 0 else []), *attached]))
         else:
             ended = "" if message.status is Status.COMPLETE else f"\n({message.status})"
             told = [*([_more(left_out)] if left_out > 0 else []), *lines[-MOST_LINES:]]

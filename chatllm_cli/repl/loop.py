@@ -5,14 +5,16 @@ import importlib
 import signal
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
-from chatllm_cli.models import Message
+from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.replay import show_last_turns
 from chatllm_cli.render.turn_views import TurnView
 from chatllm_cli.repl import slash_commands
 from chatllm_cli.repl.completion import PromptCompleter
+from chatllm_cli.repl.mentions import find_mentions
 from chatllm_cli.repl.picker import pick
 from chatllm_cli.repl.ports import Draft
 from chatllm_cli.repl.prompt_line import PromptLine
@@ -20,6 +22,7 @@ from chatllm_cli.repl.recall import Recall
 from chatllm_cli.repl.session import Session
 from chatllm_cli.repl.toolbar import status_line
 from chatllm_cli.repl.turns import Turn, Turns
+from chatllm_cli.services.attachments.reading import Reading
 
 NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
 
@@ -83,6 +86,11 @@ class Loop:
         if self.renderer.can_paint:
             self.renderer.put("\x1b[2J\x1b[H")
 
+    def attach(self, reading: Reading) -> None:
+        """Attach what was read to the next prompt, and say what that is."""
+        self.session.attached += [each for each in reading.attachments if each not in self.session.attached]
+        self._tell_of(reading)
+
     async def pick(self) -> str | None:
         """Let the user pick a conversation, and return its id; None if none is wanted."""
         history = self.session.services.history
@@ -115,15 +123,49 @@ class Loop:
             self.renderer.error(error)
 
     async def _send(self, prompt: str, draft: Draft) -> None:
-        """Do a turn; a prompt that brought nothing comes back into the line."""
+        """Do a turn; a prompt that brought nothing comes back into the line, and so does what went with it."""
+        draft = replace(draft, text=prompt, pasted=self._line.pasted, opens_editor=False)
+        try:
+            mentioned = await self._read_mentioned(prompt)
+        except ChatllmError as error:
+            self.renderer.error(error)
+            self._bring_back(draft)
+            return
+        attachments = tuple(dict.fromkeys([*draft.attachments, *self.session.attached, *mentioned]))
+        self.session.attached.clear()
 
         async def turn(view: TurnView) -> Message:
-            return await self.session.send(prompt, view, instead_of=draft.instead_of)
+            return await self.session.send(prompt, view, attachments=attachments, instead_of=draft.instead_of)
 
         outcome = await self._turns.show(turn)
-        has_failed = outcome.error is not None and not isinstance(outcome.error, IncompleteAnswerError)
-        if has_failed and not self._line.is_typed_ahead:
-            self._draft = Draft(prompt, draft.instead_of)
+        if outcome.error is not None and not isinstance(outcome.error, IncompleteAnswerError):
+            self._bring_back(replace(draft, attachments=attachments))
+
+    def _bring_back(self, draft: Draft) -> None:
+        if not self._line.is_typed_ahead:
+            self._draft = draft
+
+    async def _read_mentioned(self, prompt: str) -> list[Attachment]:
+        """Return what a prompt names by @PATH. Raises `ChatllmError`."""
+        if "@" not in prompt:
+            return []
+        found = await asyncio.to_thread(find_mentions, prompt, self._line.pasted)
+        for name in found.missing:
+            self.renderer.notice(f"there is no file '{name}': @{name} is sent as it is written")
+        for name in found.pasted:
+            self.renderer.notice(f"@{name} was pasted, not typed: it is not attached (/file {name} attaches it)")
+        attached: list[Attachment] = []
+        for name in found.meant:
+            reading = await self.session.services.attachments.read(name)
+            self._tell_of(reading)
+            attached += reading.attachments
+        return attached
+
+    def _tell_of(self, reading: Reading) -> None:
+        from chatllm_cli.services.chat.announcements import announced  # noqa: PLC0415  (only where it is used)
+
+        for line in announced(reading):
+            self.renderer.notice(line)
 
     async def _reckon(self) -> None:
         """Find out how full the context is, for the toolbar; it may take a while to find a model's size."""

@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chatllm_cli.models import Message
+from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView
 from chatllm_cli.repl.session import Session
+from chatllm_cli.services.attachments.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Draft:
 
     text: str = ""
     instead_of: Message | None = None  # the prompt that it takes the place of, on a branch of its own
+    attachments: tuple[Attachment, ...] = ()  # which go with it
+    pasted: str = ""  # of the text
     opens_editor: bool = False
 
 
@@ -44,6 +47,9 @@ class Loop(Protocol):
 
     def clear_screen(self) -> None:
         """Take everything off the screen."""
+
+    def attach(self, reading: Reading) -> None:
+        """Attach what was read to the next prompt, and say what that is."""
 
     async def pick(self) -> str | None:
         """Let the user pick a conversation, and return its id; None if none is wanted."""

@@ -96,7 +96,7 @@ class PromptLine:
 
     async def read(self, draft: Draft) -> tuple[str, Draft]:
         """Return what was typed, and the draft that it came of. Raises EOFError for Ctrl-D."""
-        self._draft, self.pasted = draft, ""
+        self._draft, self.pasted = draft, draft.pasted
         opens_editor = draft.opens_editor
         text = await self._session.prompt_async(
             default=draft.text, handle_sigint=False, pre_run=self._open_editor if opens_editor else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.errors import ChatllmError, ConversationNotFoundError, HistoryError, UsageError
-from chatllm_cli.models import Bill, ChatOptions, Conversation, Endpoint, Message, Role
+from chatllm_cli.models import Attachment, Bill, ChatOptions, Conversation, Endpoint, Message, Role
 from chatllm_cli.render.turn_views import TurnView
 from chatllm_cli.services.history import OpenConversation
 
@@ -32,10 +32,12 @@ class Session:
         system_prompt: str | None = None,
         last: Conversation | None = None,
         load: Load | None = None,
+        attached: Sequence[Attachment] = (),
     ) -> None:
         self.services = services
         self.endpoints = list(endpoints)
         self.options = options
+        self.attached = list(attached)  # which goes with the next prompt
         self.bill: Bill | None = None  # of the last turn
         self.is_private = not services.settings.history.enabled
         self._system_prompt = system_prompt  # of a new conversation
@@ -91,13 +93,20 @@ class Session:
             raise UsageError(f"there is no prompt {number}", hint=f"they are numbered from 1 to {len(prompts)}")
         return prompts[-1 if number is None else number - 1]
 
-    async def send(self, prompt: str, view: TurnView, *, instead_of: Message | None = None) -> Message:
+    async def send(
+        self,
+        prompt: str,
+        view: TurnView,
+        *,
+        attachments: Sequence[Attachment] = (),
+        instead_of: Message | None = None,
+    ) -> Message:
         """Do a turn with `prompt`; one that stands instead of another goes on a branch of its own."""
-        log = await self._open(prompt)
+        log = await self._open(prompt or next((each.name for each in attachments), ""))
         if instead_of:
             with suppress(HistoryError):  # the turn itself meets the same fault, and tells
                 await log.move_head(instead_of.parent)
-        return await self._chat.send(log, prompt, self.endpoints, self.options, view)
+        return await self._chat.send(log, prompt, self.endpoints, self.options, view, attachments=attachments)
 
     async def go_on(self, view: TurnView) -> Message:
         """Take up the last answer where it stopped."""

@@ -60,6 +60,8 @@ TABLE = (
     SlashCommand("tag", "[NAME… | -NAME…]", "add tags, or take them away", conversations.tag, conversations.tags),
     SlashCommand("list", "[N]", "list the conversations used last", conversations.list_),
     SlashCommand("show", "[N]", "show the conversation, or its last N turns", conversations.show),
+    SlashCommand("file", "[PATH|GLOB|URL]", "attach files to the next prompt; - takes them away", inputs.file, files),
+    SlashCommand("image", "[PATH|URL]", "attach a picture, or that on the clipboard", inputs.image, files),
     SlashCommand("paste", "", "put what is on the clipboard into the line", inputs.paste),
     SlashCommand("private", "", "begin a conversation that is not kept; or end it", conversations.private),
     SlashCommand("usage", "", "show the tokens that the conversation took", models.usage),
@@ -73,7 +75,7 @@ COMMANDS: Mapping[str, SlashCommand] = {command.name: command for command in TAB
 KEYS = (
     "Enter sends; Alt-Enter and Ctrl-J begin a new line, as Enter does in an open code block; a paste is one prompt.",
     "Ctrl-C stops the answer or clears the line (Up brings it back), Ctrl-D leaves. Ctrl-R searches what was typed.",
-    "Ctrl-X Ctrl-E opens the editor. Tab completes.",
+    "Ctrl-X Ctrl-E opens the editor. @PATH in a prompt attaches a file. Tab completes.",
 )
 
 _COMMAND_LINE = re.compile(r"/([a-z]*)(?:(?<=[a-z])[ \t]+([^\n]*))?\Z")

@@ -12,7 +12,7 @@ from chatllm_cli.repl.session import Session
 SEPARATOR = " · "
 LONGEST_TITLE = 40
 # What a narrow terminal goes without, first to last: what is left is who answers.
-DROPPED = ("title", "cached", "cost", "tokens", "context", "private")
+DROPPED = ("title", "cached", "cost", "tokens", "context", "private", "files")
 
 
 def status_line(session: Session, width: int, *, coming: int = 0) -> str:
@@ -38,6 +38,7 @@ def _parts(session: Session, coming: int) -> Sequence[tuple[str, str]]:
         ("tokens", f"↑ {count(taken)} ↓ {count(brought)}" if taken or brought else ""),
         ("cost", amount(cost, unpriced) if cost else ""),
         ("context", f"context {percent(bill.context)}" if bill and bill.context is not None else ""),
+        ("files", f"{len(session.attached)} attached" if session.attached else ""),
         ("private", "private" if session.is_private else ""),
         ("cached", "cache" if session.uses_cache else ""),
     )

@@ -19,6 +19,7 @@ from chatllm_cli.services.local.downloads import Downloads
 from chatllm_cli.services.local.pulled import PulledModels
 from chatllm_cli.services.local.sources import find_source
 from tests.conftest import Run
+from tests.documents import PNG
 from tests.durability.helpers import conversation_of, journal_of, turns
 from tests.fake_openai import FakeOpenAI
 from tests.fakes import RecordingPull
@@ -122,6 +123,22 @@ def test_an_answer_in_an_old_conversation_is_given_too_and_what_was_there_stays(
     (data,) = journals(find_places()).values()
     assert data.startswith(next(iter(before.values())))
     assert f"first {'first ' * 398}" in run("history", "show").stdout
+
+
+def test_an_answer_to_an_image_that_has_no_room_is_given_and_the_next_one_is_kept(
+    run: Run, provider: FakeOpenAI, disk: Disk, tmp_path: Path
+) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(PNG + b"\0" * 400_000)
+    disk.fill(spare=300)
+    result = run("ask", "-f", str(image), "hi")
+    assert (result.exit_code, result.stdout) == (8, "hello there")
+    (line,) = told(result.stderr)
+    assert line.endswith("No space left on device")
+    assert list(find_places().attachments.iterdir()) == []
+    disk.make_room()
+    assert run("ask", "-f", str(image), "hi").exit_code == 0
+    assert [path.stat().st_size for path in find_places().attachments.iterdir()] == [image.stat().st_size]
 
 
 def test_a_script_is_told_by_one_object_and_gets_its_answer(run: Run, provider: FakeOpenAI, disk: Disk) -> None:

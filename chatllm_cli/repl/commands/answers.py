@@ -30,13 +30,15 @@ async def go_on(loop: Loop, _: str) -> None:
 async def edit(loop: Loop, argument: str) -> None:
     """Open an earlier prompt in the line; what is sent then takes its place on a branch of its own."""
     prompt = loop.session.prompt(number_of(argument))
-    loop.put_into_line(Draft(prompt.content, instead_of=prompt))
+    for each in prompt.attachments:
+        loop.renderer.notice(f"attached: {each.told}")
+    loop.put_into_line(Draft(prompt.content, instead_of=prompt, attachments=prompt.attachments))
 
 
 async def undo(loop: Loop, _: str) -> None:
     """Go back to before the last turn."""
     undone = await loop.session.undo()
-    loop.renderer.notice(f"taken back: '{first_line(undone.content)}'; /branches has it, /switch goes there")
+    loop.renderer.notice(f"taken back: '{first_line(undone.topic)}'; /branches has it, /switch goes there")
 
 
 async def copy(loop: Loop, argument: str) -> None:

@@ -45,7 +45,7 @@ def first_line(text: str) -> str:
 async def numbers_of_prompts(loop: Loop, _: str) -> Sequence[Candidate]:
     """Return the numbers of the prompts, the last one first."""
     numbered = list(enumerate(loop.session.prompts, start=1))
-    return [Candidate(str(number), first_line(prompt.content)) for number, prompt in reversed(numbered)]
+    return [Candidate(str(number), first_line(prompt.topic)) for number, prompt in reversed(numbered)]
 
 
 async def files(_: Loop, argument: str) -> Sequence[Candidate]:

@@ -1,4 +1,4 @@
-"""What goes into the next prompt besides what is typed: the clipboard, and what an editor brings."""
+"""What goes into the next prompt besides what is typed: files, pictures, the clipboard, and what an editor brings."""
 
 import asyncio
 import os
@@ -6,10 +6,45 @@ import shutil
 
 from chatllm_cli.errors import UsageError
 from chatllm_cli.repl import clipboard
+from chatllm_cli.repl.commands.arguments import unquoted
 from chatllm_cli.repl.ports import Draft, Loop
+from chatllm_cli.services.attachments.reading import Reading
 
+NONE = "-"
 NAMED_BY = ("VISUAL", "EDITOR")
 EDITORS = ("editor", "nano", "pico", "vi", "emacs")  # that prompt_toolkit looks for
+
+
+async def file(loop: Loop, spec: str) -> None:
+    """Attach files to the next prompt, or say which are; - takes them away."""
+    attached = loop.session.attached
+    if spec and spec != NONE:
+        loop.attach(await loop.session.services.attachments.read(unquoted(spec)))
+        return
+    if spec == NONE:
+        attached.clear()
+    for each in attached:
+        loop.renderer.notice(f"attached: {each.told}")
+    if not attached:
+        loop.renderer.notice("no file is attached; /file PATH attaches one to the next prompt")
+
+
+async def image(loop: Loop, spec: str) -> None:
+    """Attach a picture to the next prompt: a file, an address, or what is on the clipboard."""
+    attachments = loop.session.services.attachments
+    if spec:
+        reading = await attachments.read(unquoted(spec))
+        _check_is_image(reading)
+        loop.attach(reading)
+    elif (picture := await asyncio.to_thread(clipboard.image)) is None:
+        raise UsageError("there is no picture on the clipboard", hint="/image PATH attaches a file")
+    else:
+        loop.attach(await attachments.take("clipboard.png", picture))
+
+
+def _check_is_image(reading: Reading) -> None:
+    if others := [each.name for each in reading.attachments if not each.sha256]:
+        raise UsageError(f"{others[0]} is no picture", hint="/file attaches what is text")
 
 
 async def paste(loop: Loop, _: str) -> None:
@@ -17,7 +52,7 @@ async def paste(loop: Loop, _: str) -> None:
     text = await asyncio.to_thread(clipboard.paste)
     if not text.strip():
         raise UsageError("there is no text on the clipboard", hint="/image attaches a picture that is there")
-    loop.put_into_line(Draft(text))
+    loop.put_into_line(Draft(text, pasted=text))
 
 
 async def editor(loop: Loop, _: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from chatllm_cli.config.addresses import host_of
-from chatllm_cli.models import ChatRequest
+from chatllm_cli.models import ChatRequest, Content
 
 VERSION = 5  # change it when the key or the entry changes its meaning: old entries are then never found
 
@@ -24,12 +24,19 @@ def request_key(request: ChatRequest, *, weights: str = "") -> str:
         "base_url": _normalised(endpoint.base_url),
         "model": endpoint.model,
         "weights": weights,
-        "messages": [[role.value, content] for role, content in request.messages],
+        "messages": [[role.value, _spelled(content)] for role, content in request.messages],
         "options": options,
         "spelled": [endpoint.max_tokens_field, endpoint.seed_field, endpoint.takes_schema],  # how they are sent
         "trim": request.trim,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def _spelled(content: Content) -> str | list[str | dict[str, str]]:
+    """Return what a message says; an image is its hash, whatever it is called."""
+    if isinstance(content, str):
+        return content
+    return [part if isinstance(part, str) else {part.media_type: part.sha256} for part in content]
 
 
 def _normalised(base_url: str) -> str:

@@ -1,10 +1,12 @@
 """What a request carries of the conversation, and what a reply was worth."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from chatllm_cli.errors import UsageError
-from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Role, Status
+from chatllm_cli.models import ChatOptions, Content, Conversation, Endpoint, Message, Role, Status
+from chatllm_cli.services.chat.attached import content_of, text_in
+
+Messages = tuple[tuple[Role, Content], ...]
 
 # OpenAI's words, and those of compatible servers that pass on the words of the model behind them.
 FINISH_REASONS = {
@@ -16,26 +18,28 @@ FINISH_REASONS = {
 GO_ON = "Your answer was cut off. Go on exactly where it stopped, without repeating any of it and without a remark."
 
 
-def context(conversation: Conversation) -> tuple[tuple[Role, str], ...]:
+def context(conversation: Conversation) -> Messages:
     """Return what to send: system prompt, earlier turns, prompt.
 
     A prompt that brought no text back stays in the history but is not sent again: the next prompt stands in
     its place, and many servers refuse two prompts in a row.
     """
-    sent = [(Role.SYSTEM, conversation.system_prompt)] if conversation.system_prompt else []
+    sent: list[tuple[Role, Content]] = []
+    if conversation.system_prompt:
+        sent.append((Role.SYSTEM, conversation.system_prompt))
     prompt: Message | None = None
     for message in conversation.thread():
         if message.role is Role.USER:
             prompt = message
         elif prompt and message.content:
-            sent += [(Role.USER, prompt.content), (Role.ASSISTANT, message.content)]
+            sent += [(Role.USER, content_of(prompt)), (Role.ASSISTANT, message.content)]
             prompt = None
     if prompt:
-        sent.append((Role.USER, prompt.content))
+        sent.append((Role.USER, content_of(prompt)))
     return tuple(sent)
 
 
-def context_to_go_on(conversation: Conversation, endpoint: Endpoint) -> tuple[tuple[Role, str], ...]:
+def context_to_go_on(conversation: Conversation, endpoint: Endpoint) -> Messages:
     """Return what to send so that the model goes on with its last reply.
 
     llama.cpp goes on by itself with a reply that stands last; others have to be told, and many refuse it
@@ -45,11 +49,11 @@ def context_to_go_on(conversation: Conversation, endpoint: Endpoint) -> tuple[tu
     return sent if endpoint.is_embedded else (*sent, (Role.USER, GO_ON))
 
 
-def with_schema(messages: Sequence[tuple[Role, str]], schema: str) -> tuple[tuple[Role, str], ...]:
+def with_schema(messages: Messages, schema: str) -> Messages:
     """Return what to send with the schema in its standing instruction: not every provider takes it otherwise."""
     wanted = f"Answer with JSON alone, without a word before or after it. It has to fit this JSON Schema: {schema}"
     if messages and messages[0][0] is Role.SYSTEM:
-        return ((Role.SYSTEM, f"{messages[0][1]}\n\n{wanted}"), *messages[1:])
+        return ((Role.SYSTEM, f"{text_in(messages[0][1])}\n\n{wanted}"), *messages[1:])
     return ((Role.SYSTEM, wanted), *messages)
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import aclosing, nullcontext, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,34 +21,33 @@ from chatllm_cli.errors import (
     UsageError,
 )
 from chatllm_cli.models import (
+    Attachment,
     Bill,
     ChatOptions,
     ChatRequest,
-    Chunk,
     Conversation,
     Endpoint,
     Message,
     Role,
     Status,
-    TokenUsage,
     TrimMode,
 )
+from chatllm_cli.services.chat.attached import checked, those_who_see
 from chatllm_cli.services.chat.budget import Budget
 from chatllm_cli.services.chat.context import (
     context,
-    context_to_go_on,
     options_besides,
     status_of,
     unfinished_reply,
-    with_schema,
 )
-from chatllm_cli.services.chat.draft import Draft, marks
+from chatllm_cli.services.chat.draft import marks
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import Cache, ChatModel, Log, PriceList, TurnListener
 from chatllm_cli.services.chat.retries import Patience
 from chatllm_cli.services.chat.reuse import Reuse
 from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import Trimming, Wanted
+from chatllm_cli.services.chat.turn import Turn, draft_of
 from chatllm_cli.services.chat.watchdog import Breath, watchdog
 from chatllm_cli.services.history import new_id
 from chatllm_cli.services.redaction import PromptGuard
@@ -62,7 +61,6 @@ ANOTHER_MAY_DO = (ProviderUnavailableError, ProviderTimeoutError, RateLimitError
 MEGABYTE = 1_000_000
 ASK_FOR_TITLE = "Give this conversation a title of at most six words. Answer with the title alone."
 LONGEST_FAREWELL = 1.0  # seconds for the price of an answer, after a signal: there are two in all (cli/running.py)
-LARGEST_PIECE = 4096  # characters of a cached answer that are shown at once
 TITLE_TOKENS, LONGEST_TITLE = 30, 80
 
 
@@ -102,23 +100,25 @@ class ChatService:
         listener: TurnListener,
         *,
         is_fit: Callable[[str], bool] = lambda _: True,
+        attachments: Sequence[Attachment] = (),
     ) -> Message:
         """Do one turn at the head of `log` and return the reply, whose status tells whether it is whole.
 
         An answer that is not `is_fit` is neither kept in the cache nor taken from it.
 
         The first of `endpoints` is asked, and each further one if that fails in a way that another may not.
-        Raises `UsageError` for a prompt that says nothing, `ProviderError` if no text came, and
-        `IncompleteAnswerError` if it broke off after some had; what came is in the log either way, also when
-        the turn is cancelled. A history that cannot be written is told to the listener and stops nothing.
+        Raises `UsageError` for a prompt that says nothing, or has an image for the embedded model, `ProviderError` if
+        no text came, and `IncompleteAnswerError` if it broke off after some had; what came is in the log either way,
+        also when the turn is cancelled. A history that cannot be written is told to the listener and stops nothing.
         """
-        if not prompt.strip():
+        if not prompt.strip() and not attachments:
             raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
-        prompt, secrets = self._guard.checked(prompt, is_told=listener.tells_secrets)
+        endpoints = those_who_see(endpoints, attachments)
+        prompt, attached, secrets = checked(self._guard, prompt, attachments, is_told=listener.tells_secrets)
         if secrets:
             listener.on_secrets(secrets, replaced=self._guard.replaces)
-        said = Message(new_id(), Role.USER, prompt, at=datetime.now(UTC), parent=log.conversation.head)
-        await _keep(log, said, listener)
+        now, parent = datetime.now(UTC), log.conversation.head
+        await _keep(log, Message(new_id(), Role.USER, prompt, now, parent, attachments=attached), listener)
         return await self._answer(self._turn(log, options, listener, is_fit=is_fit), endpoints)
 
     async def go_on(
@@ -130,13 +130,13 @@ class ChatService:
         incomplete one's place. Raises as `send` does, and `UsageError` if there is nothing to take up.
         """
         begun = unfinished_reply(log.conversation)
-        return await self._answer(self._turn(log, options, listener, begun), endpoints)
+        return await self._answer(self._turn(log, options, listener, begun), _who_sees(log, endpoints))
 
     async def retry(
         self, log: Log, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
     ) -> Message:
         """Answer the prompt at the head; a cached answer is passed over, and replaced. Raises as `send` does."""
-        return await self._answer(self._turn(log, options, listener, is_anew=True), endpoints)
+        return await self._answer(self._turn(log, options, listener, is_anew=True), _who_sees(log, endpoints))
 
     async def bill(self, conversation: Conversation, reply: Message, endpoints: Sequence[Endpoint]) -> Bill:
         """Return what the turn took that brought `reply`, one of `endpoints` having answered."""
@@ -168,17 +168,17 @@ class ChatService:
         *,
         is_fit: Callable[[str], bool] = lambda _: True,
         is_anew: bool = False,
-    ) -> "_Turn":
+    ) -> Turn:
         expenses = Expenses(self._prices, self._budget, listener)
         is_half_there = begun is not None and begun.content  # half an answer is no key to the other half
         reuse = Reuse(self._cache, listener, is_fit, is_anew=is_anew) if self._cache and not is_half_there else None
-        return _Turn(log, options, listener, _draft(log, begun), expenses, reuse, begun)
+        return Turn(log, options, listener, draft_of(log, begun), expenses, reuse, begun)
 
-    async def _answer(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
+    async def _answer(self, turn: Turn, endpoints: Sequence[Endpoint]) -> Message:
         async with turn.looking_up():
             return await self._answer_and_keep(turn, endpoints)
 
-    async def _answer_and_keep(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> Message:
+    async def _answer_and_keep(self, turn: Turn, endpoints: Sequence[Endpoint]) -> Message:
         draft = turn.draft
         try:
             request = await self._ask_in_order(turn, endpoints)
@@ -198,12 +198,12 @@ class ChatService:
             await turn.reuse.keep(request, reply, turn.log.conversation.id)
         return reply
 
-    async def _keep_broken(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> None:
+    async def _keep_broken(self, turn: Turn, reply: Message, endpoints: Sequence[Endpoint]) -> None:
         """Keep what came of a reply; one that was taken up, did not grow and cost nothing stands as it is."""
         if turn.draft.has_grown or turn.begun is None or turn.draft.took or turn.expenses.has_any:
             await self._keep_priced(turn, reply, endpoints)
 
-    async def _keep_priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+    async def _keep_priced(self, turn: Turn, reply: Message, endpoints: Sequence[Endpoint]) -> Message:
         """Keep a reply with what it costs, and without that if there is no time to find it out."""
         pricing = asyncio.ensure_future(self._priced(turn, reply, endpoints))
         try:
@@ -217,14 +217,14 @@ class ChatService:
             await _keep(turn.log, pricing.result() if is_priced else reply, turn.listener)
         return reply
 
-    async def _priced(self, turn: "_Turn", reply: Message, endpoints: Sequence[Endpoint]) -> Message:
+    async def _priced(self, turn: Turn, reply: Message, endpoints: Sequence[Endpoint]) -> Message:
         """Return a reply with what it costs, and what was asked for it besides; a cached one was paid before."""
         endpoint, took = _by_address(endpoints, reply.model), turn.draft.took
         if endpoint and not reply.cached and (took or not turn.expenses.has_any):
             turn.expenses.add(endpoint, took)
         return replace(reply, cost=await turn.expenses.total(reply.at))
 
-    async def _ask_in_order(self, turn: "_Turn", endpoints: Sequence[Endpoint]) -> ChatRequest:
+    async def _ask_in_order(self, turn: Turn, endpoints: Sequence[Endpoint]) -> ChatRequest:
         patience = Patience(self._retries, turn.listener)
         endpoint, *others = endpoints
         while True:
@@ -244,7 +244,7 @@ class ChatService:
             else:
                 return request
 
-    async def _ask_patiently(self, turn: "_Turn", request: ChatRequest, patience: Patience) -> None:
+    async def _ask_patiently(self, turn: Turn, request: ChatRequest, patience: Patience) -> None:
         retry = 1
         while True:
             try:
@@ -254,7 +254,7 @@ class ChatService:
                     raise
             retry += 1
 
-    async def _ask(self, turn: "_Turn", request: ChatRequest) -> None:
+    async def _ask(self, turn: Turn, request: ChatRequest) -> None:
         """Ask once, though less may be sent."""
         turn.begin()
         await turn.expenses.check(request.endpoint)
@@ -262,7 +262,7 @@ class ChatService:
         if turn.draft.finish_reason is None and not turn.draft.has_grown:
             raise InvalidReplyError(f"{request.endpoint.address} ended its answer before it began")
 
-    async def _stream_fitting(self, turn: "_Turn", request: ChatRequest) -> None:
+    async def _stream_fitting(self, turn: Turn, request: ChatRequest) -> None:
         """Take the reply to as much of a request as fits."""
         wanted = Wanted(request, turn.log.conversation, turn.kept(request.endpoint), turn.listener, turn.expenses)
         plan = await self._trimming.fit(wanted)
@@ -274,13 +274,13 @@ class ChatService:
                     raise
                 plan = await self._trimming.cut_more(plan, error)
 
-    async def _get_ready(self, turn: "_Turn", endpoint: Endpoint) -> None:
+    async def _get_ready(self, turn: Turn, endpoint: Endpoint) -> None:
         with turn.listener.lend_terminal() if endpoint.has_key_command else nullcontext():
             await self._llm.ready(endpoint)
         if self._prices:
             self._prices.prepare(endpoint)
 
-    async def _stream(self, turn: "_Turn", request: ChatRequest) -> None:
+    async def _stream(self, turn: Turn, request: ChatRequest) -> None:
         """Take the reply as it comes; once it said why it ended it is whole, whatever the connection does then."""
         draft, endpoint = turn.draft, request.endpoint
         most = self._limits.reply_mb * MEGABYTE
@@ -313,78 +313,6 @@ class ChatService:
                 raise ProviderTimeoutError(f"{endpoint.address} {dog.verdict}", hint=hint) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """One turn under way."""
-
-    log: Log
-    options: ChatOptions
-    listener: TurnListener
-    draft: Draft
-    expenses: Expenses  # without those of the draft
-    reuse: Reuse | None
-    begun: Message | None = None  # the reply that is taken up
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is text to go on with."""
-        return bool(self.begun and self.begun.content)
-
-    def begin(self) -> None:
-        """Forget an earlier try, but for what it took."""
-        if self.draft.request and self.draft.took:
-            self.expenses.add(self.draft.request.endpoint, self.draft.took)
-        self.draft.begin()
-
-    def take(self, chunk: Chunk) -> None:
-        """Add the next piece to the reply, and show it."""
-        text = self.draft.take(chunk)
-        if chunk.reasoning:
-            self.listener.on_reasoning(chunk.reasoning)
-        if text:
-            self.listener.on_chunk(text)
-
-    async def take_cached(self, request: ChatRequest) -> bool:
-        """Take the answer to an identical request for the reply, as if it came now; tell whether there is one."""
-        if self.reuse is None or (hit := await self.reuse.find(request)) is None:
-            return False
-        self.begin()
-        self.listener.on_cached(hit.at)
-        self.draft.mark_cached()
-        answer = hit.completion
-        self.take(Chunk(reasoning=answer.reasoning))
-        for begin in range(0, len(answer.text), LARGEST_PIECE):
-            self.take(Chunk(answer.text[begin : begin + LARGEST_PIECE]))
-            await asyncio.sleep(0)  # Ctrl-C stops this one, too
-        self.take(Chunk(finish_reason=answer.finish_reason, usage=TokenUsage(0, 0)))
-        return True
-
-    def looking_up(self) -> AbstractAsyncContextManager[object]:
-        """Give the turn an end for those who wait for its answer."""
-        return aclosing(self.reuse) if self.reuse else nullcontext()
-
-    def kept(self, endpoint: Endpoint) -> int:
-        """Return how many messages at the end of the request it would make no sense without."""
-        prompts = 1 if endpoint.is_embedded else 2  # see `context_to_go_on`
-        return 1 + prompts if self.goes_on else 1
-
-    def request(self, endpoint: Endpoint) -> ChatRequest:
-        conversation = self.log.conversation
-        messages = context_to_go_on(conversation, endpoint) if self.goes_on else context(conversation)
-        if self.options.schema:
-            messages = with_schema(messages, self.options.schema)
-        return ChatRequest(endpoint, messages, self.options.over(endpoint.options))
-
-
-def _draft(log: Log, begun: Message | None = None) -> Draft:
-    """Return a reply to the last prompt of `log`; one that takes up `begun` stands beside it."""
-    thread = log.conversation.thread()
-    prompts = (message.id for message in reversed(thread) if message.role is Role.USER)
-    content, continues = (begun.content, begun.id) if begun else ("", None)
-    now = datetime.now(UTC)
-    return Draft(Message(new_id(), Role.ASSISTANT, content, at=now, parent=next(prompts, None), continues=continues))
-
-
 def _by_address(endpoints: Sequence[Endpoint], address: str | None) -> Endpoint | None:
     return next((endpoint for endpoint in endpoints if endpoint.address == address), None)
 
@@ -395,3 +323,9 @@ async def _keep(log: Log, message: Message, listener: TurnListener) -> Message:
     except HistoryError as error:
         listener.on_history_error(error)
     return message
+
+
+def _who_sees(log: Log, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+    """Return those who can be asked about what goes with the last prompt."""
+    prompts = [message for message in log.conversation.thread() if message.role is Role.USER]
+    return those_who_see(endpoints, prompts[-1].attachments if prompts else ())

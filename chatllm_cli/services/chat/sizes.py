@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from chatllm_cli.models import Conversation, Role
+from chatllm_cli.models import Content, Conversation, Role
+from chatllm_cli.services.chat.attached import images_in, text_in
 
-Messages = Sequence[tuple[Role, str]]
+Messages = Sequence[tuple[Role, Content]]
 
 BLANKS = re.compile(r"\s{2,}")  # many of them are one token
 REPEATS = re.compile(r"(.)\1{3,}", re.DOTALL)  # so are lines of dashes
@@ -19,6 +20,7 @@ MOST_WIDE_ONES = 3.0
 ANY_DIGIT, ANY_MARK = re.compile("[0-9]"), re.compile(r"[!-/:-@\[-`{-~]")
 REMEMBERED = 4096  # texts whose size is not counted again: a megabyte takes a tenth of a second
 OVERHEAD = 4  # tokens around each message
+IMAGE_TOKENS, LEAST_IMAGE_TOKENS = 1000, 50  # models differ widely, and with the size of the picture
 # Of what is likely: a count far off is of another request, that had been cut, or had another system prompt.
 LEAST_SHARE, MOST_SHARE = 0.8, 2.0
 
@@ -91,8 +93,10 @@ def _measure(messages: Messages, place: int, tokens: int) -> Measure:
 
 
 def _estimated(messages: Messages) -> Size:
-    texts = [text for _, text in messages]
-    return Size(sum(max(likely(text), least(text)) + OVERHEAD for text in texts), sum(map(least, texts)))
+    texts = [text_in(content) for _, content in messages]
+    images = sum(len(images_in(content)) for _, content in messages)
+    text = sum(max(likely(text), least(text)) + OVERHEAD for text in texts)
+    return Size(text + IMAGE_TOKENS * images, sum(map(least, texts)) + LEAST_IMAGE_TOKENS * images)
 
 
 def _condensed(text: str) -> str:

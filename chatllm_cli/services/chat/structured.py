@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from chatllm_cli.errors import AnswerFormatError
-from chatllm_cli.models import ChatOptions, Endpoint, Message, Status
+from chatllm_cli.models import Attachment, ChatOptions, Endpoint, Message, Status
 from chatllm_cli.services.chat.ports import Log, TurnListener
 from chatllm_cli.services.chat.service import ChatService
 
@@ -21,6 +21,7 @@ async def send_structured(
     listener: TurnListener,
     fitted: Fitted,
     on_misfit: Callable[[AnswerFormatError], None],
+    attachments: Sequence[Attachment] = (),
 ) -> tuple[Message, Any]:
     """Do a turn, and return the reply with the value that `fitted` makes of it.
 
@@ -34,7 +35,7 @@ async def send_structured(
             return True
         return False
 
-    reply = await chat.send(log, prompt, endpoints, options, listener, is_fit=is_fit)
+    reply = await chat.send(log, prompt, endpoints, options, listener, is_fit=is_fit, attachments=attachments)
     try:
         return reply, fitted(reply.content)
     except AnswerFormatError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderError, ProviderTimeoutError
 from chatllm_cli.models import ChatRequest, Endpoint, Message, Role, Status
+from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.context import options_besides, status_of
 from chatllm_cli.services.chat.draft import Draft
 from chatllm_cli.services.chat.expenses import Expenses
@@ -68,7 +69,7 @@ class Summaries:
 
         Raises `ProviderError` and its kinds, as one that is not of everything is none, and `BudgetError`.
         """
-        text = "\n\n".join(f"{NAMES[role]}: {content}" for role, content in messages)
+        text = "\n\n".join(f"{NAMES[role]}: {text_in(content)}" for role, content in messages)
         begun = self._begun.get(summing.endpoint.address)
         if begun is None or begun.earlier != earlier or not text.startswith(begun.text):
             begun = Begun(earlier, "", earlier)

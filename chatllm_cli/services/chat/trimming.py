@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from chatllm_cli.amounts import about
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
+from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
 from chatllm_cli.services.chat.sizes import UNMEASURED, Measure, Messages, Size, measure, size_of
@@ -53,7 +54,7 @@ class Plan:
             return self.wanted.request
         whole = self.wanted.request
         begin = len(whole.messages) - self.wanted.keep - len(self.wanted.body)
-        system = "\n\n".join(text for _, text in whole.messages[:begin])
+        system = "\n\n".join(text_in(content) for _, content in whole.messages[:begin])
         if self.summary:
             system = f"{system}\n\n{SUMMED_UP}\n{self.summary}".lstrip()
         rest = whole.messages[begin + self.left_out :]

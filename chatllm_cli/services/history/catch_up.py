@@ -130,7 +130,7 @@ class CatchUp:
         number = self._store(conversation, (folder, status.st_size, _settled(status.st_mtime_ns)), fault)
         known = self._known_messages(number)
         for role, message in _texts(conversation):
-            content = without_halves(message.content)  # SQLite cannot hold those
+            content = without_halves(_searched(message))  # SQLite cannot hold halves
             # One without text may have cost something, or nobody knows what.
             if (content or message.cost or message.is_unpriced) and known.pop(
                 (message.id, content, message.cost), None
@@ -194,11 +194,17 @@ def _texts(conversation: Conversation) -> Iterator[tuple[str, Message]]:
     """Yield all that is searched, with who said it: messages, the instruction, and a title that is nobody's words."""
     for message in conversation.messages:
         yield message.role, message
-    prompts = (message.content for message in conversation.messages if message.role is Role.USER)
+    prompts = (message.topic for message in conversation.messages if message.role is Role.USER)
     begin = Message("", Role.SYSTEM, conversation.system_prompt, conversation.created_at)
     yield Role.SYSTEM, replace(begin, id=Role.SYSTEM)
     if conversation.title != records.title_of(next(prompts, "")):
         yield TITLE, replace(begin, id=TITLE, content=conversation.title)
+
+
+def _searched(message: Message) -> str:
+    """Return all of a message that is searched: what was said, and what was attached to it."""
+    attached = [text for each in message.attachments for text in (each.name, each.text)]
+    return "\n\n".join(text for text in (message.content, *attached) if text)
 
 
 def _decode(path: Path) -> tuple[Conversation, str | None]:

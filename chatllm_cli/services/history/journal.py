@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import aiofiles
@@ -37,17 +37,20 @@ async def append(
     durable: bool,
     beginning: Callable[[], bytes] = bytes,
     written: threading.Event | None = None,
+    during: AbstractContextManager[None] | None = None,
 ) -> None:
     """Add whole `lines` to the file at `path`; `durable` returns once they are on the disk.
 
-    A file that is not there, or has nothing in it, is made with what `beginning` returns before the lines.
+    A file that is not there, or has nothing in it, is made with what `beginning` returns before the lines. It is done
+    within `during`, in a thread.
 
     Cancelling waits for the write to end, so that no thread goes on with it behind the caller's back;
     cancelling again does not, and a write that has not got its lock by then is not done. `written` tells whether
     it was done all the same. Raises OSError.
     """
     given_up = threading.Event()
-    work = wrap(_append)(path, lines, durable, beginning, given_up, written or threading.Event())
+    written = written or threading.Event()
+    work = wrap(_append)(path, lines, durable, beginning, given_up, written, during or nullcontext())
     await _to_its_end(work, given_up)
 
 
@@ -87,9 +90,10 @@ def _append(
     beginning: Callable[[], bytes],
     given_up: threading.Event,
     written: threading.Event,
+    during: AbstractContextManager[None],
 ) -> None:
     make_private_folder(path.parent)
-    with _locked(path, given_up) as descriptor:
+    with during, _locked(path, given_up) as descriptor:
         size = os.fstat(descriptor).st_size
         # A crash may have torn the last line. It is ended, never cut off: a reader skips it, and the next
         # record does not get glued to it.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chatllm_cli.errors import HistoryError, UsageError
 from chatllm_cli.models import Conversation, Message, Role
+from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records
 
 # Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
@@ -31,8 +32,16 @@ class OpenConversation:
     which of them is in use.
     """
 
-    def __init__(self, conversation: Conversation, path: Path | None, *, is_stored: bool = False) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        path: Path | None,
+        *,
+        is_stored: bool = False,
+        attached: AttachmentStore | None = None,
+    ) -> None:
         self.conversation = conversation
+        self._attached = attached
         self._path = path  # None keeps nothing
         self._unsaved: list[records.Record] = []
         self._marked: tuple[str, int] = ("", 0)  # a reply's id, and how many of its characters were kept
@@ -140,8 +149,12 @@ class OpenConversation:
     async def _write(self, lines: bytes, *, durable: bool, written: threading.Event | None = None) -> None:
         if self._path is None:
             return
+        hashes = records.hashes_in(lines) if self._attached else ()
+        during = self._attached.keeping(hashes) if self._attached and hashes else None
         try:
-            await journal.append(self._path, lines, durable=durable, beginning=self._beginning, written=written)
+            await journal.append(
+                self._path, lines, durable=durable, beginning=self._beginning, written=written, during=during
+            )
         except OSError as error:
             raise HistoryError(
                 f"the conversation could not be saved to {self._path}: {error.strerror or error}",

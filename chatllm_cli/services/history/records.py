@@ -9,13 +9,16 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import MOST_TOKENS, Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.models import MOST_TOKENS, Attachment, Conversation, Message, Role, Status, TokenUsage
 
 VERSION = 2
 CHECKED_SINCE = 2  # the version from which on a line without a checksum is a damaged one
 CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
 LOST = "[…]"  # stands in an interrupted reply where a mark is missing
 MOST_DOLLARS = 1e12  # that one message can have cost
+MOST_BYTES = 2**60  # that one attachment can have
+SHA256 = re.compile("[0-9a-f]{64}")
+HASHES = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')  # within a text the quotes would have backslashes before them
 
 Record = Mapping[str, Any]
 
@@ -73,8 +76,19 @@ def message_record(message: Message) -> Record:
         "instead_of": message.instead_of,
         "continues": message.continues,
         "cost": message.cost,
+        "attachments": [_attachment_entry(each) for each in message.attachments] or None,
     }
     return record | {key: value for key, value in extras.items() if value is not None}
+
+
+def _attachment_entry(attachment: Attachment) -> Record:
+    holds = {"sha256": attachment.sha256} if attachment.sha256 else {"text": attachment.text}
+    return {"name": attachment.name, "media_type": attachment.media_type, "size": attachment.size, **holds}
+
+
+def hashes_in(data: bytes) -> set[str]:
+    """Return the SHA-256 of every attachment that a journal names, damaged lines included."""
+    return {found.decode() for found in HASHES.findall(data)}
 
 
 def partial_record(reply: Message, text: str, begin: int) -> Record:
@@ -224,7 +238,7 @@ class _Reader:
         for reply_id in unfinished.keys() - self._finished:
             self._messages[reply_id] = replace(self._messages[reply_id], content=unfinished[reply_id])
         messages = tuple(self._messages.values())
-        prompts = (message.content for message in messages if message.role is Role.USER)
+        prompts = (message.topic for message in messages if message.role is Role.USER)
         title = self._header.title or title_of(next(prompts, ""))
         return replace(
             self._header,
@@ -261,6 +275,7 @@ class _Reader:
             instead_of=_text_or_none(record.get("instead_of")),
             continues=_id_or_none(record.get("continues")),
             cost=_cost(record.get("cost")),
+            attachments=_attachments(record.get("attachments")),
         )
         self._messages[message.id] = message
         self._finished.add(message.id)
@@ -323,6 +338,26 @@ def _usage(value: Any) -> TokenUsage | None:
         return None
     counts = (value["input_tokens"], value["output_tokens"], value.get("cached_tokens", 0))
     return TokenUsage(*map(_tokens, counts))
+
+
+def _attachments(value: object) -> tuple[Attachment, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise TypeError("expected a list")
+    return tuple(map(_attachment, value))
+
+
+def _attachment(value: Any) -> Attachment:
+    if not isinstance(value, dict):
+        raise TypeError("expected an object")
+    size, sha256 = value["size"], _text(value.get("sha256", ""))
+    if type(size) is not int or not 0 <= size < MOST_BYTES:
+        raise ValueError("expected a number of bytes")
+    if sha256 and not SHA256.fullmatch(sha256):  # it becomes a file's name
+        raise ValueError("expected a SHA-256")
+    text = "" if sha256 else _text(value["text"])
+    return Attachment(_text(value["name"]), _text(value["media_type"]), size, text, sha256)
 
 
 def _cost(value: object) -> float | None:

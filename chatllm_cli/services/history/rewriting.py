@@ -6,7 +6,8 @@ from typing import Any
 
 from chatllm_cli.services.history import records
 
-TEXT_FIELDS = ("content", "reasoning", "text", "title", "system_prompt", "error", "tags")
+TEXT_FIELDS = ("content", "reasoning", "text", "title", "system_prompt", "error", "tags", "attachments")
+ATTACHED_TEXT_FIELDS = ("name", "text")
 Replace = Callable[[str], str]
 SURROUNDINGS = 20  # characters shown before and after what is found
 Item = bytes | dict[str, Any]  # a line that cannot be read, or a record
@@ -32,7 +33,7 @@ def without_message(data: bytes, message_id: str) -> bytes:
     for item in _with_whole_replies(data):
         if isinstance(item, dict) and item["type"] in {"message", "partial"} and item["id"] == message_id:
             parent = item.get("parent")
-            titles.add(records.title_of(item.get("content") or item.get("text", "")))
+            titles.add(records.title_of(_topic(item)))
         elif isinstance(item, dict) or message_id.encode() not in item:
             kept.append(item)
     for record in (item for item in kept if isinstance(item, dict)):
@@ -51,7 +52,7 @@ def scrubbed(data: bytes, pattern: re.Pattern[str], replacement: str) -> bytes:
         return pattern.sub(lambda found: replacement if found[0] else "", text)
 
     items = _with_whole_replies(data)
-    prompts = [item["content"] for item in items if isinstance(item, dict) and item.get("role") == "user"]
+    prompts = [_topic(item) for item in items if isinstance(item, dict) and item.get("role") == "user"]
     titles = {records.title_of(prompt): records.title_of(replace(prompt)) for prompt in prompts}
     return _write([_scrubbed(item, replace, titles) for item in items])
 
@@ -111,7 +112,15 @@ def _scrubbed(item: Item, replace: Replace, titles: Mapping[str, str]) -> Item:
 def _replaced(value: Any, replace: Replace) -> Any:
     if isinstance(value, list):
         return [_replaced(each, replace) for each in value]
+    if isinstance(value, dict):  # an attachment
+        return value | {field: _replaced(value[field], replace) for field in ATTACHED_TEXT_FIELDS if field in value}
     return replace(value) if isinstance(value, str) else value
+
+
+def _topic(item: dict[str, Any]) -> str:
+    """Return the text of a record that a title can be made of."""
+    names = (each["name"] for each in item.get("attachments") or ())
+    return str(item.get("content") or item.get("text") or next(names, ""))
 
 
 def _read(data: bytes) -> Iterator[Item]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
 from chatllm_cli.models import Conversation, Filter, Hit, Message, Role, Summary, Tally
+from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
@@ -37,11 +38,18 @@ class Listing:
 class HistoryService:
     """Stores conversations under one folder, and finds them again by an index that can be built anew."""
 
-    def __init__(self, folder: Path, index: Path | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        index: Path | None = None,
+        progress: Progress | None = None,
+        attached: AttachmentStore | None = None,
+    ) -> None:
         self._folder = folder
         self._index = Index(index, folder)
         self._progress = progress
-        self.upkeep = Upkeep(folder, self._index)
+        self._attached = attached
+        self.upkeep = Upkeep(folder, self._index, attached)
 
     def start(self, prompt: str, *, model: str, system_prompt: str = "", keep: bool = True) -> OpenConversation:
         """Begin a conversation titled after `prompt`; nothing is written before its first message."""
@@ -49,16 +57,15 @@ class HistoryService:
         conversation = Conversation(
             new_id(), records.title_of(prompt), created_at=now, model=model, system_prompt=system_prompt
         )
-        return OpenConversation(conversation, self._new_path(conversation) if keep else None)
+        return OpenConversation(conversation, self._new_path(conversation) if keep else None, attached=self._attached)
 
     async def resume(
         self, conversation: Conversation, *, system_prompt: str | None = None, keep: bool = True
     ) -> OpenConversation:
         """Take up a stored conversation at its head, in the file it lies in now."""
         path = await self._ask(lambda db: self._path(db, conversation.id)) if keep else None
-        opened = OpenConversation(
-            conversation, (path or self._new_path(conversation)) if keep else None, is_stored=path is not None
-        )
+        place = (path or self._new_path(conversation)) if keep else None
+        opened = OpenConversation(conversation, place, is_stored=path is not None, attached=self._attached)
         if system_prompt is not None and system_prompt != conversation.system_prompt:
             opened.set_system_prompt(system_prompt)
         return opened
@@ -135,7 +142,8 @@ class HistoryService:
             ),
             None,
         )
-        forked = OpenConversation(forked.conversation, self._new_path(forked.conversation))
+        path = self._new_path(forked.conversation)
+        forked = OpenConversation(forked.conversation, path, attached=self._attached)
         for message in _copied(replace(origin, head=end).thread()):
             await forked.add(message)
         return forked.conversation

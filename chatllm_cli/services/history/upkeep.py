@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import replace_private_file
+from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records, rewriting
 from chatllm_cli.services.history.index import Index
 
@@ -28,9 +29,11 @@ class Damage:
 class Upkeep:
     """Checks, repairs, removes and scrubs the journals under one folder, and what the index has of them."""
 
-    def __init__(self, folder: Path, index: Index) -> None:
+    def __init__(self, folder: Path, index: Index, attached: AttachmentStore | None = None) -> None:
         self._folder = folder
         self._index = index
+        self._attached = attached
+        self._gone: set[str] = set()  # the hashes of attachments that something was taken out with
 
     async def check(self) -> list[Damage]:
         """Return the journals that are damaged, or cannot be read; nothing is changed. Raises `HistoryError`."""
@@ -62,6 +65,8 @@ class Upkeep:
     def _removed(self, path: Path, unused_since: datetime | None, data: bytes) -> bytes | None:
         if unused_since and records.decode(data, path.stem).updated_at >= unused_since:
             return data
+        for aside in files.asides_of(path):
+            self._gone |= records.hashes_in(aside.read_bytes())
         files.remove_asides(path)
         files.note_removal(self._folder, path.stem)  # whoever has it open must not write it anew
         return None
@@ -118,8 +123,13 @@ class Upkeep:
             raise HistoryError(f"the conversation in {path} cannot be read: {error.strerror}") from error
 
     async def _rewrite(self, path: Path, change: Callable[[bytes], bytes | None]) -> None:
+        def noted(data: bytes) -> bytes | None:
+            left = change(data)
+            self._gone |= records.hashes_in(data) - records.hashes_in(left or b"")
+            return left
+
         try:
-            await journal.rewrite(path, change)
+            await journal.rewrite(path, noted)
         except FileNotFoundError:  # removed by somebody else
             return
         except OSError as error:
@@ -127,6 +137,21 @@ class Upkeep:
 
     async def _purge(self) -> None:
         await asyncio.to_thread(self._index.purge)
+        if self._attached and self._gone:
+            await self._remove_attached(self._attached)
+
+    async def _remove_attached(self, store: AttachmentStore) -> None:
+        """Remove the files of attachments that no message holds any more. Raises `HistoryError`."""
+        try:
+            await asyncio.to_thread(store.remove_unused, self._gone, self._hashes_in_use)
+        except OSError as error:
+            raise HistoryError(f"images that were attached could not be removed: {error.strerror}") from error
+        self._gone = set()
+
+    def _hashes_in_use(self) -> set[str]:
+        """Return what the journals name, not the index, asides included. Raises OSError."""
+        paths = files.all_journals(self._folder) + files.all_asides(self._folder)
+        return set().union(*(records.hashes_in(path.read_bytes()) for path in paths))
 
 
 def _put_aside(data: bytes, aside: Path) -> bytes:

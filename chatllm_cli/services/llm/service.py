@@ -1,8 +1,10 @@
 """LLMService: messages in, chunks out."""
 
+import asyncio
+import base64
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import astuple, replace
 from typing import Any, Protocol
@@ -16,7 +18,7 @@ from langsmith import run_trees
 
 from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
-from chatllm_cli.models import MOST_TOKENS, ChatRequest, Chunk, Endpoint, TokenUsage
+from chatllm_cli.models import MOST_TOKENS, Attachment, ChatRequest, Chunk, Content, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
 from chatllm_cli.services.local.engine import LocalModel
@@ -46,6 +48,7 @@ class LLMService:
         limits: LimitSettings | None = None,
         *,
         keys: KeySource | None = None,
+        images: Callable[[str], bytes | None] = lambda _: None,
         tracing: bool = False,
     ) -> None:
         # Said here and for good: LangSmith would otherwise follow whatever the environment says, and there
@@ -57,6 +60,7 @@ class LLMService:
         self._timeouts = timeouts
         self._limits = limits or LimitSettings()
         self._keys = keys
+        self._images = images  # by their SHA-256; blocking
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
 
     async def ready(self, endpoint: Endpoint) -> None:
@@ -67,7 +71,7 @@ class LLMService:
         """Yield the completion piece by piece. Raises `ProviderError` and its kinds, or `ConfigError`."""
         endpoint = await self._reach(request.endpoint)
         model, parameters = self._chat_model(endpoint), _parameters(request)
-        messages = [(role.value, without_halves(content)) for role, content in request.messages]
+        messages = [(role.value, await self._sendable(content, endpoint)) for role, content in request.messages]
         finished = refused = False
         try:
             async with aclosing(_generator(model.astream(messages, **parameters))) as pieces:
@@ -103,6 +107,24 @@ class LLMService:
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
+
+    async def _sendable(self, content: Content, endpoint: Endpoint) -> str | list[str | dict[str, Any]]:
+        """Return what a message says in the parts that OpenAI's API has: the bytes of images are read only here."""
+        if isinstance(content, str):
+            return without_halves(content)
+        return [
+            await self._sendable_image(part, endpoint) if isinstance(part, Attachment) else _text_part(part)
+            for part in content
+        ]
+
+    async def _sendable_image(self, image: Attachment, endpoint: Endpoint) -> dict[str, Any]:
+        if endpoint.is_embedded:
+            return _text_part("[an image that you cannot see]")
+        data = await asyncio.to_thread(self._images, image.sha256)
+        if data is None:
+            return _text_part("[an image that is not there any more]")
+        spelled = base64.b64encode(data).decode()
+        return {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{spelled}"}}
 
     async def _reach(self, endpoint: Endpoint) -> Endpoint:
         """Return `endpoint` with its key, and the embedded model with an address: it has one once it runs."""
@@ -160,6 +182,10 @@ class _ChatModel(ChatOpenAI):
             beside[REASONING_FIELDS[0]] += "".join(_text_of(part.get("thinking")) for part in _parts(delta))
             generation.message.additional_kwargs.update({name: text for name, text in beside.items() if text})
         return generation
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": without_halves(text)}
 
 
 def _parts(delta: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Files, folders, pages and what comes on stdin, as attachments of a prompt."""

@@ -1,0 +1,206 @@
+"""One page, or file, from the web: what came, and what it is said to be. No cookie and no key goes out."""
+
+import asyncio
+import os
+import re
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from chatllm_cli import __version__
+from chatllm_cli.config.addresses import is_loopback, shown_address
+from chatllm_cli.errors import ProviderTimeoutError, ProviderUnavailableError, UsageError
+from chatllm_cli.services.attachments.files import too_large
+from chatllm_cli.services.attachments.kinds import PDF
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import TimeoutSettings
+
+MOST_REDIRECTS = 5
+LONGEST = 60.0  # seconds for all of it
+FAULT = 400  # the first status that is none of success or redirection
+SERVER_FAULT = 500
+NEEDED = frozenset({"host", "connection"})
+ACCEPTED = f"text/html, text/*, application/json, application/xml, {PDF}, image/*;q=0.8, */*;q=0.1"
+UNNAMED = {"", "application/octet-stream", "binary/octet-stream"}
+READABLE = re.compile(
+    r"text/.*|image/.*|application/(?:pdf|json|xml|javascript|ecmascript|yaml|x-yaml|toml|x-sh|x-ndjson|sql"
+    r"|[\w.-]+\+(?:json|xml|yaml))"
+)
+HTML_BEGINS = re.compile(rb"\s{0,100}<(?:!doctype\s+html|html)", re.IGNORECASE)
+HTML = {"text/html", "application/xhtml+xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What an address brought."""
+
+    data: bytes
+    media_type: str  # as the server calls it; empty if it does not say
+    charset: str
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is a web page."""
+        return self.media_type in HTML or (self.media_type in UNNAMED and bool(HTML_BEGINS.match(self.data)))
+
+
+async def fetch(url: str, most: int, timeouts: "TimeoutSettings", *, longest: float = LONGEST) -> Page:
+    """Return what lies at an address, of at most so many bytes.
+
+    Raises `UsageError` for what cannot be attached, `ProviderUnavailableError` and `ProviderTimeoutError` for a
+    server that does not answer.
+    """
+    shown = shown_address(url)
+    try:
+        async with asyncio.timeout(longest):
+            return await _fetch(url, most, timeouts)
+    except TimeoutError as error:
+        raise ProviderTimeoutError(f"{shown} did not come in {longest:g} s") from error
+    except (httpx2.InvalidURL, UnicodeError) as error:  # a host that no name server could be asked for
+        raise UsageError(f"{shown} is no address") from error
+    except httpx2.TimeoutException as error:
+        raise ProviderTimeoutError(f"{shown} did not answer in time") from error
+    except httpx2.RemoteProtocolError as error:
+        raise ProviderUnavailableError(f"{shown} did not come: the connection was closed too early") from error
+    except httpx2.HTTPError as error:
+        raise ProviderUnavailableError(f"{shown} did not come: {_cause(error)}") from error
+
+
+async def _fetch(url: str, most: int, timeouts: "TimeoutSettings") -> Page:
+    first = url
+    for _ in range(MOST_REDIRECTS + 1):
+        await _check(url, first)
+        async with _request(url, timeouts) as response:
+            if not response.has_redirect_location:
+                return await _page(response, first, most)
+            url = _target(url, response)
+    raise UsageError(f"{shown_address(first)} redirects more than {MOST_REDIRECTS} times")
+
+
+@asynccontextmanager
+async def _request(url: str, timeouts: "TimeoutSettings") -> AsyncIterator[httpx2.Response]:
+    """Ask for an address; no proxy stands between us and this machine."""
+    try:
+        client = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(timeouts.idle, connect=timeouts.connect),
+            follow_redirects=False,
+            trust_env=not is_loopback(url),
+            event_hooks={"request": [_only_what_is_needed]},
+        )
+    except (OSError, ValueError, ImportError) as error:  # certificates and proxies are read here
+        raise ProviderUnavailableError(
+            f"no connection to {shown_address(url)} can be set up: {error}",
+            hint="check SSL_CERT_FILE and the proxy variables",
+        ) from error
+    async with client, client.stream("GET", url) as response:
+        yield response
+
+
+async def _only_what_is_needed(sent: httpx2.Request) -> None:
+    """Let no header out that the request does not need: no cookie, and no password of a .netrc."""
+    for name in list(sent.headers):
+        if name.lower() not in NEEDED:
+            del sent.headers[name]
+    sent.headers["User-Agent"] = f"chatllm/{__version__}"
+    sent.headers["Accept"] = ACCEPTED
+    sent.headers["Accept-Encoding"] = "gzip"  # the only one whose size can be held while it is unpacked
+
+
+async def _check(url: str, first: str) -> None:
+    """Raise `UsageError` for an address that is not to be asked: of another kind, or of this machine's cloud."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+        raise UsageError(f"{shown_address(url)} is no address that can be read", hint="write https://host/path")
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"{shown_address(url)}: there is a user name or a password in the address",
+            hint="the history would keep it; fetch the page with another program and attach the file",
+        )
+    addresses = await _addresses(host, port)
+    if not is_loopback(first) and url != first and any(address.is_loopback for address in addresses):
+        raise UsageError(f"{shown_address(first)} redirects to this machine, which is not followed")
+    if any(address.is_link_local for address in addresses):
+        raise UsageError(
+            f"{shown_address(url)} is not read: its address is link-local, as those of cloud metadata are"
+        )
+
+
+async def _addresses(host: str, port: int | None) -> list[IPv4Address | IPv6Address]:
+    """Return where a host lies, as far as a name server here knows: a proxy may know more."""
+    try:
+        return [_unmapped(host)]
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port or 443)
+    except (OSError, UnicodeError):
+        return []  # whoever connects meets the same fault
+    return [_unmapped(str(each[4][0]).partition("%")[0]) for each in found]
+
+
+def _unmapped(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _target(url: str, response: httpx2.Response) -> str:
+    try:
+        return urljoin(url, response.headers["location"])
+    except ValueError:
+        return ""
+
+
+async def _page(response: httpx2.Response, url: str, most: int) -> Page:
+    shown, status = shown_address(url), response.status_code
+    if status >= FAULT:
+        kind = ProviderUnavailableError if status >= SERVER_FAULT else UsageError
+        raise kind(f"{shown} cannot be read: HTTP {status} {response.reason_phrase}".rstrip())
+    media_type, _, parameters = response.headers.get("content-type", "").partition(";")
+    media_type = media_type.strip().lower()
+    if media_type not in UNNAMED and not READABLE.fullmatch(media_type):
+        raise UsageError(
+            f"{shown} cannot be attached: it is {media_type}", hint="text, web pages, PDFs and images can"
+        )
+    charset = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", parameters, re.IGNORECASE)
+    size = response.headers.get("content-length", "")
+    if re.fullmatch(r"\d{1,15}", size) and int(size) > most:
+        raise too_large(shown, int(size), most)
+    return Page(await _body(response, shown, most), media_type, charset[1] if charset else "")
+
+
+async def _body(response: httpx2.Response, shown: str, most: int) -> bytes:
+    """Return what comes, unpacked; never more is unpacked than may be."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip", "deflate", ""}:
+        raise UsageError(f"{shown} came compressed in a way that was not asked for ({encoding})")
+    unpack = None if encoding in {"identity", ""} else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    body = bytearray()
+    try:
+        async for piece in response.aiter_raw():
+            body += unpack.decompress(piece, most + 1 - len(body)) if unpack else piece
+            if len(body) > most:
+                raise too_large(shown, None, most)
+    except zlib.error:
+        raise UsageError(f"{shown} is damaged: it cannot be unpacked") from None
+    return bytes(body)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the reason at the bottom of an error, in the system's own words if it has any."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    words = str(error)
+    if isinstance(error, OSError):  # asyncio puts words of its own beside a number of the system's
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or words
+    return words[:1].lower() + words[1:] or "the connection was lost"
