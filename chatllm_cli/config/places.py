@@ -26,6 +26,11 @@ class Places:
         return self.config_file.with_name("keys.json")
 
     @property
+    def prompts(self) -> Path:
+        """Where the user's own prompts lie."""
+        return self.config_file.with_name("prompts")
+
+    @property
     def remembered_settings(self) -> Path:
         """Where settings are remembered that were found to be valid."""
         return self.state / "settings.json"
