@@ -271,11 +271,22 @@ def test_what_a_list_glimpses_of_those_that_come_along_is_their_description(plac
     assert prompts.glimpses() == described
 
 
+def test_the_example_of_the_document_is_a_prompt(prompts: Prompts) -> None:
+    document = (Path(__file__).parent.parent / "docs/prompts.md").read_text()
+    _, example = document.split("\n\n    ---\n")
+    lines = [line.removeprefix("    ") for line in f"---\n{example}".split("\n") if line[:4] in {"    ", "---", ""}]
+    write(prompts, "\n".join(lines[: lines.index("{{input}}") + 1]))
+    template = prompts.load("mine")
+    assert (template.variables, template.options.extra) == (
+        (("language", "English"), ("mood", None)), (("top_k", "40"),)
+    )  # fmt: skip
+
+
 SCRAPS = [
-    "---", "\n", "\n", " ", "  ", ": ", "- ", "description", "model", "system", "options", "variables",
-    "temperature", "stop", "0.5", "1e999", ".inf", "[", "]", "{", "}", "{{", "}}", "{{input}}", "{{x}}", "\\", "&a ", "*a", "<<",
-    "!!int ", "!!python/object:os.system ", "!!set ", "!!binary ", "? ", "| ", ">-", "'", '"', "#", "%YAML 9.9", "...", "~",
-    "null", "\t", "\x00", "\x85", "\u2028", "\ufeff", "é", "x", "0x", "1:30", "2026-13-45", "=",
+    "---", "\n", "\n", " ", "  ", ": ", "- ", "description", "model", "system", "options", "variables", "stop",
+    "temperature", "0.5", "1e999", ".inf", "[", "]", "{", "}", "{{", "}}", "{{input}}", "{{x}}", "\\", "&a ", "*a",
+    "<<", "!!int ", "!!python/object:os.system ", "!!set ", "!!binary ", "? ", "| ", ">-", "'", '"', "#", "%YAML 9.9",
+    "...", "~", "null", "\t", "\x00", "\x85", "\u2028", "\ufeff", "é", "x", "0x", "1:30", "2026-13-45", "=",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(SCRAPS) | st.text(max_size=4), max_size=30).map("".join)
 

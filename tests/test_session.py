@@ -56,6 +56,19 @@ async def test_a_line_is_a_turn_and_ctrl_d_leaves(desk: Desk) -> None:
     assert desk.stdout.getvalue() == "Hello you."
 
 
+async def test_the_first_prompt_is_put_into_what_it_is_to_be_wrapped_in_and_no_other(desk: Desk) -> None:
+    wrapped = Session(
+        desk.services, Renderer(desk.stdout, desk.stderr), [ENDPOINT], ChatOptions(), wrap="Explain: {}".format
+    )
+    desk.session = wrapped
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(f"/help{ENTER}a{ENTER}b{ENTER}{CTRL_D}")
+    conversation = await desk.services.history.last()
+    assert [message.content for message in conversation.thread()] == ["Explain: a", "one", "b", "two"]
+    assert conversation.title == "a"
+
+
 async def test_later_turns_carry_the_earlier_ones(desk: Desk) -> None:
     desk.llm.reply("one")
     desk.llm.reply("two")

@@ -85,7 +85,10 @@ def ask(
     if json_stream and output is not None:
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
-    prompt = read_prompt(words or [], may_be_empty=(continue_ or conversation is not None) and not words)
+    flags, filled = flags.with_prompt()
+    may_be_empty = filled is not None or ((continue_ or conversation is not None) and not words)
+    given = read_prompt(words or [], may_be_empty=may_be_empty)
+    prompt, title = (filled.wrapped(given), filled.title(given)) if filled else (given, given)
     settings, keep_settings = flags.load()
     looks = looks_of(settings, markdown=markdown)
     renderer = open_renderer(sys.stdout, sys.stderr, looks, as_json=as_json, as_json_stream=json_stream)
@@ -95,7 +98,7 @@ def ask(
 
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
-        return await _ask(services, renderer, prompt, flags, last, wish, schema)
+        return await _ask(services, renderer, prompt, title, flags, last, wish, schema)
 
     code = run(work, settings)
     keep_settings()
@@ -119,6 +122,7 @@ async def _ask(
     services: Services,
     renderer: Renderer,
     prompt: str,
+    title: str,
     flags: RequestFlags,
     last: Conversation | None,
     wish: Wish,
@@ -129,7 +133,7 @@ async def _ask(
     settings = services.settings
     schema = _read_schema(spec) if spec is not None else None
     endpoints = await choose(services, renderer, flags.model, last)
-    log = await services.open_conversation(prompt, endpoints[0], system_prompt=flags.system, last=last)
+    log = await services.open_conversation(title, endpoints[0], system_prompt=flags.system, last=last)
     options = flags.options("" if schema is None else json.dumps(schema))
     chat = services.build_chat(cached=settings.history.enabled)
     view = open_turn_view(renderer, endpoints[0].address, "" if prompt else log.conversation.last_text, wish)

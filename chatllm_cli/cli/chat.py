@@ -24,6 +24,7 @@ def chat(
     """Talk with a model, turn after turn."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
+    flags, filled = flags.with_prompt()
     settings, keep_settings = flags.load()
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
@@ -35,7 +36,9 @@ def chat(
             return
         endpoints = await choose(services, renderer, flags.model, last)
         keep_settings()
-        await Session(services, renderer, endpoints, flags.options(), system_prompt=flags.system, last=last).run()
+        wrap = filled.wrapped if filled else None
+        options = flags.options()
+        await Session(services, renderer, endpoints, options, system_prompt=flags.system, last=last, wrap=wrap).run()
 
     run(work, settings)
 

@@ -37,6 +37,7 @@ class Session:
         *,
         system_prompt: str | None = None,
         last: Conversation | None = None,
+        wrap: Callable[[str], str] | None = None,
     ) -> None:
         self.renderer = renderer
         renderer.asks_again = ""
@@ -44,6 +45,7 @@ class Session:
         self._endpoints = endpoints
         self._system_prompt = system_prompt
         self._last = last
+        self._wrap = wrap  # what the first prompt is put into
         settings = services.settings
         self._options = options
         self._chat = services.build_chat(
@@ -106,7 +108,9 @@ class Session:
             self.renderer.notice(slash_commands.nearest(name))
 
     async def _send(self, prompt: str, view: TurnView) -> Message:
-        return await self._chat.send(await self._open(prompt), prompt, self._endpoints, self._options, view)
+        log = await self._open(prompt)
+        wrap, self._wrap = self._wrap, None
+        return await self._chat.send(log, wrap(prompt) if wrap else prompt, self._endpoints, self._options, view)
 
     async def _go_on(self, view: TurnView) -> Message:
         if self._log is None and self._last is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -34,9 +35,7 @@ class ModelLists:
 
     async def models_of(self, endpoint: Endpoint, *, refresh: bool = False) -> list[str]:
         """Return the ids of the models that the provider has. Raises `ProviderError`."""
-        file = (
-            self._folder / f"{hashlib.sha256(f'{endpoint.provider} {endpoint.base_url}'.encode()).hexdigest()}.json"
-        )
+        file = _file(self._folder, endpoint.provider, endpoint.base_url)
         if not refresh and (models := await asyncio.to_thread(_read, file)) is not None:
             return models
         models = await self._ask_in_time(endpoint)
@@ -79,10 +78,19 @@ async def answers(base_url: str) -> bool:
     return True
 
 
-def _read(file: Path) -> list[str] | None:
+def remembered(folder: Path, provider: str, base_url: str) -> list[str]:
+    """Return what was last heard of a provider's models, however long ago; nobody is asked."""
+    return _read(_file(folder, provider, base_url), oldest=math.inf) or []
+
+
+def _file(folder: Path, provider: str, base_url: str) -> Path:
+    return folder / f"{hashlib.sha256(f'{provider} {base_url}'.encode()).hexdigest()}.json"
+
+
+def _read(file: Path, oldest: float = A_DAY) -> list[str] | None:
     """Return the list in a file that is not too old; whatever is wrong with it, there is none."""
     match read_json(file):
-        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < A_DAY:
+        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < oldest:
             return [str(model) for model in models]
     return None
 

@@ -64,8 +64,12 @@ class Prompts:
         return read_prompt(path, name)
 
     def text(self, name: str) -> str:
-        """Return a prompt file as it is. Raises as `load` does, but not for what is wrong with its contents."""
-        return _decoded(_read(path := self._existing(name)), path)
+        """Return a prompt file as it is. Raises as `load` does, but not for what it says."""
+        return _decoded(self.bytes(name), self._existing(name))
+
+    def bytes(self, name: str) -> bytes:
+        """Return a prompt file as it is, whether it is text or not. Raises as `load` does otherwise."""
+        return _read(self._existing(name))
 
     def find(self, name: str) -> Path | None:
         """Return where a prompt lies: the user's own, else the one that comes along. Raises `UsageError`."""
