@@ -148,6 +148,24 @@ def run() -> Run:
     return run
 
 
+Editor = Callable[[str], None]
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+    """Make a shell script the editor; $1 is the file, and an argument comes before it."""
+
+    monkeypatch.delenv("VISUAL", raising=False)
+
+    def make(script: str) -> None:
+        path = tmp_path / "my editor"
+        path.write_text(f"#!/bin/sh\nshift\n{script}\n")
+        path.chmod(0o700)
+        monkeypatch.setenv("EDITOR", f"'{path}' --wait")
+
+    return make
+
+
 @pytest.fixture
 def terminal() -> Iterator[Callable[..., Terminal]]:
     """Start the installed `chatllm` on a terminal of its own."""

@@ -1,7 +1,7 @@
 """A session at a desk: over a fake model, with keys that can be sent and output that can be read."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 
@@ -33,11 +33,11 @@ class Desk:
         self.llm = FakeLLM()
         self.begin(last)
 
-    def begin(self, last: Conversation | None = None) -> None:
+    def begin(self, last: Conversation | None = None, wrap: Callable[[str], str] | None = None) -> None:
         """Sit down for another session, with the same model."""
         self.stdout, self.stderr = StringIO(), StringIO()
         self.services = Services(load_settings(), self.places, llm=self.llm)
-        self.session = Session(self.services, [ENDPOINT], ChatOptions(), last=last)
+        self.session = Session(self.services, [ENDPOINT], ChatOptions(), last=last, wrap=wrap)
         self.loop = Loop(self.session, Renderer(self.stdout, self.stderr))
 
     async def run(self, keys: str) -> None:

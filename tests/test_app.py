@@ -25,15 +25,15 @@ Options:
   --version             Show the version and exit.
   --debug               Show a traceback when something goes wrong.
   --profile NAME        Take the settings of this profile, too.
-  --install-completion  Install completion for the current shell.
-  --show-completion     Show completion for the current shell, to copy it or
-                        customize the installation.
+  --install-completion  Let this shell complete commands.
+  --show-completion     Show the script that would be installed.
   -h, --help            Show this message and exit.
 
 Commands:
   ask      Ask one question and print the answer.
   chat     Talk with a model, turn after turn.
   doctor   Look whether everything is in order.
+  prompts  See, make and remove the prompts of -p.
   history  Find, show, change and export the stored conversations.
   models   See which models and providers there are; fetch some.
   keys     Store, list and remove the keys of providers.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.cli.options import complete_path
+from chatllm_cli.cli.completion import complete_path
 from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.documents import PNG, a_pdf

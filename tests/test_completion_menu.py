@@ -10,6 +10,7 @@ from prompt_toolkit.document import Document
 from chatllm_cli.config.places import Places
 from chatllm_cli.private_files import note_json
 from chatllm_cli.repl.completion import PromptCompleter, is_to_be_completed
+from chatllm_cli.services.model_lists import _file
 from tests.desks import CTRL_D, ENTER, PASTE_BEGINS, PASTE_ENDS, Desk, open_desk
 
 
@@ -42,7 +43,7 @@ async def test_commands_are_completed_by_their_beginning(desk: Desk) -> None:
 
 async def test_what_no_command_begins_with_is_looked_for_in_the_names_and_then_in_what_they_do(desk: Desk) -> None:
     assert await offered(desk, "/rch") == ["/branches", "/search"]
-    assert await offered(desk, "/clipboard") == ["/copy", "/paste"]
+    assert await offered(desk, "/clipboard") == ["/copy", "/image", "/paste"]
 
 
 @pytest.mark.parametrize("text", ["hi", "say /re", "/etc/ho", "//", "/re\n", "me@ho"])
@@ -62,7 +63,9 @@ async def test_models_are_those_of_aliases_of_this_machine_and_of_remembered_lis
     monkeypatch.setenv("GROQ_API_KEY", "gsk_x")
     desk.begin()
     endpoint = desk.services.providers.catalogue("groq")
-    note_json(desk.services.model_lists._file(endpoint), {"at": 1.0, "models": ["llama", "qwen"]})  # noqa: SLF001
+    note_json(
+        _file(desk.places.model_lists, endpoint.provider, endpoint.base_url), {"at": 1.0, "models": ["llama", "qwen"]}
+    )
     assert await offered(desk, "/model fa") == ["/model fast"]
     assert await offered(desk, "/model gr") == ["/model groq/llama", "/model groq/qwen"]
     assert await offered(desk, "/retry groq/q") == ["/retry groq/qwen"]

@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.places import Places
 from chatllm_cli.settings_text import example_config
-from tests.conftest import Run
+from tests.conftest import Editor, Run
 from tests.terminal import CHATLLM, CTRL_C, CTRL_D, Terminal
 from tests.test_config import write_config
 
@@ -18,29 +18,8 @@ MINE = "# Mine.\ntemperature = 1\n"
 EXPECTED = "temperature: expected a number less than or equal to 2"
 
 
-@pytest.fixture
-def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Make a shell script the editor; $1 is the file, and an argument comes before it."""
-
-    def make(script: str) -> None:
-        path = tmp_path / "my editor"
-        path.write_text(f"#!/bin/sh\nshift\n{script}\n")
-        path.chmod(0o700)
-        monkeypatch.setenv("EDITOR", f"'{path}' --wait")
-
-    return make
-
-
-@pytest.fixture(autouse=True)
-def no_visual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VISUAL", raising=False)
-
-
 def drafts(places: Places) -> list[Path]:
     return [path for path in places.config_file.parent.rglob("*") if path.is_file() and path != places.config_file]
-
-
-Editor = Callable[[str], None]
 
 
 def test_what_is_right_takes_the_place_of_the_file(run: Run, places: Places, editor: Editor) -> None:

@@ -12,6 +12,7 @@ from tests.desks import (
     CTRL_C,
     CTRL_D,
     ENTER,
+    WAIT,
     Desk,
     open_desk,
 )
@@ -28,6 +29,16 @@ async def test_a_line_is_a_turn_and_ctrl_d_leaves(desk: Desk) -> None:
     await desk.run(f"hi{ENTER}{CTRL_D}")
     assert desk.prompts == ["hi"]
     assert desk.stdout.getvalue() == "Hello you."
+
+
+async def test_the_first_prompt_is_put_into_what_it_is_to_be_wrapped_in_and_no_other(desk: Desk) -> None:
+    desk.begin(wrap="Explain: {}".format)
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(f"/help{ENTER}a{ENTER}b{ENTER}{CTRL_D}")
+    conversation = await desk.services.history.last()
+    assert [message.content for message in conversation.thread()] == ["Explain: a", "one", "b", "two"]
+    assert conversation.title == "a"
 
 
 async def test_later_turns_carry_the_earlier_ones(desk: Desk) -> None:
@@ -115,3 +126,17 @@ async def test_a_session_that_keeps_nothing_writes_nothing(
     assert not places.state.exists()
     assert not places.data.exists()
     assert not places.cache.exists()
+
+
+async def test_a_prompt_that_was_wrapped_and_failed_comes_back_as_it_was_typed_and_is_wrapped_again(
+    desk: Desk,
+) -> None:
+    desk.begin(wrap="Explain: {}".format)
+    desk.llm.play(QuotaError("nothing left"))
+    desk.llm.reply("ok")
+    running = asyncio.ensure_future(desk.run(f"hi{ENTER}"))
+    while not (desk.line == "hi" and desk.loop.is_reading and "chatllm: nothing left" in desk.told):
+        await asyncio.sleep(WAIT)
+    desk.keys.send_text(f"{ENTER}{CTRL_D}")
+    await running
+    assert desk.prompts == ["Explain: hi", "Explain: hi"]

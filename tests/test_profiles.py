@@ -2,7 +2,6 @@ from collections.abc import Callable
 
 import pytest
 
-from chatllm_cli.cli.options import complete_profile, complete_setting, complete_setting_in_force
 from chatllm_cli.config.loading import load_settings, setting_origins
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.profiles import choose_profile, chosen_profile
@@ -165,17 +164,3 @@ def test_the_chat_takes_a_profile_too(
     shown.wait_for("says-at-work")
     shown.type(CTRL_D)
     assert shown.wait() == 0
-
-
-def test_the_shell_completes_profiles_and_settings(places: Places) -> None:
-    assert (complete_profile(""), complete_setting("profile.")) == ([], [])
-    write_config(places, FILE)
-    assert complete_profile("") == ["work", "home"]
-    assert complete_profile("w") == ["work"]
-    assert complete_setting("timeouts.i") == ["timeouts.idle"]
-    assert complete_setting("providers.a") == ["providers.acme.base_url", "providers.acme.end_marker"]
-    assert complete_setting("profile.home.timeouts.i") == ["profile.home.timeouts.idle"]
-    assert complete_setting_in_force("profile.") == []
-    assert complete_setting_in_force("providers.a") == ["providers.acme.base_url", "providers.acme.end_marker"]
-    write_config(places, "no TOML")
-    assert (complete_profile(""), complete_setting("tempe")) == ([], ["temperature"])

@@ -46,6 +46,19 @@ def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: list[str]
     assert heavy & set(modules.split()) == set()
 
 
+@pytest.mark.parametrize(
+    "line", ["", "ask -", "ask -m ", "ask -m groq/", "ask -p ", "prompts show ", "history show "]
+)
+def test_the_shell_is_answered_without_anything_heavy(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_CHATLLM_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_CHATLLM_LINE", f"chatllm {line}")
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True, timeout=50)
+    status, modules = done.stderr.splitlines()[-2:]
+    assert status == "exit 0"
+    heavy = {"langchain_core", "openai", "pydantic", "rich", "prompt_toolkit", "yaml", "tomlkit"}
+    assert heavy & set(modules.split()) == set()
+
+
 def test_an_answer_from_the_cache_imports_no_langchain(monkeypatch: pytest.MonkeyPatch, provider: object) -> None:
     for expected in (True, False):
         question = ["ask", "--temperature", "0", "hi"]

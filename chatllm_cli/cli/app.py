@@ -13,13 +13,15 @@ import typer
 from typer.core import TyperGroup
 
 from chatllm_cli import __version__
-from chatllm_cli.cli import ask, cache, chat, config, doctor, history, keys, models
-from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text, complete_profile
+from chatllm_cli.cli import ask, cache, chat, config, doctor, history, keys, models, prompts
+from chatllm_cli.cli.completion import complete_profile
+from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text
 from chatllm_cli.cli.parameters import quicken
 from chatllm_cli.cli.running import keys_seen
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 
+SHELL_ASKS = "_CHATLLM_COMPLETE"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # services map their own: here it was stdout
 
 # A process that was stopped by a signal dies by it, so that a shell loop around it stops too.
@@ -33,6 +35,14 @@ SIGNALS = {
 
 class ErrorBoundary(TyperGroup):
     """Shows a failure in one line and ends with its exit code."""
+
+    def _main_shell_completion(self, *_: Any, **__: Any) -> None:
+        """Answer the shell, if it is the one that asks."""
+        if asked := os.environ.get(SHELL_ASKS):
+            from chatllm_cli.cli.shells import answer  # noqa: PLC0415  (only the shell asks)
+
+            print(answer(self, asked), end="")  # noqa: T201  (this is the answer)
+            raise SystemExit(0)
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """Begin a run."""
@@ -99,12 +109,13 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show locals, and those hold keys
-    add_completion=True,
+    add_completion=False,  # ours is in shells.py, which says why
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=ask.AskCommand)(ask.ask)
 app.command()(chat.chat)
 app.command()(doctor.doctor)
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(history.app, name="history")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
@@ -115,6 +126,23 @@ app.add_typer(cache.app, name="cache")
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"chatllm {__version__}")  # noqa: T201  (this is the answer)
+        raise typer.Exit
+
+
+def _show_completion(wanted: bool) -> None:
+    if wanted:
+        from chatllm_cli.cli.shells import SCRIPTS, shell_in_use  # noqa: PLC0415
+
+        print(SCRIPTS[shell_in_use()], end="")  # noqa: T201  (this is the answer)
+        raise typer.Exit
+
+
+def _install_completion(wanted: bool) -> None:
+    if wanted:
+        from chatllm_cli.cli.shells import install, shell_in_use  # noqa: PLC0415
+
+        shell = shell_in_use()
+        print(f"{shell} completes what is typed after chatllm, once it is started again: {install(shell)}")  # noqa: T201
         raise typer.Exit
 
 
@@ -143,6 +171,24 @@ def chatllm(
             help="Take the settings of this profile, too.",
         ),
     ] = None,
+    install_completion: Annotated[  # their callbacks do the work
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=_install_completion,
+            is_eager=True,
+            help="Let this shell complete commands.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion",
+            callback=_show_completion,
+            is_eager=True,
+            help="Show the script that would be installed.",
+        ),
+    ] = False,
 ) -> None:
     """Chat with language models in the terminal, and keep every word."""
 

@@ -86,9 +86,12 @@ def ask(
     if json_stream and output is not None:
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
-    goes_on = (continue_ or conversation is not None) and not words
+    flags, filled = flags.with_prompt()
     files = flags.file or []
-    prompt = read_prompt(words or [], may_be_empty=goes_on or bool(files), takes_stdin=STDIN not in files)
+    goes_on = (continue_ or conversation is not None) and not words
+    may_be_empty = filled is not None or goes_on or bool(files)
+    given = read_prompt(words or [], may_be_empty=may_be_empty, takes_stdin=STDIN not in files)
+    prompt, title = (filled.wrapped(given), filled.title(given)) if filled else (given, given)
     settings, keep_settings = flags.load()
     stdin = read_stdin(files, settings)
     looks = looks_of(settings, markdown=markdown)
@@ -100,7 +103,7 @@ def ask(
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
         attachments = await attach(services, renderer, files, stdin)
-        return await _ask(services, renderer, prompt, attachments, flags, last, wish, schema)
+        return await _ask(services, renderer, prompt, title, attachments, flags, last, wish, schema)
 
     code = run(work, settings)
     keep_settings()
@@ -124,6 +127,7 @@ async def _ask(
     services: Services,
     renderer: Renderer,
     prompt: str,
+    title: str,
     attachments: Sequence[Attachment],
     flags: RequestFlags,
     last: Conversation | None,
@@ -135,7 +139,7 @@ async def _ask(
     settings = services.settings
     schema = _read_schema(spec) if spec is not None else None
     endpoints = await choose(services, renderer, flags.model, last)
-    topic = prompt or next((each.name for each in attachments), "")
+    topic = title or next((each.name for each in attachments), "")
     log = await services.open_conversation(topic, endpoints[0], system_prompt=flags.system, last=last)
     options = flags.options("" if schema is None else json.dumps(schema))
     chat = services.build_chat(cached=settings.history.enabled)

@@ -27,6 +27,7 @@ def chat(
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
     if STDIN in (flags.file or []):
         raise UsageError("chat cannot attach stdin: you type there", hint="`chatllm ask -f -` can")
+    flags, filled = flags.with_prompt()
     settings, keep_settings = flags.load()
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
@@ -48,6 +49,7 @@ def chat(
             last=last,
             load=flags.load_with,
             attached=attachments,
+            wrap=filled.wrapped if filled else None,
         )
         await Loop(session, renderer).run()
 

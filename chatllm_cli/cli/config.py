@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.cli import config_changes
-from chatllm_cli.cli.options import AsJson, check_are_text, complete_setting_in_force
+from chatllm_cli.cli.completion import complete_setting_in_force
+from chatllm_cli.cli.options import AsJson, check_are_text
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.errors import ConfigError, ExitCode

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatllm_cli.cli.config_edit import edit
-from chatllm_cli.cli.options import PROFILE_WANTED, check_is_text, complete_setting
+from chatllm_cli.cli.completion import complete_setting
+from chatllm_cli.cli.editing import edit_file
+from chatllm_cli.cli.options import PROFILE_WANTED, check_is_text
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, chosen_profile
 from chatllm_cli.errors import ConfigError, UsageError
@@ -74,6 +75,24 @@ def unset(ctx: typer.Context, key: SettingKey) -> None:
     from chatllm_cli.config.editing import unset_value  # noqa: PLC0415  (tomlkit, which only writing needs)
 
     unset_value(find_places().config_file, _place(ctx, key))
+
+
+def edit() -> None:
+    """Edit the config file, with $VISUAL or $EDITOR.
+
+    What is wrong with it is told before it takes effect, and never takes the place of what was right.
+    """
+    from chatllm_cli.cli.code_themes import faults_of_themes  # noqa: PLC0415  (pydantic)
+    from chatllm_cli.config.checking import check_file  # noqa: PLC0415
+    from chatllm_cli.config.sources import read_config_bytes  # noqa: PLC0415
+    from chatllm_cli.settings_text import example_config  # noqa: PLC0415
+
+    def faults(draft: Path) -> list[str]:
+        return [str(fault) for fault in (*check_file(draft, whatever_mode=True), *faults_of_themes(draft))]
+
+    path = find_places().config_file
+    before = (read_config_bytes(path) or (None,))[0]
+    edit_file(path, example_config().encode() if before is None else before, before, faults)
 
 
 def _place(ctx: typer.Context, text: str) -> "Key":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.completion import complete_provider
 from chatllm_cli.cli.options import check_is_text
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import UsageError
@@ -20,6 +21,7 @@ Provider = Annotated[
         metavar="PROVIDER",
         help="Its name; 'default' stands for the one that base_url describes.",
         callback=check_is_text,
+        autocompletion=complete_provider,
     ),
 ]
 

@@ -10,6 +10,7 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.asking import Yes, counted, is_agreed
+from chatllm_cli.cli.completion import complete_catalogue, complete_pulled
 from chatllm_cli.cli.options import check_are_text, check_is_text
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import UsageError
@@ -33,6 +34,7 @@ def pull(
             metavar="NAME|URL|hf:ORG/REPO/FILE.gguf",
             help="A name that `models catalogue` shows, a file on the hub, or an address.",
             callback=check_is_text,
+            autocompletion=complete_catalogue,
         ),
     ],
     sha256: Annotated[
@@ -140,7 +142,12 @@ def _mark(is_there: bool) -> str:
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As in local/NAME.", callback=check_are_text)],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="As in local/NAME.", callback=check_are_text, autocompletion=complete_pulled
+        ),
+    ],
     yes: Yes = False,
 ) -> None:
     """Remove models that were pulled, or what came of one."""

@@ -9,6 +9,7 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli import local_models
+from chatllm_cli.cli.completion import complete_provider
 from chatllm_cli.cli.options import AsJson, check_is_text
 from chatllm_cli.cli.request_flags import InsecureHttp
 from chatllm_cli.cli.running import run
@@ -25,7 +26,13 @@ Addresses = list[str]
 @app.command("list")
 def list_(
     provider: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those of this provider.", callback=check_is_text)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only those of this provider.",
+            callback=check_is_text,
+            autocompletion=complete_provider,
+        ),
     ] = None,
     as_json: AsJson = False,
     refresh: Annotated[

@@ -3,11 +3,11 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatllm_cli.config.profiles import PROFILE_TABLE, chosen_profile
+from chatllm_cli.cli.completion import complete_address, complete_profile
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 UNITS = {"min": 1 / 60, "h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}  # hours
 DAYS = {"today": 0, "yesterday": 1}
-MOST_COMPLETED = 1000
 PROFILE_WANTED = "chatllm.profile"  # where commands find the --profile that stood before them
 JSON_WANTED = "chatllm.json"  # where the error boundary finds out that errors are to be JSON too
 
@@ -41,79 +40,6 @@ def _moment(text: str) -> datetime:
     if match := re.fullmatch(r"(\d{1,6})\s*(min|[hdwmy])", text):
         return datetime.now(UTC) - timedelta(hours=int(match[1]) * UNITS[match[2]])
     return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def complete_address(incomplete: str) -> list[tuple[str, str]]:
-    """Return the addresses that begin so, with their titles, for the shell."""
-    from chatllm_cli.cli.running import run  # noqa: PLC0415  (only the shell asks)
-    from chatllm_cli.render.clean import clean_line  # noqa: PLC0415
-
-    listing = run(lambda services: services.history.list(limit=MOST_COMPLETED))
-    found = [
-        (f"@{each.place}" if incomplete.startswith("@") else clean_line(each.address), clean_line(each.title))
-        for each in listing.conversations
-    ]
-    return [(address, title) for address, title in found if address.startswith(incomplete)]
-
-
-def complete_setting(incomplete: str) -> list[str]:
-    """Return the settings, and what stands in the config file, that begin so, for the shell."""
-    from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
-
-    in_profiles = [
-        f"{PROFILE_TABLE}.{name}.{field}" for name in complete_profile("") for field in all_fields(Settings)
-    ]
-    known = dict.fromkeys([*_known_settings(_values_of_file()), *in_profiles])
-    return [key for key in known if key.startswith(incomplete)]
-
-
-def complete_setting_in_force(incomplete: str) -> list[str]:
-    """Return the settings in force, and what else is set of them, that begin so, for the shell."""
-    from chatllm_cli.config.sources import merged, without_profiles  # noqa: PLC0415  (only the shell asks)
-
-    values = _values_of_file()
-    profile = (values.get(PROFILE_TABLE) or {}).get(chosen_profile()) if complete_profile("") else None
-    known = merged(without_profiles(values), profile if isinstance(profile, dict) else {})
-    return [key for key in _known_settings(known) if key.startswith(incomplete)]
-
-
-def _known_settings(values: dict[str, Any]) -> list[str]:
-    from chatllm_cli.config.settings import Settings, all_fields  # noqa: PLC0415  (only the shell asks)
-    from chatllm_cli.config.sources import flatten  # noqa: PLC0415
-
-    return list(dict.fromkeys([*all_fields(Settings), *flatten(values)]))
-
-
-def complete_profile(incomplete: str) -> list[str]:
-    """Return the profiles that begin so, for the shell."""
-    profiles = _values_of_file().get(PROFILE_TABLE, {})
-    return [name for name in profiles if name.startswith(incomplete)] if isinstance(profiles, dict) else []
-
-
-def _values_of_file() -> dict[str, Any]:
-    from chatllm_cli.config.places import find_places  # noqa: PLC0415  (only the shell asks)
-    from chatllm_cli.config.sources import read_config_file  # noqa: PLC0415
-    from chatllm_cli.errors import ConfigError  # noqa: PLC0415
-
-    try:
-        return read_config_file(find_places().config_file)
-    except ConfigError:
-        return {}
-
-
-def complete_path(incomplete: str) -> list[str]:
-    """Return the files and folders whose path begins so, for the shell."""
-    folder, slash, begin = incomplete.rpartition("/")
-    try:
-        found = sorted(Path(folder + slash or ".").expanduser().iterdir())
-    except (OSError, RuntimeError, ValueError):
-        return []
-    names = [f"{each.name}/" if each.is_dir() else each.name for each in found]
-    return [
-        f"{folder}{slash}{name}"
-        for name in names
-        if name.startswith(begin) and (begin or not name.startswith(".")) and name.isprintable()
-    ]
 
 
 def check_is_text(value: str | None) -> str | None:

@@ -4,12 +4,13 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from chatllm_cli.cli.options import Profile, check_are_text, check_is_text, complete_path
+from chatllm_cli.cli.completion import complete_model, complete_path, complete_prompt
+from chatllm_cli.cli.options import Profile, check_are_text, check_is_text
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.config.remembering import load_remembered
@@ -18,7 +19,9 @@ from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions, TrimMode
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
+    from chatllm_cli.services.prompts import FilledPrompt
 
+UNSAID: tuple[object, ...] = (None, [], ())
 
 InsecureHttp = Annotated[
     bool, typer.Option("--insecure-http", help="Send the key over plain http, for anyone on the way to read.")
@@ -32,7 +35,12 @@ class RequestFlags:
     model: Annotated[
         str | None,
         typer.Option(
-            "-m", "--model", metavar="PROVIDER/MODEL", help="The model to ask, or its alias.", callback=check_is_text
+            "-m",
+            "--model",
+            metavar="PROVIDER/MODEL",
+            help="The model to ask, or its alias.",
+            callback=check_is_text,
+            autocompletion=complete_model,
         ),
     ] = None
     system: Annotated[
@@ -48,6 +56,27 @@ class RequestFlags:
             help="Attach a file, folder, pattern, address, or - for stdin. May be given again.",
             callback=check_are_text,
             autocompletion=complete_path,
+        ),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "-p",
+            "--prompt",
+            metavar="NAME",
+            help="Put what is asked into this prompt; `chatllm prompts list` shows them.",
+            callback=check_is_text,
+            autocompletion=complete_prompt,
+        ),
+    ] = None
+    var: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-v",
+            "--var",
+            metavar="NAME=VALUE",
+            help="A variable of the prompt. May be given again.",
+            callback=check_are_text,
         ),
     ] = None
     temperature: Annotated[float | None, typer.Option(help="How freely words are chosen, 0 to 2.")] = None
@@ -75,6 +104,7 @@ class RequestFlags:
             metavar="PROVIDER/MODEL",
             help="Asked when the model cannot be reached, is over its limit or out of quota. May be given again.",
             callback=check_are_text,
+            autocompletion=complete_model,
         ),
     ] = None
     max_wait: Annotated[
@@ -110,6 +140,34 @@ class RequestFlags:
     insecure_http: InsecureHttp = False
     profile: Profile = None
     plain: Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")] = False
+
+    def with_prompt(self) -> "tuple[RequestFlags, FilledPrompt | None]":
+        """Return the prompt that -p names, and these flags with what it says where they say nothing.
+
+        Raises `UsageError`, and `ConfigError` for a prompt that is damaged.
+        """
+        values = _variables(self.var or [])
+        if self.prompt is None:
+            if values:
+                raise UsageError("-v is for the variables of a prompt", hint="-p names one")
+            return self, None
+        from chatllm_cli.services.prompts import Prompts  # noqa: PLC0415  (what most runs do without)
+
+        filled = Prompts(find_places().prompts).load(self.prompt).filled(values)
+        options = filled.template.options
+        told = {
+            "model": filled.template.model or None,
+            "system": filled.system or None,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "max_tokens": options.max_tokens,
+            "seed": options.seed,
+            "stop": [*options.stop],
+            "reasoning_effort": options.reasoning_effort or None,
+        }
+        lacking: dict[str, Any] = {name: value for name, value in told.items() if getattr(self, name) in UNSAID}
+        option = [*(f"{name}={value}" for name, value in options.extra), *(self.option or ())]
+        return replace(self, **lacking, option=option), filled
 
     def load(self) -> "tuple[Settings, Callable[[], None]]":
         """Load the settings with what was given here on top, and what keeps them, to be called once they did well.
@@ -167,6 +225,17 @@ class RequestFlags:
             extra=tuple((name, json.dumps(value)) for name, value in _parsed(self.option or []).items()),
             schema=schema,
         )
+
+
+def _variables(given: list[str]) -> dict[str, str]:
+    """Return the values that NAME=VALUE give."""
+    values: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name.strip() and equals):
+            raise UsageError(f"'{each}' is no variable: write NAME=VALUE", hint="-v language=French")
+        values[name.strip()] = value
+    return values
 
 
 def _parsed(options: list[str]) -> dict[str, Any]:

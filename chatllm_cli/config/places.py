@@ -31,6 +31,11 @@ class Places:
         return self.state / "input-history.jsonl"
 
     @property
+    def prompts(self) -> Path:
+        """Where the user's own prompts lie."""
+        return self.config_file.with_name("prompts")
+
+    @property
     def remembered_settings(self) -> Path:
         """Where settings are remembered that were found to be valid."""
         return self.state / "settings.json"

@@ -1,6 +1,5 @@
 """What Tab offers: slash commands, what may stand behind them, and files behind an @."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
@@ -10,7 +9,7 @@ from prompt_toolkit.document import Document
 
 from chatllm_cli.errors import ChatllmError
 from chatllm_cli.render.clean import clean_line
-from chatllm_cli.repl.commands.arguments import files_beginning
+from chatllm_cli.repl.commands.arguments import files
 from chatllm_cli.repl.picker import matches
 from chatllm_cli.repl.ports import Candidate, Loop
 from chatllm_cli.repl.slash_commands import COMMANDS
@@ -52,7 +51,7 @@ class PromptCompleter(Completer):
                 return found[2], await command.candidates(self._loop, found[2]) if command.candidates else []
         elif found := FILE.search(before):
             typed = found[2] if found[1] is None else found[1]
-            return typed, await asyncio.to_thread(files_beginning, typed)
+            return typed, await files(self._loop, typed)
         return "", []
 
 

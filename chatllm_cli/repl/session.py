@@ -33,12 +33,14 @@ class Session:
         last: Conversation | None = None,
         load: Load | None = None,
         attached: Sequence[Attachment] = (),
+        wrap: Callable[[str], str] | None = None,
     ) -> None:
         self.services = services
         self.endpoints = list(endpoints)
         self.options = options
         self.attached = list(attached)  # which goes with the next prompt
         self.bill: Bill | None = None  # of the last turn
+        self._wrap = wrap  # what the first prompt is put into
         self.is_private = not services.settings.history.enabled
         self._system_prompt = system_prompt  # of a new conversation
         self._for_last = system_prompt  # which `last` is given, if that was wished along with it
@@ -106,7 +108,12 @@ class Session:
         if instead_of:
             with suppress(HistoryError):  # the turn itself meets the same fault, and tells
                 await log.move_head(instead_of.parent)
-        return await self._chat.send(log, prompt, self.endpoints, self.options, view, attachments=attachments)
+        wrapped = self._wrap(prompt) if self._wrap else prompt
+        try:
+            return await self._chat.send(log, wrapped, self.endpoints, self.options, view, attachments=attachments)
+        finally:
+            if log.conversation.last_text:  # else it comes back into the line, as it was typed
+                self._wrap = None
 
     async def go_on(self, view: TurnView) -> Message:
         """Take up the last answer where it stopped."""

@@ -35,7 +35,7 @@ class ModelLists:
 
     async def models_of(self, endpoint: Endpoint, *, refresh: bool = False) -> list[str]:
         """Return the ids of the models that the provider has. Raises `ProviderError`."""
-        file = self._file(endpoint)
+        file = _file(self._folder, endpoint.provider, endpoint.base_url)
         if not refresh and (models := await asyncio.to_thread(_read, file)) is not None:
             return models
         models = await self._ask_in_time(endpoint)
@@ -45,11 +45,7 @@ class ModelLists:
 
     async def remembered(self, endpoint: Endpoint) -> list[str]:
         """Return the ids of the models that the provider had when it was asked; nobody is asked."""
-        return await asyncio.to_thread(_read, self._file(endpoint), math.inf) or []
-
-    def _file(self, endpoint: Endpoint) -> Path:
-        origin = f"{endpoint.provider} {endpoint.base_url}"
-        return self._folder / f"{hashlib.sha256(origin.encode()).hexdigest()}.json"
+        return await asyncio.to_thread(remembered, self._folder, endpoint.provider, endpoint.base_url)
 
     async def _ask_in_time(self, endpoint: Endpoint) -> list[str]:
         try:
@@ -86,10 +82,19 @@ async def answers(base_url: str) -> bool:
     return True
 
 
-def _read(file: Path, longest: float = A_DAY) -> list[str] | None:
+def remembered(folder: Path, provider: str, base_url: str) -> list[str]:
+    """Return what was last heard of a provider's models, however long ago; nobody is asked."""
+    return _read(_file(folder, provider, base_url), oldest=math.inf) or []
+
+
+def _file(folder: Path, provider: str, base_url: str) -> Path:
+    return folder / f"{hashlib.sha256(f'{provider} {base_url}'.encode()).hexdigest()}.json"
+
+
+def _read(file: Path, oldest: float = A_DAY) -> list[str] | None:
     """Return the list in a file that is not too old; whatever is wrong with it, there is none."""
     match read_json(file):
-        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < longest:
+        case {"at": int(at) | float(at), "models": [*models]} if 0 <= time.time() - at < oldest:
             return [str(model) for model in models]
     return None
 

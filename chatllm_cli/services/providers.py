@@ -214,9 +214,9 @@ class Providers:
 
     def _options(self, address: str) -> ChatOptions:
         """Return what the settings ask of a model: its own options, and the general ones."""
-        general = _chat_options(self._settings)
+        general = chat_options(self._settings)
         own = self._settings.models.get(address)
-        return _chat_options(own).over(general) if own else general
+        return chat_options(own).over(general) if own else general
 
     def _is_set_up(self, name: str, provider: Provider) -> bool:
         return bool(provider.base_url) or (name in KNOWN and self._has_key(name))
@@ -240,7 +240,8 @@ def _marks_end(provider: Provider, known: KnownProvider, *, is_theirs: bool) -> 
     return provider.end_marker == "required" if provider.end_marker else known.marks_end and is_theirs
 
 
-def _chat_options(settings: "OptionSettings") -> ChatOptions:
+def chat_options(settings: "OptionSettings") -> ChatOptions:
+    """Return what settings ask of a reply."""
     return ChatOptions(
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,

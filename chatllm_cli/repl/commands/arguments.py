@@ -1,14 +1,13 @@
 """What is typed behind a slash command, read and completed."""
 
 import asyncio
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.file_names import names_beginning
 from chatllm_cli.repl.ports import Candidate, Loop
 
-MOST_FILES = 2000  # of a folder that are looked at
 PREVIEW = 60  # characters
 
 
@@ -50,31 +49,7 @@ async def numbers_of_prompts(loop: Loop, _: str) -> Sequence[Candidate]:
 
 async def files(_: Loop, argument: str) -> Sequence[Candidate]:
     """Return the files and folders whose names begin like the argument."""
-    return await asyncio.to_thread(files_beginning, argument)
-
-
-def files_beginning(name: str) -> list[Candidate]:
-    """Return the files and folders whose names begin so, folders with a slash behind them."""
-    folder, slash, _ = name.rpartition("/")
-    try:
-        place = Path(folder + slash).expanduser() if slash else Path()
-        with os.scandir(place) as entries:
-            found = sorted(_named(entry) for entry, _ in zip(entries, range(MOST_FILES), strict=False))
-    except (OSError, RuntimeError, ValueError):
-        return []
-    shows_hidden = name.rpartition("/")[2].startswith(".")
-    return [
-        Candidate(folder + slash + each)
-        for each in found
-        if (shows_hidden or not each.startswith(".")) and (folder + slash + each).startswith(name)
-    ]
-
-
-def _named(entry: "os.DirEntry[str]") -> str:
-    try:
-        return f"{entry.name}/" if entry.is_dir() else entry.name
-    except OSError:
-        return entry.name
+    return words(await asyncio.to_thread(names_beginning, argument))
 
 
 def words(texts: Iterable[str]) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""`chatllm config edit`: the config file in an editor; what is at fault never takes its place, and is kept."""
+"""A file of the user's in an editor; what is at fault never takes its place, and is kept."""
 
 import os
 import shlex
@@ -6,12 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chatllm_cli.cli.running import handling
-from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ChatllmError, ConfigError, UsageError
 from chatllm_cli.render.renderer import Renderer
 
@@ -20,23 +19,18 @@ NAMED_BY = ("VISUAL", "EDITOR")
 FOR_THE_EDITOR = (signal.SIGINT, signal.SIGQUIT)  # of the keyboard: it may mean something else by them
 
 
-def edit() -> None:
-    """Edit the config file, with $VISUAL or $EDITOR.
+def edit_file(path: Path, begun: bytes, before: bytes | None, faults: Callable[[Path], Sequence[str]]) -> None:
+    """Edit a copy of `path`, with $VISUAL or $EDITOR, and put it there once it has no `faults`.
 
-    What is wrong with it is told before it takes effect, and never takes the place of what was right.
+    The copy begins as `begun`; `before` is what is at `path` now. Raises `ChatllmError`.
     """
     from chatllm_cli.config.editing import begin_draft, put_draft, remove_draft  # noqa: PLC0415  (pydantic)
-    from chatllm_cli.config.sources import read_config_bytes  # noqa: PLC0415
-    from chatllm_cli.settings_text import example_config  # noqa: PLC0415
 
-    path, editor, renderer = find_places().config_file, _editor(), Renderer(sys.stdout, sys.stderr)
-    read = read_config_bytes(path)
-    before = read[0] if read else None
-    begun = example_config().encode() if before is None else before
+    editor, renderer = _editor(path), Renderer(sys.stdout, sys.stderr)
     with _ending_by_signals():
         draft = begin_draft(path, begun)
         with _kept(draft, begun, renderer):
-            if is_finished := _is_finished(editor, draft, begun, path, renderer):
+            if is_finished := _is_finished(editor, draft, begun, path, renderer, faults):
                 put_draft(path, draft, before=before)
     if not is_finished:
         remove_draft(draft)
@@ -82,14 +76,18 @@ def _ending_by_signals() -> Iterator[None]:
         yield
 
 
-def _is_finished(editor: list[str], draft: Path, begun: bytes, path: Path, renderer: Renderer) -> bool:
+def _is_finished(
+    editor: list[str],
+    draft: Path,
+    begun: bytes,
+    path: Path,
+    renderer: Renderer,
+    faults: Callable[[Path], Sequence[str]],
+) -> bool:
     """Have the draft edited until nothing is wrong with it; False if it is left as it was.
 
     Raises `ChatllmError` if it is not to be used.
     """
-    from chatllm_cli.cli.code_themes import faults_of_themes  # noqa: PLC0415  (pydantic)
-    from chatllm_cli.config.checking import check_file  # noqa: PLC0415
-
     while True:
         _edit(editor, draft)
         if (text := _text(draft)) == begun:
@@ -97,10 +95,10 @@ def _is_finished(editor: list[str], draft: Path, begun: bytes, path: Path, rende
         is_emptied = begun.strip() and not text.strip()
         if is_emptied and not _is_yes(renderer, f"there is nothing left: empty {path}? [y/N]", default=False):
             raise ConfigError(f"what was edited is empty; {path} is left as it was")
-        if not (faults := [*check_file(draft, whatever_mode=True), *faults_of_themes(draft)]):
+        if not (found := faults(draft)):
             return True
-        for fault in faults:
-            renderer.notice(str(fault))
+        for fault in found:
+            renderer.notice(fault)
         if not _is_yes(renderer, "edit it again? [Y/n]", default=True):
             raise ConfigError(f"{path} is left as it was")
 
@@ -121,7 +119,7 @@ def _is_yes(renderer: Renderer, question: str, *, default: bool) -> bool:
     return answer.strip().lower() in {"y", "yes"} or (default and bool(answer) and not answer.strip())
 
 
-def _editor() -> list[str]:
+def _editor(path: Path) -> list[str]:
     """Return the command of the user's editor, or of one that is there. Raises `UsageError`."""
     for name in NAMED_BY:
         if given := os.environ.get(name, "").strip():
@@ -131,7 +129,7 @@ def _editor() -> list[str]:
                 raise UsageError(f"environment variable {name} is no command: {given}") from None
     if found := next((command for command in EDITORS if shutil.which(command)), None):
         return [found]
-    raise UsageError("there is no editor", hint=f"set EDITOR, or edit {find_places().config_file} by other means")
+    raise UsageError("there is no editor", hint=f"set EDITOR, or edit {path} by other means")
 
 
 def _edit(editor: list[str], draft: Path) -> None:
