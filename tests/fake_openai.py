@@ -44,6 +44,7 @@ class FakeOpenAI:
     seen: list[Seen] = field(default_factory=list)
     usage: Reply = field(default_factory=lambda: USAGE)  # what it says that each answer took
 
+    answers: dict[str, list[str]] = field(default_factory=dict)  # of the model of that name, by a prompt's end
     deltas: list[Reply] = field(default_factory=list)  # what the model of that name answers with
     lists: Any = None  # what its list of models is instead
     lists_status: int = 200
@@ -176,8 +177,7 @@ class Handler(BaseHTTPRequestHandler):
             for number in range(int(match[1])):
                 yield f"word{number} "
                 self.pause(int(match[2] or 0) / 1000)
-        elif model in TEXTS:
-            text = TEXTS[model]
+        elif (text := self._text_of(model)) is not None:
             yield from (text[at : at + 3] for at in range(0, len(text), 3))
         elif model.startswith("json:"):
             yield model.removeprefix("json:")
@@ -189,6 +189,14 @@ class Handler(BaseHTTPRequestHandler):
             yield from HALVES[model]
         elif model not in {"silent", "deltas"}:
             yield from ("cut ", "short")
+
+    def _text_of(self, model: str) -> str | None:
+        """Return what a model has to say at length; `answers` says what is next for the longest prompt that fits."""
+        if model != "answers":
+            return TEXTS.get(model)
+        prompt = str(self.body["messages"][-1]["content"])
+        known = sorted((each for each in self.server.fake.answers if prompt.endswith(each)), key=len)
+        return self.server.fake.answers[known[-1]].pop(0)
 
     def send(self, status: int, body: Reply | list[Reply], headers: Mapping[str, str] = NO_HEADERS) -> None:
         """Send all of an answer, as JSON."""

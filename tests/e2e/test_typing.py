@@ -120,8 +120,8 @@ def test_a_window_that_changes_its_width_leaves_no_debris(
     screen.screen.resize(columns=columns)
     screen.child.setwinsize(24, columns)
     screen.wait_for(f"item 29\n{USED}\n> typed ahead")
-    shown = [line for line in screen.text.splitlines() if line.strip()]
-    assert shown[1:] == ["> first", *(f" • item {number}" for number in range(30)), USED, "> typed ahead"]
+    shown = [line for line in screen.text.splitlines() if line.strip() and not line.startswith("default/")]
+    assert shown == ["> first", *(f" • item {number}" for number in range(30)), USED, "> typed ahead"]
 
 
 def test_a_program_that_asks_for_a_password_has_the_terminal_to_itself(
@@ -147,8 +147,8 @@ def test_a_small_window_shows_what_is_typed(provider: FakeOpenAI, terminal: Star
     screen.type("typed ahead that is longer than forty columns are")
     screen.wait_for("than forty columns are")
     assert "word39" not in screen.text
-    until(screen, lambda: USED in screen.text and screen.text.endswith("columns are"))
-    assert screen.text.count("↓") == 0
+    until(screen, lambda: "columns are" in screen.text.partition(USED)[2])
+    assert "↓" not in screen.text.partition(USED)[0]
 
 
 def test_a_plain_terminal_shows_nothing_of_it_until_the_next_prompt(provider: FakeOpenAI, terminal: Start) -> None:
