@@ -35,7 +35,7 @@ def copied(terminal: FakeTerminal) -> str:
 def test_over_ssh_the_terminal_takes_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "1.2.3.4 5 6.7.8.9 22")
     terminal = FakeTerminal()
-    assert clipboard.copy(text, Renderer(terminal, StringIO())) == "the terminal's, if it lets programs"
+    assert clipboard.copy(text, Renderer(terminal, StringIO())) == "the terminal's clipboard, if it allows that"
     assert copied(terminal) == text
     assert terminal.text == ""
 
@@ -59,7 +59,7 @@ def test_in_tmux_over_ssh_tmux_hands_it_on(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("TMUX", "/tmp/tmux")  # noqa: S108  (never opened)
     program(tmp_path, "tmux", f'echo "$@" > {tmp_path}/called; cat > {tmp_path}/copied')
     terminal = FakeTerminal()
-    assert clipboard.copy("hello", Renderer(terminal, StringIO())) == "by tmux"
+    assert clipboard.copy("hello", Renderer(terminal, StringIO())) == "tmux's clipboard, and the terminal's"
     assert (tmp_path / "copied").read_text() == "hello"
     assert (tmp_path / "called").read_text() == "load-buffer -w -\n"
     assert terminal.getvalue() == ""

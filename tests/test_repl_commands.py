@@ -249,7 +249,7 @@ async def test_copy_takes_the_answer_or_one_of_its_code_blocks(desk: Desk, monke
 
     def copy(text: str, _: object) -> str:
         copied.append(text)
-        return "the system's"
+        return "the system's clipboard"
 
     monkeypatch.setattr(clipboard, "copy", copy)
     answer = "Try\n\n```sh\nls\n```\n\nor\n\n```sh\ndir\n```\n"
@@ -257,8 +257,8 @@ async def test_copy_takes_the_answer_or_one_of_its_code_blocks(desk: Desk, monke
     await desk.run(typed("a", "/copy", "/copy 2", "/copy 3"))
     assert copied == [answer, "dir\n"]
     assert desk.told == [
-        f"the answer is on the clipboard ({len(answer)} characters, the system's)",
-        "code block 2 is on the clipboard (4 characters, the system's)",
+        f"the answer is on the system's clipboard ({len(answer)} characters)",
+        "code block 2 is on the system's clipboard (4 characters)",
         "chatllm: there is no code block 3: the last answer has 2",
     ]
 

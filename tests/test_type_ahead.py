@@ -58,7 +58,9 @@ async def send(keys: PipeInput, *texts: str) -> None:
         await settled()
 
 
-BINDINGS = build_key_bindings(on_clear=lambda: None, on_paste=lambda _: None, is_untouched=lambda: False)
+BINDINGS = build_key_bindings(
+    on_clear=lambda: None, on_paste=lambda _: None, is_untouched=lambda: False, open_editor=lambda: None
+)
 
 
 async def prompted() -> str:

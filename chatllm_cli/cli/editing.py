@@ -1,8 +1,5 @@
 """A file of the user's in an editor; what is at fault never takes its place, and is kept."""
 
-import os
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chatllm_cli.cli.running import handling
+from chatllm_cli.editors import editor_command
 from chatllm_cli.errors import ChatllmError, ConfigError, UsageError
 from chatllm_cli.render.renderer import Renderer
 
-EDITORS = ("sensible-editor", "nano", "vim", "vi")
-NAMED_BY = ("VISUAL", "EDITOR")
 FOR_THE_EDITOR = (signal.SIGINT, signal.SIGQUIT)  # of the keyboard: it may mean something else by them
 
 
@@ -26,7 +22,10 @@ def edit_file(path: Path, begun: bytes, before: bytes | None, faults: Callable[[
     """
     from chatllm_cli.config.editing import begin_draft, put_draft, remove_draft  # noqa: PLC0415  (pydantic)
 
-    editor, renderer = _editor(path), Renderer(sys.stdout, sys.stderr)
+    editor, renderer = (
+        editor_command(hint=f"set EDITOR, or edit {path} by other means"),
+        Renderer(sys.stdout, sys.stderr),
+    )
     with _ending_by_signals():
         draft = begin_draft(path, begun)
         with _kept(draft, begun, renderer):
@@ -117,19 +116,6 @@ def _is_yes(renderer: Renderer, question: str, *, default: bool) -> bool:
     renderer.question(question)
     answer = sys.stdin.readline()
     return answer.strip().lower() in {"y", "yes"} or (default and bool(answer) and not answer.strip())
-
-
-def _editor(path: Path) -> list[str]:
-    """Return the command of the user's editor, or of one that is there. Raises `UsageError`."""
-    for name in NAMED_BY:
-        if given := os.environ.get(name, "").strip():
-            try:
-                return shlex.split(given)
-            except ValueError:
-                raise UsageError(f"environment variable {name} is no command: {given}") from None
-    if found := next((command for command in EDITORS if shutil.which(command)), None):
-        return [found]
-    raise UsageError("there is no editor", hint=f"set EDITOR, or edit {path} by other means")
 
 
 def _edit(editor: list[str], draft: Path) -> None:

@@ -19,12 +19,12 @@ PNG = b"\x89PNG\r\n"
 
 
 def copy(text: str, renderer: Renderer) -> str:
-    """Put `text` on the clipboard, and say by what. Raises `ChatllmError` if there is none that takes it."""
+    """Put `text` on the clipboard, and say on which. Raises `ChatllmError` if there is none that takes it."""
     if not any(os.environ.get(name) for name in REMOTE) and _copied_by_system(text):
-        return "the system's"
+        return "the system's clipboard"
     data = text.encode("utf-8", "replace")
     if os.environ.get("TMUX") and _copied_by_tmux(data):
-        return "by tmux"
+        return "tmux's clipboard, and the terminal's"
     if not renderer.out.can_paint:
         raise ChatllmError("there is no clipboard here, and the terminal has none either", hint="/save FILE")
     if len(data) > MOST_BY_TERMINAL:
@@ -34,7 +34,7 @@ def copy(text: str, renderer: Renderer) -> str:
             hint="/save FILE writes it into a file",
         )
     renderer.put(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
-    return "the terminal's, if it lets programs"
+    return "the terminal's clipboard, if it allows that"
 
 
 def paste() -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from prompt_toolkit.enums import DEFAULT_BUFFER
-from prompt_toolkit.filters import Condition, emacs_mode, has_focus
+from prompt_toolkit.filters import Condition, emacs_mode, has_focus, vi_navigation_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
@@ -14,7 +14,11 @@ LINE_END = re.compile(r"\r\n?")
 
 
 def build_key_bindings(
-    *, on_clear: Callable[[], None], on_paste: Callable[[str], None], is_untouched: Callable[[], bool]
+    *,
+    on_clear: Callable[[], None],
+    on_paste: Callable[[str], None],
+    is_untouched: Callable[[], bool],
+    open_editor: Callable[[], None],
 ) -> KeyBindings:
     """Return the bindings: Enter sends, but in an open code block, where it begins a new line, as others do anywhere.
 
@@ -45,6 +49,11 @@ def build_key_bindings(
     @bindings.add("c-d", filter=typing & Condition(is_untouched))
     def _leave(event: KeyPressEvent) -> None:
         event.app.exit(exception=EOFError, style="class:exiting")
+
+    @bindings.add("c-x", "c-e", filter=typing & emacs_mode)
+    @bindings.add("v", filter=typing & vi_navigation_mode)
+    def _edit(_: KeyPressEvent) -> None:
+        open_editor()
 
     @bindings.add(Keys.Vt100MouseEvent)
     def _pass_over(_: KeyPressEvent) -> None:

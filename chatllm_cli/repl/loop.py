@@ -36,7 +36,9 @@ class Loop:
         self._turns = Turns(session, renderer)
         services = session.services
         recall = Recall(services.input_history, lambda: not session.is_private, services.guard.checked_title)
-        self._line = PromptLine(recall, PromptCompleter(self), lambda width: status_line(session, width))
+        self._line = PromptLine(
+            recall, PromptCompleter(self), lambda width: status_line(session, width), renderer.error
+        )
         self._draft = Draft()
         self._reckoning: asyncio.Future[None] | None = None
         self._is_over = False
@@ -183,7 +185,7 @@ class Loop:
 
     def _interrupt(self) -> None:
         """Stop the reply that streams; at the prompt, do as Ctrl-C there."""
-        if not self._turns.interrupt() and self._line.is_open:
+        if not self._turns.interrupt() and self._line.is_open and not self._line.is_edited:
             self._line.clear()
 
     def _import_meanwhile(self) -> None:

@@ -12,11 +12,13 @@ from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
+from chatllm_cli.errors import ChatllmError
 from chatllm_cli.render.footer import PROMPT
 from chatllm_cli.repl.completion import is_to_be_completed
 from chatllm_cli.repl.highlighting import MarkdownLexer
 from chatllm_cli.repl.key_bindings import build_key_bindings
 from chatllm_cli.repl.ports import Draft
+from chatllm_cli.repl.prompt_editor import edit
 from chatllm_cli.repl.recall import Suggest
 
 if TYPE_CHECKING:
@@ -44,16 +46,27 @@ STYLE = Style.from_dict(
 class PromptLine:
     """Reads prompts."""
 
-    def __init__(self, history: History, completer: Completer, toolbar: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        history: History,
+        completer: Completer,
+        toolbar: Callable[[int], str],
+        tell: Callable[[ChatllmError], None],
+    ) -> None:
         self._draft = Draft()
         self._toolbar = toolbar
         self._shows_toolbar = True
+        self._tell = tell
+        self.is_edited = False  # in an editor, now
         self.pasted = ""  # of what is in the line: a name in there was not typed
         self._session: PromptSession[str] = PromptSession(
             self._message,
             multiline=True,
             key_bindings=build_key_bindings(
-                on_clear=self._forget, on_paste=self._take_paste, is_untouched=self._is_untouched
+                on_clear=self._forget,
+                on_paste=self._take_paste,
+                is_untouched=self._is_untouched,
+                open_editor=self._open_editor,
             ),
             prompt_continuation=lambda width, *_: " " * width,
             history=history,
@@ -64,9 +77,7 @@ class PromptLine:
             lexer=MarkdownLexer(),
             style=STYLE,
             bottom_toolbar=self._bottom,
-            enable_open_in_editor=True,
             enable_suspend=True,
-            tempfile_suffix=".md",
             search_ignore_case=True,
         )
 
@@ -112,7 +123,14 @@ class PromptLine:
         self._session.app.invalidate()
 
     def _open_editor(self) -> None:
-        self._session.default_buffer.open_in_editor()
+        self._session.app.create_background_task(self._edit())
+
+    async def _edit(self) -> None:
+        self.is_edited = True
+        try:
+            await edit(self._session.default_buffer, self._tell)
+        finally:
+            self.is_edited = False
 
     def _message(self) -> str:
         return EDIT_PROMPT if self._draft.instead_of else PROMPT

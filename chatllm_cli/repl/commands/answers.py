@@ -49,9 +49,9 @@ async def copy(loop: Loop, argument: str) -> None:
         if not 1 <= number <= len(found):
             raise UsageError(f"there is no code block {number}: the last answer has {len(found)}")
         text = found[number - 1]
-    how = await asyncio.to_thread(clipboard.copy, text, loop.renderer)
+    where = await asyncio.to_thread(clipboard.copy, text, loop.renderer)
     what = "the answer" if number is None else f"code block {number}"
-    loop.renderer.notice(f"{what} is on the clipboard ({len(text):,} characters, {how})")
+    loop.renderer.notice(f"{what} is on {where} ({len(text):,} characters)")
 
 
 async def blocks(loop: Loop, _: str) -> Sequence[Candidate]:

@@ -1,9 +1,8 @@
 """What goes into the next prompt besides what is typed: files, pictures, the clipboard, and what an editor brings."""
 
 import asyncio
-import os
-import shutil
 
+from chatllm_cli.editors import editor_command
 from chatllm_cli.errors import UsageError
 from chatllm_cli.repl import clipboard
 from chatllm_cli.repl.commands.arguments import unquoted
@@ -11,8 +10,6 @@ from chatllm_cli.repl.ports import Draft, Loop
 from chatllm_cli.services.attachments.reading import Reading
 
 NONE = "-"
-NAMED_BY = ("VISUAL", "EDITOR")
-EDITORS = ("editor", "nano", "pico", "vi", "emacs")  # that prompt_toolkit looks for
 
 
 async def file(loop: Loop, spec: str) -> None:
@@ -57,6 +54,5 @@ async def paste(loop: Loop, _: str) -> None:
 
 async def editor(loop: Loop, _: str) -> None:
     """Write the next prompt in the user's editor; it comes into the line, to be sent with Enter."""
-    if not any(os.environ.get(name) for name in NAMED_BY) and not any(map(shutil.which, EDITORS)):
-        raise UsageError("there is no editor", hint="set EDITOR")
+    editor_command()  # to say at once if there is none
     loop.put_into_line(Draft(opens_editor=True))
