@@ -1,9 +1,10 @@
 """The names of files, as somebody begins to type them."""
 
 import os
+from itertools import islice
 from pathlib import Path
 
-MOST_LOOKED_AT = 2000  # entries of a folder
+MOST_RETURNED = 2000
 
 
 def names_beginning(text: str) -> list[str]:
@@ -14,14 +15,14 @@ def names_beginning(text: str) -> list[str]:
     folder, slash, begin = text.rpartition("/")
     try:
         with os.scandir(Path(folder + slash or ".").expanduser()) as entries:
-            found = sorted(_shown(entry) for entry, _ in zip(entries, range(MOST_LOOKED_AT), strict=False))
+            fitting = (
+                entry
+                for entry in entries
+                if entry.name.startswith(begin) and (begin or entry.name[0] != ".") and entry.name.isprintable()
+            )
+            return sorted(f"{folder}{slash}{_shown(entry)}" for entry in islice(fitting, MOST_RETURNED))
     except (OSError, RuntimeError, ValueError):
         return []
-    return [
-        f"{folder}{slash}{name}"
-        for name in found
-        if name.startswith(begin) and (begin or not name.startswith(".")) and name.isprintable()
-    ]
 
 
 def _shown(entry: "os.DirEntry[str]") -> str:

@@ -29,6 +29,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("@~/notes.md", ["~/notes.md"]),
         ("@src/*.py", ["src/*.py"]),
         ("@https://example.org/x.", ["https://example.org/x."]),
+        ("all @*", []),
+        ("@overload[T] and @nothing*.py", []),
         ("me@a.py", []),
         ("@ a.py", []),
         ("@john says hi", []),
@@ -48,6 +50,8 @@ def test_what_looks_like_a_file_and_is_not_there_is_missing(name: str) -> None:
 def test_what_was_pasted_is_not_meant() -> None:
     assert find_mentions("please mend @a.py and @src", "mend @a.py") == Mentions(("src",), ("a.py",))
     assert find_mentions("@gone.py", "@gone.py") == Mentions()
+    assert find_mentions("is it @a.py?", "is it @a.py") == Mentions(pasted=("a.py",))
+    assert find_mentions("is it @a.py", "is it @a.py?") == Mentions(pasted=("a.py",))
 
 
 @pytest.mark.parametrize("name", ["\0", "x" * 5000, "~nobody-here/x"])

@@ -103,11 +103,11 @@ async def test_a_clipboard_without_a_picture_is_told(desk: Desk, monkeypatch: py
 
 
 async def test_what_cannot_be_attached_is_told_and_nothing_is_sent(desk: Desk) -> None:
-    await desk.run(typed("/file nowhere", "see @*.nothing"))
+    await desk.run(typed("/file nowhere", "see @http://127.0.0.1:9/x"))
     assert desk.prompts == []
     assert [line for line in desk.told if line.startswith("chatllm: ")] == [
         "chatllm: there is no file nowhere",
-        "chatllm: no file matches *.nothing",
+        "chatllm: no connection to 127.0.0.1:9: connection refused",
     ]
 
 

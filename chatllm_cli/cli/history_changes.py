@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -119,7 +119,14 @@ async def _remove(services: Services, ids: Sequence[str], *, unused_since: datet
     typed = await services.history.prompts(ids)
     await services.cache.forget(ids)  # first: what fails there is told, and can be tried again
     await services.history.upkeep.remove(ids, unused_since=unused_since)
-    await services.input_history.forget(typed)
+    await _forget_typed(services, typed)
+
+
+async def _forget_typed(services: Services, gone: Collection[str]) -> None:
+    """Let the chat not recall what is gone; what a prompt by name was put around is known by the title it made."""
+    from chatllm_cli.services.history.records import title_of  # noqa: PLC0415  (aiofiles)
+
+    await services.input_history.forget(lambda text: text.strip() in gone or title_of(text) in gone)
 
 
 async def _remove_message(
@@ -142,7 +149,7 @@ async def _remove_message(
         return
     await services.cache.forget([conversation.id])
     await services.history.upkeep.remove_message(await services.history.find(conversation.id), found.id)
-    await services.input_history.forget([found.content])
+    await _forget_typed(services, {found.content.strip()})
     _say("removed")
 
 

@@ -43,7 +43,7 @@ def paste() -> str:
 
     try:
         return str(pyperclip.paste())
-    except pyperclip.PyperclipException:
+    except (pyperclip.PyperclipException, OSError, ValueError):  # none, or what is there is no text
         raise UsageError(
             "the clipboard cannot be read here", hint="paste with the terminal's own key: it is one message"
         ) from None

@@ -50,15 +50,22 @@ class PromptCompleter(Completer):
             with suppress(ChatllmError, OSError):
                 return found[2], await command.candidates(self._loop, found[2]) if command.candidates else []
         elif found := FILE.search(before):
-            typed = found[2] if found[1] is None else found[1]
-            return typed, await files(self._loop, typed)
+            typed, is_quoted = (found[2], False) if found[1] is None else (found[1], True)
+            return typed, [_named(each, is_quoted=is_quoted) for each in await files(self._loop, typed)]
         return "", []
+
+
+def _named(file: Candidate, *, is_quoted: bool) -> Candidate:
+    """Return a file as a prompt names it: one with a blank in its name in quotes."""
+    if is_quoted:
+        return file if file.text.endswith("/") else Candidate(f'{file.text}"')
+    return Candidate(f'"{file.text}"') if " " in file.text else file
 
 
 def _fitting(candidates: Sequence[Candidate], typed: str) -> Sequence[Candidate]:
     """Return those that begin so; if none does, that have these letters in them; or in what is said of them."""
     return (
-        [each for each in candidates if each.text.startswith(typed)]
+        [each for each in candidates if each.text.removeprefix('"').startswith(typed)]
         or [each for each in candidates if matches(each.text, typed)]
         or [each for each in candidates if typed.casefold() in each.about.casefold()]
     )

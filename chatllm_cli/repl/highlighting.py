@@ -11,7 +11,7 @@ FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 HEADING, QUOTE = re.compile(r" {0,3}#{1,6}(?:\s|$)"), re.compile(r" {0,3}>")
 COMMAND = re.compile(r"\s*/[a-z]+(?=\s|$)")
 INLINE = re.compile(
-    r"(?P<code>`+[^`\n]+`+)"
+    r"(?P<code>`{1,9}[^`\n]+`{1,9})"
     r"|(?P<strong>\*\*\S(?:[^*\n]*\S)?\*\*|__\S(?:[^_\n]*\S)?__)"
     r"|(?P<emphasis>(?<![\w*])\*\S(?:[^*\n]*[^\s*])?\*(?![\w*]))"
     r"|(?P<file>(?<!\S)@(?:\"[^\"\n]+\"|\S+))"

@@ -1,13 +1,15 @@
 """The chat loop: read a line, do a turn or a command, show it, and again."""
 
 import asyncio
+import errno
 import importlib
 import signal
 import threading
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
 
-from chatllm_cli.errors import ChatllmError, IncompleteAnswerError, UsageError
+from chatllm_cli.errors import ChatllmError, HistoryError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.replay import show_last_turns
@@ -35,13 +37,18 @@ class Loop:
         self.renderer = renderer
         self._turns = Turns(session, renderer)
         services = session.services
-        recall = Recall(services.input_history, lambda: not session.is_private, services.guard.checked_title)
+        recall = Recall(services.input_history, lambda: not session.is_private, self._checked)
         self._line = PromptLine(
             recall, PromptCompleter(self), lambda width: status_line(session, width), renderer.error
         )
         self._draft = Draft()
         self._reckoning: asyncio.Future[None] | None = None
+        self._work: asyncio.Future[None] | None = None  # of a command, which Ctrl-C stops
         self._is_over = False
+
+    def _checked(self, text: str) -> str:
+        """Return what was typed as it may be kept: the guard is another one after /set redact."""
+        return self.session.services.guard.checked_title(text)
 
     async def run(self) -> None:
         """Read and answer until it is over; a conversation that could not be saved before is saved then."""
@@ -54,6 +61,9 @@ class Loop:
                 await self._read()
         except EOFError:
             pass
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal has gone away
+                raise
         finally:
             await self.session.close()
 
@@ -107,6 +117,9 @@ class Loop:
     async def _read(self) -> None:
         self._line.use(self.session.services.settings)
         draft, self._draft = self._draft, Draft()
+        if draft.text and self.renderer.out.is_dumb:
+            self.renderer.notice(f"this terminal cannot have a line filled in; it would be: {draft.text}")
+            draft = replace(draft, text="")
         line, draft = await self._line.read(draft)
         if not line.strip():
             return
@@ -120,17 +133,40 @@ class Loop:
             self.renderer.notice(slash_commands.nearest(name))
             return
         try:
-            await command.handler(self, argument)
+            if not await self._is_done(command.handler(self, argument)):
+                self.renderer.notice("stopped")
+        except HistoryError as error:
+            error.hint = "it is done all the same, and written as soon as that can be"
+            self.renderer.error(error)
         except ChatllmError as error:
             self.renderer.error(error)
+        except Exception as error:  # noqa: BLE001  (a fault of ours in one command must not cost the session)
+            message = f"internal error in /{name}: {type(error).__name__}: {error}"
+            self.renderer.error(ChatllmError(message, hint="the conversation goes on; please report it"))
+
+    async def _is_done(self, work: Awaitable[None]) -> bool:
+        """Do some work that Ctrl-C stops; tell whether it came to its end."""
+        self._work, this = asyncio.ensure_future(work), asyncio.current_task()
+        try:
+            await self._work
+        except asyncio.CancelledError:
+            if this and this.cancelling():  # TERM or HUP: the session itself is to end
+                raise
+            return False
+        finally:
+            self._work = None
+        return True
 
     async def _send(self, prompt: str, draft: Draft) -> None:
         """Do a turn; a prompt that brought nothing comes back into the line, and so does what went with it."""
         draft = replace(draft, text=prompt, pasted=self._line.pasted, opens_editor=False)
+        mentioned: list[Attachment] = []
         try:
-            mentioned = await self._read_mentioned(prompt)
+            is_read = await self._is_done(self._read_mentioned(prompt, mentioned))
         except ChatllmError as error:
             self.renderer.error(error)
+            is_read = False
+        if not is_read:
             self._bring_back(draft)
             return
         attachments = tuple(dict.fromkeys([*draft.attachments, *self.session.attached, *mentioned]))
@@ -144,24 +180,27 @@ class Loop:
             self._bring_back(replace(draft, attachments=attachments))
 
     def _bring_back(self, draft: Draft) -> None:
+        """Begin the next line with a draft; what was typed already goes before it, but for what is attached."""
         if not self._line.is_typed_ahead:
             self._draft = draft
+            return
+        self.session.attached[:0] = draft.attachments
+        for each in draft.attachments:
+            self.renderer.notice(f"still attached: {each.told}")
 
-    async def _read_mentioned(self, prompt: str) -> list[Attachment]:
-        """Return what a prompt names by @PATH. Raises `ChatllmError`."""
+    async def _read_mentioned(self, prompt: str, attached: list[Attachment]) -> None:
+        """Attach what a prompt names by @PATH. Raises `ChatllmError`."""
         if "@" not in prompt:
-            return []
+            return
         found = await asyncio.to_thread(find_mentions, prompt, self._line.pasted)
         for name in found.missing:
             self.renderer.notice(f"there is no file '{name}': @{name} is sent as it is written")
         for name in found.pasted:
             self.renderer.notice(f"@{name} was pasted, not typed: it is not attached (/file {name} attaches it)")
-        attached: list[Attachment] = []
         for name in found.meant:
             reading = await self.session.services.attachments.read(name)
             self._tell_of(reading)
             attached += reading.attachments
-        return attached
 
     def _tell_of(self, reading: Reading) -> None:
         from chatllm_cli.services.chat.announcements import announced  # noqa: PLC0415  (only where it is used)
@@ -185,8 +224,13 @@ class Loop:
 
     def _interrupt(self) -> None:
         """Stop the reply that streams; at the prompt, do as Ctrl-C there."""
-        if not self._turns.interrupt() and self._line.is_open and not self._line.is_edited:
-            self._line.clear()
+        if self._turns.interrupt():
+            return
+        if self._line.is_open:
+            if not self._line.is_edited:
+                self._line.clear()
+        elif self._work:
+            self._work.cancel()
 
     def _import_meanwhile(self) -> None:
         """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen."""

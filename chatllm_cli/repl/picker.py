@@ -40,7 +40,7 @@ class _Picker:
         )
 
     async def run(self) -> str | None:
-        return await self._app.run_async(pre_run=lambda: self._move(0))
+        return await self._app.run_async(pre_run=lambda: self._move(0), handle_sigint=False)  # ours stays
 
     @property
     def _found(self) -> list[Summary]:

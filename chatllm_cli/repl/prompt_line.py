@@ -1,5 +1,6 @@
 """The line that prompts are typed in: its history, keys, colours, completion and toolbar."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class PromptLine:
         self._shows_toolbar = True
         self._tell = tell
         self.is_edited = False  # in an editor, now
-        self.pasted = ""  # of what is in the line: a name in there was not typed
+        self.pasted = ""  # in this session: a name in there was not typed, and may be recalled
         self._session: PromptSession[str] = PromptSession(
             self._message,
             multiline=True,
@@ -107,11 +108,16 @@ class PromptLine:
 
     async def read(self, draft: Draft) -> tuple[str, Draft]:
         """Return what was typed, and the draft that it came of. Raises EOFError for Ctrl-D."""
-        self._draft, self.pasted = draft, draft.pasted
+        self._draft = draft
+        self.pasted += draft.pasted
         opens_editor = draft.opens_editor
-        text = await self._session.prompt_async(
-            default=draft.text, handle_sigint=False, pre_run=self._open_editor if opens_editor else None
-        )
+        try:
+            text = await self._session.prompt_async(
+                default=draft.text, handle_sigint=False, pre_run=self._open_editor if opens_editor else None
+            )
+        except asyncio.CancelledError:  # the session is to end: what was typed is there in the next one
+            self._session.default_buffer.append_to_history()
+            raise
         return text, self._draft
 
     def clear(self) -> None:
@@ -145,7 +151,7 @@ class PromptLine:
         return self.text == self._draft.text
 
     def _forget(self) -> None:
-        self._draft, self.pasted = Draft(), ""
+        self._draft = Draft()
 
     def _take_paste(self, text: str) -> None:
         self.pasted += f"\n{text}"

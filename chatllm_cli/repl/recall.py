@@ -8,6 +8,7 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 
+from chatllm_cli.render.clean import clean
 from chatllm_cli.services.input_history import InputHistory
 
 
@@ -23,7 +24,7 @@ class Recall(History):
     def load_history_strings(self) -> Iterable[str]:
         """Return what was typed before, the newest first."""
         with suppress(OSError):  # it is a convenience
-            yield from reversed(self._kept.load())
+            yield from map(clean, reversed(self._kept.load()))  # who wrote into that file is not known
 
     def store_string(self, string: str) -> None:
         """Keep what was typed."""

@@ -1,8 +1,8 @@
 """One run of the REPL: the conversation that goes on, who answers it, and how. It shows nothing."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,12 @@ class Session:
         self._for_last = system_prompt  # which `last` is given, if that was wished along with it
         self._last = last
         self._log: OpenConversation | None = None
-        self._parted: list[OpenConversation] = []  # conversations that were left, and may not be on the disk yet
+        self._parted: dict[str, OpenConversation] = {}  # that were left, and may not be on the disk yet
         self._load = load or _load_settings
         self._changes: dict[str, Any] = {}
         self._chat = self._build_chat()
         self._titling: asyncio.Future[None] | None = None
+        self._is_titled = False  # by the user
 
     @property
     def conversation(self) -> Conversation | None:
@@ -73,6 +74,8 @@ class Session:
     @property
     def system_prompt(self) -> str:
         """The standing instruction."""
+        if self._log is None and self._last and self._for_last is not None:
+            return self._for_last
         if self.conversation:
             return self.conversation.system_prompt
         return self.services.settings.system_prompt if self._system_prompt is None else self._system_prompt
@@ -105,21 +108,21 @@ class Session:
     ) -> Message:
         """Do a turn with `prompt`; one that stands instead of another goes on a branch of its own."""
         log = await self._open(prompt or next((each.name for each in attachments), ""))
+        head = log.conversation.head
         if instead_of:
             with suppress(HistoryError):  # the turn itself meets the same fault, and tells
                 await log.move_head(instead_of.parent)
         wrapped = self._wrap(prompt) if self._wrap else prompt
-        try:
+        async with self._answered(log, back_to=head if instead_of else None):
             return await self._chat.send(log, wrapped, self.endpoints, self.options, view, attachments=attachments)
-        finally:
-            if log.conversation.last_text:  # else it comes back into the line, as it was typed
-                self._wrap = None
 
     async def go_on(self, view: TurnView) -> Message:
         """Take up the last answer where it stopped."""
         if self.conversation is None:
             raise UsageError("there is no answer yet to go on with")
-        return await self._chat.go_on(await self._open(""), self.endpoints, self.options, view)
+        log = await self._open("")
+        async with self._answered(log):
+            return await self._chat.go_on(log, self.endpoints, self.options, view)
 
     async def retry(self, view: TurnView, endpoints: Sequence[Endpoint] = ()) -> Message:
         """Have the last prompt answered another time; the answer that there is stays, and stands if none comes."""
@@ -129,13 +132,23 @@ class Session:
         answered = log.conversation.head
         with suppress(HistoryError):
             await log.back_to_prompt()
-        try:
+        async with self._answered(log, back_to=answered):
             return await self._chat.retry(log, list(endpoints) or self.endpoints, self.options, view)
-        except BaseException:
-            if not log.conversation.last_text:
+
+    @asynccontextmanager
+    async def _answered(self, log: OpenConversation, *, back_to: str | None = None) -> AsyncIterator[None]:
+        """Do a turn while the block runs; go back to where the conversation stood if it brings no text.
+
+        The prompt of that stays on a branch, and comes back into the line as it was typed.
+        """
+        try:
+            yield
+        finally:
+            if log.conversation.last_text:
+                self._wrap = None
+            elif back_to is not None:
                 with suppress(HistoryError):
-                    await log.move_head(answered)
-            raise
+                    await log.move_head(back_to)
 
     async def undo(self) -> Message:
         """Go back to before the last turn, and return its prompt."""
@@ -148,6 +161,7 @@ class Session:
         conversation = self.said
         if self.is_private:
             raise UsageError("a private conversation cannot be copied: nothing of it is kept")
+        await self._open("")  # with what was wished along with it
         await self._save(conversation)
         end = None if number is None else self._end_of_turn(number)
         self._leave_for(await self.services.history.fork(conversation.id, end))
@@ -201,6 +215,8 @@ class Session:
     async def set_title(self, title: str) -> None:
         """Give the conversation another title."""
         _ = self.said
+        self.stop_title()
+        self._is_titled = True
         await (await self._open("")).set_title(title)
 
     async def set_tags(self, tags: Sequence[str]) -> None:
@@ -230,7 +246,7 @@ class Session:
     def begin_title(self) -> None:
         """Ask the model for a title meanwhile, once, if that is wished."""
         is_wished = self.services.settings.history.titles == "model" and not self.is_private
-        if is_wished and self._titling is None and self._last is None and self._log:
+        if is_wished and self._titling is None and not self._is_titled and self._last is None and self._log:
             self._titling = asyncio.ensure_future(self._title(self._log))
 
     def stop_title(self) -> None:
@@ -240,11 +256,17 @@ class Session:
             self._titling = None
 
     async def close(self) -> None:
-        """Save what could not be saved before. Raises `HistoryError`."""
+        """Save what could not be saved before, each conversation for itself. Raises `HistoryError`."""
         if self._titling:
             self._titling.cancel()
-        for log in [*self._parted, *([self._log] if self._log else [])]:
-            await log.save()
+        faults: list[HistoryError] = []
+        for log in [*self._parted.values(), *([self._log] if self._log else [])]:
+            try:
+                await log.save()
+            except HistoryError as error:
+                faults.append(error)
+        if faults:
+            raise faults[0]
 
     def _keep(self, *, is_wished: bool) -> None:
         """Keep what is said from here on, unless the settings keep nothing."""
@@ -265,10 +287,12 @@ class Session:
 
     def _leave_for(self, conversation: Conversation | None) -> None:
         self.stop_title()
-        self._titling = None
+        self._titling, self._is_titled, self._wrap = None, False, None
         if self._log:
-            self._parted.append(self._log)
+            self._parted[self._log.conversation.id] = self._log
         self._log, self._last, self._for_last, self.bill = None, conversation, None, None
+        if conversation and (known := self._parted.get(conversation.id)) and not known.is_kept:
+            self._log = known  # the disk has not all of it
 
     async def _open(self, prompt: str) -> OpenConversation:
         """Return the conversation; a new one begins with its first prompt."""

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
@@ -13,6 +12,7 @@ from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
+from prompt_toolkit.utils import is_dumb_terminal
 
 from chatllm_cli.repl.quiet_terminal import make_quiet, quiet_terminal
 
@@ -21,10 +21,23 @@ AWAY = 1.0  # seconds between two looks whether the terminal is ours again
 NEVER = 1_000_000_000  # collections of what is neither young nor old
 SENT = "\r"  # in a draft: what is before it is on its way, and no key takes it back
 NEW_LINE = KeyPress(Keys.ControlJ, "\n")
-BACK_TO = {  # what a key takes away, of the text since the last Enter
-    Keys.ControlH: re.compile(r".\Z", re.DOTALL),
-    Keys.ControlW: re.compile(r"\S*\s*\Z"),
-    Keys.ControlU: re.compile(r"(?:[^\n]+|\n)\Z"),
+
+
+def without_word(text: str) -> str:
+    """Return a text without its last word, and the blanks behind it."""
+    words = text.rsplit(maxsplit=1)
+    return text.rstrip()[: -len(words[-1])] if words else ""
+
+
+def without_line(text: str) -> str:
+    """Return a text without its last line; if nothing is in that, without the break before it."""
+    return text[:-1] if text.endswith("\n") else text[: text.rfind("\n") + 1]
+
+
+TAKES_AWAY: dict[Keys, Callable[[str], str]] = {  # of the text since the last Enter
+    Keys.ControlH: lambda text: text[:-1],
+    Keys.ControlW: without_word,
+    Keys.ControlU: without_line,
 }
 
 
@@ -59,9 +72,9 @@ class Draft:
             self.text += press.data.replace("\r\n", "\n").replace("\r", "\n")
         elif not isinstance(key, Keys):
             self.text += press.data
-        elif what := BACK_TO.get(key):
+        elif without := TAKES_AWAY.get(key):
             begin = self.text.rfind(SENT) + 1
-            self.text = self.text[:begin] + what.sub("", self.text[begin:], count=1)
+            self.text = self.text[:begin] + without(self.text[begin:])
 
 
 class TypeAhead:
@@ -120,8 +133,9 @@ class TypeAhead:
             return
         with suppress(OSError, NotImplementedError):  # nothing that could be waited for
             asyncio.get_running_loop().add_reader(self._keyboard.fileno(), self._read)
-        self._output.enable_bracketed_paste()
-        self._output.flush()
+        if not is_dumb_terminal():
+            self._output.enable_bracketed_paste()
+            self._output.flush()
         if self._screen:
             self._screen.refresh()
 
@@ -133,8 +147,9 @@ class TypeAhead:
         self._stop()
         if self._screen:
             self._screen.step_aside()
-        self._output.disable_bracketed_paste()
-        self._output.flush()
+        if not is_dumb_terminal():
+            self._output.disable_bracketed_paste()
+            self._output.flush()
 
     @property
     def _is_terminal(self) -> bool:

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,10 +45,9 @@ class InputHistory:
             if size + len(line) > MOST_BYTES:
                 self._rewrite(lambda texts: _newest(texts, MOST_BYTES // 2))
 
-    async def forget(self, texts: Collection[str]) -> None:
-        """Forget these. Raises `HistoryError`."""
-        gone = {text.strip() for text in texts}
-        await self._change(lambda kept: [text for text in kept if text.strip() not in gone])
+    async def forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Forget what is to be gone. Raises `HistoryError`."""
+        await self._change(lambda kept: [text for text in kept if not is_gone(text)])
 
     async def scrub(self, pattern: re.Pattern[str], replacement: str) -> None:
         """Replace what `pattern` matches. Raises `HistoryError`."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from chatllm_cli.errors import UsageError
 from chatllm_cli.render.renderer import write_output
 from chatllm_cli.repl import clipboard
-from chatllm_cli.repl.commands.arguments import first_line, number_of, path_of
+from chatllm_cli.repl.commands.arguments import first_line, new_file, number_of
 from chatllm_cli.repl.ports import Candidate, Draft, Loop
 
 NO_ANSWER = "there is no answer yet"
@@ -63,9 +63,7 @@ async def blocks(loop: Loop, _: str) -> Sequence[Candidate]:
 
 async def save(loop: Loop, argument: str) -> None:
     """Write the last answer into a file that is not there yet."""
-    text, path = _last_answer(loop), path_of(argument, "save")
-    if path.exists():
-        raise UsageError(f"{path} exists already", hint="nothing is written over: name another file")
+    text, path = _last_answer(loop), new_file(argument, "save")
     write_output(path, text if text.endswith("\n") else f"{text}\n")
     loop.renderer.notice(f"the answer is written to {path}")
 

@@ -30,6 +30,19 @@ def path_of(argument: str, command: str) -> Path:
         raise UsageError(f"there is no home folder for {argument.partition('/')[0]}") from None
 
 
+def new_file(argument: str, command: str) -> Path:
+    """Return the file that was named, which is not there yet. Raises `UsageError` if none was, or if it is."""
+    path = path_of(argument, command)
+    try:
+        is_there = path.exists()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file can be named so"
+        raise UsageError(f"{path} cannot be written: {why}") from None
+    if is_there:
+        raise UsageError(f"{path} exists already", hint="nothing is written over: name another file")
+    return path
+
+
 def unquoted(argument: str) -> str:
     """Return a name without the quotes around it."""
     is_quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "\"'"

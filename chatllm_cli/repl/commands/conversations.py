@@ -8,7 +8,7 @@ from chatllm_cli.formats import json, markdown
 from chatllm_cli.models import Conversation, Role
 from chatllm_cli.render import history_views
 from chatllm_cli.render.renderer import write_output
-from chatllm_cli.repl.commands.arguments import first_line, number_of, path_of
+from chatllm_cli.repl.commands.arguments import first_line, new_file, number_of
 from chatllm_cli.repl.ports import Candidate, Loop
 from chatllm_cli.services.history import Query
 
@@ -40,12 +40,15 @@ async def open_(loop: Loop, address: str) -> None:
     chosen = address or await loop.pick()
     if not chosen:
         return
+    was_private = loop.session.is_private
     try:
         await loop.session.open(chosen)
     except ConfigError as error:
         if loop.session.conversation is None:
             raise
         loop.renderer.notice(f"{error.message}; {loop.session.endpoints[0].address} goes on with it")
+    if was_private and not loop.session.is_private:
+        loop.renderer.notice("no longer private: what is said in this conversation is kept")
     loop.replay()
 
 
@@ -128,9 +131,7 @@ async def switch(loop: Loop, message_id: str) -> None:
 
 async def export(loop: Loop, argument: str) -> None:
     """Write the conversation into a file that is not there yet: JSON if it is named so, else markdown."""
-    conversation, path = loop.session.said, path_of(argument, "export")
-    if path.exists():
-        raise UsageError(f"{path} exists already", hint="nothing is written over: name another file")
+    conversation, path = loop.session.said, new_file(argument, "export")
     dump = json.dump if path.suffix.lower() == ".json" else markdown.dump
     write_output(path, dump(conversation), is_private=True)
     loop.renderer.notice(f"the conversation is written to {path}")

@@ -86,7 +86,9 @@ def _shown(loop: Loop, key: str) -> str:
             value = getattr(value, part)
     if isinstance(value, tuple):
         return ", ".join(map(repr, value)) or "not set"
-    return {None: "not set", "": "not set", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "not set" if value in {None, ""} else str(value)
 
 
 async def usage(loop: Loop, _: str) -> None:

@@ -111,12 +111,13 @@ class HistoryService:
         return await self._load(await self._ask(lambda db: self._find(db, address)))
 
     async def prompts(self, ids: Sequence[str]) -> set[str]:
-        """Return all that was typed in these conversations, as far as they can be read."""
+        """Return the prompts of these conversations, and the titles made of them, as far as they can be read."""
         found: set[str] = set()
         for each in ids:
             with suppress(HistoryError, ConversationNotFoundError):
-                messages = (await self.load(each)).messages
-                found |= {message.content for message in messages if message.role is Role.USER}
+                conversation = await self.load(each)
+                prompts = (message for message in conversation.messages if message.role is Role.USER)
+                found |= {conversation.title, *(prompt.content.strip() for prompt in prompts)}
         return found
 
     async def open(self, address: str) -> OpenConversation:
