@@ -33,11 +33,18 @@ class Desk:
         self.llm = FakeLLM()
         self.begin(last)
 
-    def begin(self, last: Conversation | None = None, wrap: Callable[[str], str] | None = None) -> None:
+    def begin(
+        self,
+        last: Conversation | None = None,
+        wrap: Callable[[str], str] | None = None,
+        system_prompt: str | None = None,
+    ) -> None:
         """Sit down for another session, with the same model."""
         self.stdout, self.stderr = StringIO(), StringIO()
         self.services = Services(load_settings(), self.places, llm=self.llm)
-        self.session = Session(self.services, [ENDPOINT], ChatOptions(), last=last, wrap=wrap)
+        self.session = Session(
+            self.services, [ENDPOINT], ChatOptions(), last=last, wrap=wrap, system_prompt=system_prompt
+        )
         self.loop = Loop(self.session, Renderer(self.stdout, self.stderr))
 
     async def run(self, keys: str) -> None:

@@ -123,6 +123,10 @@ async def test_files_are_completed_behind_a_command_and_an_at_sign(
     assert await offered(desk, "/save .h") == ["/save .hidden"]
     assert await offered(desk, "/save b") == []
     assert await offered(desk, "/save nowhere/x") == []
+    (tmp_path / "with blank.md").touch()
+    assert await offered(desk, "see @with") == ['see @"with blank.md"']
+    assert await offered(desk, 'see @"with') == ['see @"with blank.md"']
+    assert await offered(desk, "see @so") == ["see @song.md"]
 
 
 async def test_what_is_said_of_a_candidate_is_cleaned(desk: Desk) -> None:

@@ -283,6 +283,7 @@ def test_a_tree_names_what_was_attached(on_pipe: Renderer, pipe: io.StringIO) ->
     silent = replace(ATTACHED, id="u2aaaaaaaa", content="", attachments=ATTACHED.attachments[1:])
     show_tree(on_pipe, Conversation("c1", "t", AT, messages=(ATTACHED, silent), head=silent.id))
     assert pipe.getvalue() == (
-        f"- u1aaaaaa you: Why? · attached: a{TITLE}.log (1.2 kB) · attached: a.png (image/png, 34 kB)\n"
-        "* u2aaaaaa you: attached: a.png (image/png, 34 kB)\n"
+        "the beginning\n"
+        f"  - u1aaaaaa you: Why? · attached: a{TITLE}.log (1.2 kB) · attached: a.png (image/png, 34 kB)\n"
+        "  * u2aaaaaa you: attached: a.png (image/png, 34 kB)\n"
     )

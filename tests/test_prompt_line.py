@@ -175,3 +175,10 @@ async def test_what_was_typed_ahead_outweighs_a_prompt_that_failed(desk: Desk) -
 async def test_a_colour_among_the_keys_is_passed_over(desk: Desk) -> None:
     await desk.run(f"a\x1b[31mb{ENTER}{CTRL_D}")
     assert desk.prompts == ["ab"]
+
+
+async def test_an_edit_that_nobody_touched_does_not_make_ctrl_d_leave(desk: Desk) -> None:
+    await desk.run(f"hi{ENTER}{CTRL_D}")
+    desk.begin(await desk.services.history.last())
+    await type_slowly(desk, f"/edit{ENTER}", CTRL_D, f"!{ENTER}")
+    assert desk.prompts == ["hi", "hi!"]

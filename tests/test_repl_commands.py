@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import Chunk, Role, TokenUsage
 from chatllm_cli.repl import clipboard
-from tests.desks import CTRL_C, CTRL_D, ENTER, WAIT, Desk, open_desk
+from chatllm_cli.services.history import journal
+from tests.desks import CTRL_C, CTRL_D, CTRL_J, ENTER, PASTE_BEGINS, PASTE_ENDS, WAIT, Desk, open_desk
 
 LEAVE = CTRL_D
 
@@ -346,3 +348,130 @@ async def test_editor_writes_the_next_prompt(desk: Desk, monkeypatch: pytest.Mon
     desk.keys.send_text(f"{ENTER}{LEAVE}")
     await running
     assert desk.prompts == ["from the editor"]
+
+
+async def test_an_edit_that_brings_no_answer_leaves_the_conversation_where_it_stood(desk: Desk) -> None:
+    desk.llm.reply("one")
+    desk.llm.play(QuotaError("nothing left"))
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/edit", "!", "b"))
+    assert [content for _, content in desk.llm.requests[-1].messages] == ["a", "one", "b"]
+
+
+async def test_a_title_of_ones_own_outweighs_the_models(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLLM_HISTORY__TITLES", "model")
+    desk.begin()
+    desk.llm.reply("one")
+    desk.llm.play(0.2, Chunk("The model's"), Chunk(finish_reason="stop"))
+    desk.llm.reply("two")
+    desk.llm.reply("never asked for")
+    await desk.run(typed("a", "/title mine", "b"))
+    assert (await desk.services.history.last()).title == "mine"
+
+
+@pytest.mark.parametrize("value", ["0", "1", "0.5"])
+async def test_a_number_is_shown_as_one(desk: Desk, value: str) -> None:
+    await desk.run(typed(f"/set temperature {value}", "/set output.plain true"))
+    assert desk.told == [f"temperature is {float(value)}", "output.plain is true"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+async def test_a_file_that_cannot_be_is_told_and_the_session_goes_on(desk: Desk, name: str) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(f"a{ENTER}/save {PASTE_BEGINS}{name}{PASTE_ENDS}{ENTER}b{ENTER}{LEAVE}")
+    assert desk.prompts == ["a", "b"]
+    assert "cannot be written" in desk.told[0]
+
+
+async def test_a_fault_in_a_command_does_not_end_the_session(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(clipboard, "paste", fail)
+    desk.llm.reply("one")
+    await desk.run(typed("/paste", "a"))
+    assert desk.prompts == ["a"]
+    assert desk.told[0] == "chatllm: internal error in /paste: RuntimeError: broken"
+
+
+async def test_leaving_a_private_conversation_for_one_that_is_kept_is_told(desk: Desk) -> None:
+    for text in ("one", "two"):
+        desk.llm.reply(text)
+    await desk.run(typed("a", "/private", "b", "/open a"))
+    assert "no longer private: what is said in this conversation is kept" in desk.told
+
+
+async def test_a_system_prompt_for_a_conversation_that_is_gone_on_with_is_shown_and_goes_into_its_copy(
+    desk: Desk,
+) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a"))
+    desk.begin(await desk.services.history.last(), system_prompt="be short")
+    await desk.run(typed("/system", "/fork", "b"))
+    assert "the system prompt is: be short" in desk.told
+    assert desk.llm.requests[-1].messages[0] == (Role.SYSTEM, "be short")
+
+
+async def test_a_prompt_file_is_put_around_the_first_prompt_alone_though_that_needed_a_retry(desk: Desk) -> None:
+    desk.begin(wrap="Translate: {}".format)
+    desk.llm.play(QuotaError("nothing left"))
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a", "/retry", "b"))
+    assert desk.prompts == ["Translate: a", "Translate: a", "b"]
+
+
+async def test_what_could_not_be_saved_is_there_when_its_conversation_is_opened_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = journal.append
+    is_full = False
+
+    async def append(*arguments: Any, **more: Any) -> None:
+        if is_full:
+            raise OSError(28, "No space left on device")
+        await real(*arguments, **more)
+
+    monkeypatch.setattr(journal, "append", append)
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    running = asyncio.ensure_future(desk.run(f"a{ENTER}"))
+    await reading(desk, after=1)
+    is_full = True
+    desk.keys.send_text(f"b{ENTER}")
+    await reading(desk, after=2)
+    desk.keys.send_text(f"/new{ENTER}")
+    await asyncio.sleep(0.1)
+    is_full = False
+    desk.keys.send_text(f"/open a{ENTER}c{ENTER}{LEAVE}")
+    await running
+    assert await desk.thread() == ["a", "one", "b", "two", "c", "three"]
+
+
+async def reading(desk: Desk, *, after: int) -> None:
+    """Wait until so many requests were made, and the line is open again."""
+    while not (len(desk.llm.requests) == after and desk.llm.closed == after and desk.loop.is_reading):
+        await asyncio.sleep(WAIT)
+
+
+@pytest.mark.parametrize("line", ["/undo 3", "/private yes", "/new x", "/exit now", "/usage all"])
+async def test_what_a_command_does_not_take_is_refused_and_nothing_is_done(desk: Desk, line: str) -> None:
+    desk.llm.reply("one")
+    desk.llm.reply("two")
+    await desk.run(typed("a", line, "b"))
+    assert desk.told == [f"chatllm: {line.partition(' ')[0]} takes nothing behind it"]
+    assert await desk.thread() == ["a", "one", "b", "two"]
+
+
+async def test_a_command_with_further_lines_is_neither_done_nor_sent(desk: Desk) -> None:
+    await desk.run(f"/list{CTRL_J}and more{ENTER}{LEAVE}")
+    assert desk.prompts == []
+    assert desk.told[0] == "chatllm: /list is one line: nothing is done, and nothing sent"
+
+
+async def test_new_in_a_private_session_does_not_say_that_anything_is_kept(desk: Desk) -> None:
+    desk.llm.reply("one")
+    await desk.run(typed("/private", "a", "/new"))
+    assert desk.told[-1] == "a new conversation begins with the next prompt; nothing of this session is kept"

@@ -75,7 +75,7 @@ async def test_what_is_attached_is_shown_and_taken_away(desk: Desk) -> None:
     assert desk.told == [
         "attached: b.md (4 bytes, about 1 tokens)",
         "attached: b.md (4 bytes)",
-        "no file is attached; /file PATH attaches one to the next prompt",
+        "nothing is attached any more",
     ]
 
 
@@ -107,7 +107,7 @@ async def test_what_cannot_be_attached_is_told_and_nothing_is_sent(desk: Desk) -
     assert desk.prompts == []
     assert [line for line in desk.told if line.startswith("chatllm: ")] == [
         "chatllm: there is no file nowhere",
-        "chatllm: no connection to 127.0.0.1:9: connection refused",
+        "chatllm: http://127.0.0.1:9/x did not come: connection refused",
     ]
 
 
@@ -151,3 +151,10 @@ async def test_a_private_conversation_keeps_no_picture(desk: Desk) -> None:
     await desk.run(typed("/private", "/image shot.png", "what is it?"))
     assert len(desk.llm.requests) == 1
     assert not desk.places.data.exists() or not list(desk.places.data.rglob("*"))
+
+
+async def test_what_went_with_a_failed_prompt_stays_attached_whatever_is_typed_next(desk: Desk) -> None:
+    desk.llm.fail_next(QuotaError("nothing left"))
+    await desk.run(typed("/file a.py", "hi", "/model ollama/other", "again"))
+    assert await attached(desk) == [["a.py"], ["a.py"]]
+    assert "still attached: a.py (11 bytes)" in desk.told

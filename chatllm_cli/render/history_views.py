@@ -121,7 +121,10 @@ def show_tree(renderer: Renderer, conversation: Conversation) -> None:
 def _branches(children: Mapping[str | None, Sequence[Message]], in_use: set[str]) -> list[str]:
     """Return a line for each message, siblings further in than what they answer."""
     lines: list[str] = []
-    waiting = [(message, "") for message in reversed(children.get(None, []))]
+    roots = children.get(None, [])
+    if len(roots) > 1:
+        lines.append("the beginning")
+    waiting = [(message, "  " if len(roots) > 1 else "") for message in reversed(roots)]
     while waiting:
         message, indent = waiting.pop()
         lines.append(_leaf(message, indent, in_use))

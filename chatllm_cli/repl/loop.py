@@ -9,6 +9,8 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
 
+from prompt_toolkit.application import get_app_session
+
 from chatllm_cli.errors import ChatllmError, HistoryError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
@@ -20,10 +22,12 @@ from chatllm_cli.repl.mentions import find_mentions
 from chatllm_cli.repl.picker import pick
 from chatllm_cli.repl.ports import Draft
 from chatllm_cli.repl.prompt_line import PromptLine
+from chatllm_cli.repl.quiet_terminal import make_quiet, modes, set_modes
 from chatllm_cli.repl.recall import Recall
 from chatllm_cli.repl.session import Session
 from chatllm_cli.repl.toolbar import status_line
 from chatllm_cli.repl.turns import Turn, Turns
+from chatllm_cli.repl.type_ahead import take_early_keys
 from chatllm_cli.services.attachments.reading import Reading
 
 NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
@@ -35,7 +39,8 @@ class Loop:
     def __init__(self, session: Session, renderer: Renderer) -> None:
         self.session = session
         self.renderer = renderer
-        self._turns = Turns(session, renderer)
+        self._modes = modes()
+        self._turns = Turns(session, renderer, self._modes)
         services = session.services
         recall = Recall(services.input_history, lambda: not session.is_private, self._checked)
         self._line = PromptLine(
@@ -55,6 +60,8 @@ class Loop:
         self._import_meanwhile()
         # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+        make_quiet(keeps_keys=True)
+        take_early_keys(get_app_session().input)
         self._greet()
         try:
             while not self._is_over:
@@ -65,6 +72,8 @@ class Loop:
             if error.errno != errno.EIO:  # the terminal has gone away
                 raise
         finally:
+            if self._modes:
+                set_modes(self._modes)
             await self.session.close()
 
     @property
@@ -123,7 +132,10 @@ class Loop:
         line, draft = await self._line.read(draft)
         if not line.strip():
             return
-        if (call := slash_commands.parse(line)) is None:
+        if name := slash_commands.command_with_lines(line):
+            self.renderer.error(UsageError(f"/{name} is one line: nothing is done, and nothing sent"))
+            self._bring_back(replace(draft, text=line))
+        elif (call := slash_commands.parse(line)) is None:
             await self._send(line, draft)
         else:
             await self._do(*call)
@@ -131,6 +143,9 @@ class Loop:
     async def _do(self, name: str, argument: str) -> None:
         if not (command := slash_commands.COMMANDS.get(name)):
             self.renderer.notice(slash_commands.nearest(name))
+            return
+        if argument and not command.arguments:
+            self.renderer.error(UsageError(f"/{name} takes nothing behind it"))
             return
         try:
             if not await self._is_done(command.handler(self, argument)):
@@ -176,17 +191,18 @@ class Loop:
             return await self.session.send(prompt, view, attachments=attachments, instead_of=draft.instead_of)
 
         outcome = await self._turns.show(turn)
-        if outcome.error is not None and not isinstance(outcome.error, IncompleteAnswerError):
-            self._bring_back(replace(draft, attachments=attachments))
+        is_partial = isinstance(outcome.error, IncompleteAnswerError)
+        if outcome.reply is None and not is_partial and not outcome.has_text:
+            self.session.attached += attachments
+            self._bring_back(replace(draft, attachments=(), came_back=True))
 
     def _bring_back(self, draft: Draft) -> None:
-        """Begin the next line with a draft; what was typed already goes before it, but for what is attached."""
-        if not self._line.is_typed_ahead:
-            self._draft = draft
-            return
-        self.session.attached[:0] = draft.attachments
-        for each in draft.attachments:
+        """Begin the next line with a draft, unless something is typed already; what is attached stays so."""
+        self.session.attached += draft.attachments
+        for each in self.session.attached:
             self.renderer.notice(f"still attached: {each.told}")
+        if not self._line.is_typed_ahead:
+            self._draft = replace(draft, attachments=())
 
     async def _read_mentioned(self, prompt: str, attached: list[Attachment]) -> None:
         """Attach what a prompt names by @PATH. Raises `ChatllmError`."""
@@ -220,6 +236,8 @@ class Loop:
             self.replay()
         if session.is_private:
             self.renderer.notice("private: nothing of this is kept")
+        if session.wraps:
+            self.renderer.notice("your first prompt goes into the one that -p names")
         self.renderer.notice(f"{session.endpoints[0].address} · /help shows what can be typed, Ctrl-D leaves")
 
     def _interrupt(self) -> None:

@@ -28,6 +28,7 @@ class Draft:
     attachments: tuple[Attachment, ...] = ()  # which go with it
     pasted: str = ""  # of the text
     opens_editor: bool = False
+    came_back: bool = False  # because it brought no answer: it is kept, and nobody need send it
 
 
 class Loop(Protocol):

@@ -10,6 +10,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import History
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
 
 EDIT_PROMPT = "edit> "
+VI_MODES = {InputMode.INSERT: "[insert] ", InputMode.NAVIGATION: "[normal] ", InputMode.REPLACE: "[replace] "}
 MENU_ROWS = 6
 STYLE = Style.from_dict(
     {
@@ -99,6 +101,10 @@ class PromptLine:
         store_typeahead(self._session.app.input, keys)
         return bool(keys)
 
+    @property
+    def _is_vi(self) -> bool:
+        return self._session.editing_mode == EditingMode.VI
+
     def use(self, settings: "Settings") -> None:
         """Behave as the settings say."""
         editing = EditingMode.VI if settings.repl.editing == "vi" else EditingMode.EMACS
@@ -142,13 +148,16 @@ class PromptLine:
         return EDIT_PROMPT if self._draft.instead_of else PROMPT
 
     def _bottom(self) -> str | None:
-        return self._toolbar(self._session.app.output.get_size().columns) if self._shows_toolbar else None
+        if not self._shows_toolbar:
+            return None
+        mode = VI_MODES.get(self._session.app.vi_state.input_mode, "") if self._is_vi else ""
+        return mode + self._toolbar(self._session.app.output.get_size().columns - len(mode))
 
     def _is_to_be_completed(self) -> bool:
         return is_to_be_completed(self._session.default_buffer.document.text_before_cursor)
 
     def _is_untouched(self) -> bool:
-        return self.text == self._draft.text
+        return self._draft.came_back and self.text == self._draft.text
 
     def _forget(self) -> None:
         self._draft = Draft()

@@ -23,17 +23,20 @@ class Reader(Protocol):
 
 
 @contextmanager
-def quiet_terminal(reader: Reader | None = None) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+def quiet_terminal(
+    reader: Reader | None = None, before: list[Any] | None = None
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Keep keys from being echoed into the reply, and Enter from being turned into another key.
 
     What this gives out lifts it for a while, for something else that asks a person.
 
     Ctrl-C and Ctrl-Z stay signals. Without a reader, keys are held by the terminal until somebody reads, and those
     signals take them away; with one they do not. Who suspends it gets the terminal as it was: not every shell sets
-    modes of its own. A running event loop is needed.
+    modes of its own; `before` are those if it is quiet already. A running event loop is needed.
     """
-    before = modes()
-    if before is None:
+    now = modes()
+    before = before or now
+    if now is None or before is None:
         yield nullcontext
         return
     quiet = _QuietTerminal(before, reader)

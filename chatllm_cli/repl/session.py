@@ -81,6 +81,11 @@ class Session:
         return self.services.settings.system_prompt if self._system_prompt is None else self._system_prompt
 
     @property
+    def wraps(self) -> bool:
+        """Whether the next prompt is put into another."""
+        return self._wrap is not None
+
+    @property
     def is_kept(self) -> bool:
         """Whether all of the conversation is on the disk."""
         return self._log is not None and self._log.is_kept

@@ -1,6 +1,7 @@
 """The slash commands: one table, from which dispatch, help, completion and docs/slash-commands.md are made."""
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -17,7 +18,13 @@ async def _show_help(loop: Loop, name: str) -> None:
     if name and name not in COMMANDS:
         raise UsageError(nearest(name))
     shown = [COMMANDS[name]] if name else list(COMMANDS.values())
-    loop.renderer.text("\n".join([*help_lines(shown), *([] if name else KEYS)]))
+    lines = [*help_lines(shown), *([] if name else KEYS)]
+    if loop.renderer.is_terminal:
+        indent = len(lines[0]) - len(shown[0].help)
+        width = loop.renderer.out.width
+        rows = [textwrap.fill(line, width, subsequent_indent=" " * indent) for line in lines[: len(shown)]]
+        lines = [*rows, *(textwrap.fill(line, width) for line in lines[len(shown) :])]
+    loop.renderer.text("\n".join(lines))
 
 
 async def _leave(loop: Loop, _: str) -> None:
@@ -101,6 +108,14 @@ def parse(line: str) -> tuple[str, str] | None:
     match = _WITH_LINES.match(line)
     if match and match[1] in COMMANDS and COMMANDS[match[1]].takes_lines:
         return match[1], match[2]
+    return None
+
+
+def command_with_lines(line: str) -> str | None:
+    """Return the name of the command that stands in the first of several lines, and takes but one."""
+    match = _WITH_LINES.match(line.strip())
+    if match and "\n" in line.strip() and match[1] in COMMANDS and not COMMANDS[match[1]].takes_lines:
+        return match[1]
     return None
 
 

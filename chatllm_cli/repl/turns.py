@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from prompt_toolkit.application import get_app_session
 
@@ -11,6 +12,7 @@ from chatllm_cli.models import Message
 from chatllm_cli.render.footer import Footer
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView, open_turn_view
+from chatllm_cli.repl.quiet_terminal import make_quiet
 from chatllm_cli.repl.session import Session
 from chatllm_cli.repl.toolbar import status_line
 from chatllm_cli.repl.type_ahead import TypeAhead
@@ -26,15 +28,17 @@ class Outcome:
 
     reply: Message | None = None  # None if the user stopped it, or it failed
     error: ChatllmError | None = None
+    has_text: bool = False  # of a reply that was stopped
 
 
 class Turns:
     """Does turns, one at a time."""
 
-    def __init__(self, session: Session, renderer: Renderer) -> None:
+    def __init__(self, session: Session, renderer: Renderer, modes: list[Any] | None = None) -> None:
         renderer.asks_again = f" ({RETRY} asks again)"
         self._session = session
         self._renderer = renderer
+        self._modes = modes  # of the terminal, before it was made quiet
         self._running: asyncio.Future[Message] | None = None
         self._typed: TypeAhead | None = None
         self._view: TurnView | None = None
@@ -49,7 +53,7 @@ class Turns:
         view = open_turn_view(self._renderer, self._session.endpoints[0].address, begun, footer=footer)
         self._view = view
         try:
-            with typed.reading(view) as lifted:
+            with typed.reading(view, self._modes) as lifted:
                 view.lends(lifted)
                 reply = await self._until_interrupted(turn(view), at_once=typed.was_interrupted)
         except ChatllmError as error:
@@ -61,11 +65,13 @@ class Turns:
         finally:
             view.close()
             self._typed = self._view = None
+            make_quiet(keeps_keys=True)  # until the next prompt is open: an Enter in the gap stays one
         if reply:
             await self._end(reply)
         else:
             self._tell_stopped(before)
-        return Outcome(reply)
+        stopped = self._session.conversation if reply is None and self._head != before else None
+        return Outcome(reply, has_text=bool(stopped and stopped.last_text))
 
     def interrupt(self) -> bool:
         """Stop the turn that is under way, and tell whether there is one; what was typed meanwhile is not sent."""

@@ -1,14 +1,18 @@
 """What is typed while a reply streams: seen at once, and handed to the next prompt as if it were typed there."""
 
 import asyncio
+import fcntl
 import gc
 import os
+import sys
+import termios
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from prompt_toolkit.input import Input
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
@@ -101,11 +105,13 @@ class TypeAhead:
         return self._draft.text
 
     @contextmanager
-    def reading(self, screen: Screen) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    def reading(
+        self, screen: Screen, before: list[Any] | None = None
+    ) -> Iterator[Callable[[], AbstractContextManager[None]]]:
         """Read while the block runs, then hand over. What this gives out leaves the terminal to somebody else."""
         self._screen = screen
         try:
-            with quiet_terminal(self) as lifted, no_full_collection():
+            with quiet_terminal(self, before) as lifted, no_full_collection():
                 if not self._is_terminal:
                     self.resume()
                 yield lifted
@@ -169,7 +175,9 @@ class TypeAhead:
             self._stop()
             self._wait(AWAY, self._come_back)
             return
-        self._take(self._keyboard.read_keys())
+        keys = self._keyboard.read_keys()
+        # Ctrl-D on an empty line would end the session once the answer is there, whatever was typed behind it.
+        self._take([press for press in keys if press.key != Keys.ControlD or self.draft])
         self._wait(LONGEST_KEY, lambda: self._take(self._keyboard.flush_keys()))
         if self._keyboard.closed:
             self._stop()
@@ -199,6 +207,20 @@ class TypeAhead:
         self._keys += taken
         if self._screen and self.draft != before:
             self._screen.refresh()
+
+
+def take_early_keys(keyboard: Input) -> None:
+    """Keep what was typed before anybody read: the terminal made of each Enter a line break until then."""
+    with suppress(OSError, NotImplementedError):
+        if not os.isatty(keyboard.fileno()):
+            return
+        waiting = int.from_bytes(fcntl.ioctl(keyboard.fileno(), termios.FIONREAD, b"\0" * 4), sys.byteorder)
+        if waiting:
+            keys: list[KeyPress] = []
+            parser = Vt100Parser(keys.append)
+            parser.feed(os.read(keyboard.fileno(), waiting).decode("utf-8", "replace").replace("\n", "\r"))
+            parser.flush()
+            store_typeahead(keyboard, [*get_typeahead(keyboard), *keys])
 
 
 @contextmanager

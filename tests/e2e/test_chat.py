@@ -1,6 +1,10 @@
 """The chat as a person sees it on a terminal, on the fake provider."""
 
+import socket
 from collections.abc import Callable
+from signal import SIGHUP, SIGTERM
+
+import pytest
 
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
@@ -70,8 +74,7 @@ def test_a_prompt_that_failed_comes_back_and_can_be_sent_again(provider: FakeOpe
     screen = terminal("chat", "-m", "fault-402")
     wait_for_prompt(screen)
     screen.type("What is a whale?\r")
-    screen.wait_for("hint")
-    screen.wait_for("\n> What is a whale?\n")
+    screen.wait_for("billing there\n> What is a whale?\n")
     screen.type("\r")
     while len(provider.chats) < 2:
         screen.read()
@@ -122,3 +125,109 @@ def test_a_narrow_terminal_has_room_for_all_that_matters(provider: FakeOpenAI, t
     screen.wait_for("7 in · 3 out")
     screen.wait_for("\ndefault/says-hello-there")
     assert all(len(row) <= 30 for row in rows(screen))
+
+
+def test_ctrl_c_stops_an_answer_also_after_a_conversation_was_picked(
+    provider: FakeOpenAI, run: Run, terminal: OpenTerminal
+) -> None:
+    run("ask", "first")
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type("/open\r")
+    screen.wait_for("1 of 1 · Enter takes one up")
+    screen.type("\r")
+    screen.wait_for("going on with 'first'")
+    screen.type("/model tokens-200-30\rmore\r")
+    screen.wait_for("word3")
+    screen.type(CTRL_C)
+    screen.wait_for("stopped; what came is kept")
+
+
+def test_a_page_that_does_not_come_can_be_stopped_and_the_prompt_comes_back(
+    provider: FakeOpenAI, terminal: OpenTerminal
+) -> None:
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        screen.type(f"read @http://127.0.0.1:{silent.getsockname()[1]}/x\r")
+        connection = silent.accept()[0]
+        screen.type(CTRL_C)
+        screen.wait_for("x\n> read @http")
+        connection.close()
+    assert provider.chats == []
+
+
+def test_what_is_typed_before_the_prompt_is_there_is_typed_into_it(
+    provider: FakeOpenAI, terminal: OpenTerminal
+) -> None:
+    screen = terminal("chat")
+    screen.type("first\rsecond\r")
+    while len(provider.chats) < 2:
+        assert screen.read()
+    assert [chat.body["messages"][-1]["content"] for chat in provider.chats] == ["first", "second"]
+
+
+@pytest.mark.parametrize("signal", [SIGHUP, SIGTERM])
+def test_what_stood_in_the_line_when_the_session_was_ended_is_recalled_in_the_next_one(
+    provider: FakeOpenAI, terminal: OpenTerminal, signal: int
+) -> None:
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type("a long thought")
+    screen.wait_for("> a long thought")
+    screen.child.kill(signal)
+    screen.wait()
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type(UP)
+    screen.wait_for("> a long thought")
+
+
+def test_a_dumb_terminal_is_told_what_it_cannot_show_in_the_line(
+    provider: FakeOpenAI, terminal: OpenTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen = terminal("chat", "-m", "fault-402")
+    screen.wait_for("Ctrl-D leaves")
+    screen.type("my prompt\r")
+    screen.wait_for("this terminal cannot have a line filled in; it would be: my prompt")
+    screen.type("another\r")
+    while len(provider.chats) < 2:
+        screen.read()
+    assert provider.chats[-1].body["messages"][-1]["content"] == "another"
+
+
+def test_a_prompt_that_was_stopped_before_anything_came_comes_back(
+    provider: FakeOpenAI, terminal: OpenTerminal
+) -> None:
+    screen = terminal("chat", "-m", "hang")
+    wait_for_prompt(screen)
+    screen.type("the wrong one\r")
+    while not provider.chats:
+        screen.read()
+    screen.type(CTRL_C)
+    screen.wait_for("asks again\n> the wrong one")
+
+
+def test_ctrl_d_while_an_answer_streams_does_not_swallow_what_is_typed_behind_it(
+    provider: FakeOpenAI, terminal: OpenTerminal
+) -> None:
+    screen = terminal("chat", "-m", "tokens-30-50")
+    wait_for_prompt(screen)
+    screen.type("first\r")
+    screen.wait_for("word3")
+    screen.type(CTRL_D)
+    screen.type("second\r")
+    while len(provider.chats) < 2:
+        assert screen.read()
+    assert provider.chats[-1].body["messages"][-1]["content"] == "second"
+
+
+def test_vi_keys_say_which_mode_they_are_in(
+    provider: FakeOpenAI, terminal: OpenTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATLLM_REPL__EDITING", "vi")
+    screen = terminal("chat")
+    screen.wait_for("\n[insert] default/says-hello-there")
+    screen.type("\x1b")
+    screen.wait_for("\n[normal] default/says-hello-there")

@@ -34,7 +34,10 @@ def new_file(argument: str, command: str) -> Path:
     """Return the file that was named, which is not there yet. Raises `UsageError` if none was, or if it is."""
     path = path_of(argument, command)
     try:
-        is_there = path.exists()
+        path.stat()
+        is_there = True
+    except FileNotFoundError:
+        is_there = False
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no file can be named so"
         raise UsageError(f"{path} cannot be written: {why}") from None

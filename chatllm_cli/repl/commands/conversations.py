@@ -19,7 +19,8 @@ SHORT_ID = 8
 async def new(loop: Loop, _: str) -> None:
     """Begin a new conversation."""
     loop.session.begin()
-    loop.renderer.notice("a new conversation begins with the next prompt; the last one is kept")
+    kept = "nothing of this session is kept" if loop.session.is_private else "the last one is kept"
+    loop.renderer.notice(f"a new conversation begins with the next prompt; {kept}")
 
 
 async def private(loop: Loop, _: str) -> None:

@@ -18,8 +18,10 @@ async def file(loop: Loop, spec: str) -> None:
     if spec and spec != NONE:
         loop.attach(await loop.session.services.attachments.read(unquoted(spec)))
         return
-    if spec == NONE:
+    if spec == NONE and attached:
         attached.clear()
+        loop.renderer.notice("nothing is attached any more")
+        return
     for each in attached:
         loop.renderer.notice(f"attached: {each.told}")
     if not attached:

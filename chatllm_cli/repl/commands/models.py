@@ -7,17 +7,20 @@ from datetime import datetime
 from typing import Any, Literal, get_args, get_origin
 
 from chatllm_cli.amounts import dollars
+from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.errors import ChatllmError, ConfigError, UsageError
 from chatllm_cli.models import Conversation, Role
 from chatllm_cli.render.renderer import amount
 from chatllm_cli.repl.commands.arguments import words
 from chatllm_cli.repl.ports import Candidate, Loop
+from chatllm_cli.services.model_lists import in_time
 
 NONE = "-"  # takes away what was set
 # What can be changed while a session goes on: the rest is what its connections were made with.
 LIVE = ("temperature", "top_p", "max_tokens", "seed", "stop", "reasoning_effort", "trim", "redact", "cache.mode")
 LIVE_SECTIONS = ("output.", "retries.", "repl.")
 YES_NO = ("true", "false")
+LONGEST_LIST = 1.0  # seconds for the list of a server on this machine, while somebody types
 
 
 async def model(loop: Loop, address: str) -> None:
@@ -46,7 +49,10 @@ async def set_(loop: Loop, argument: str) -> None:
         loop.renderer.rows(("setting", "value"), [(each, _shown(loop, each)) for each in live_settings()])
         return
     if key not in live_settings():
-        raise UsageError(_not_live(key), hint=f"/set can change {', '.join(LIVE)} and what begins with output., …")
+        raise UsageError(
+            _not_live(key),
+            hint=f"/set can change {', '.join(LIVE)}, and what begins with {' or '.join(LIVE_SECTIONS)}",
+        )
     if value.strip():
         await _change(loop, key, value.strip())
     loop.renderer.notice(f"{key} is {_shown(loop, key)}")
@@ -127,9 +133,18 @@ async def addresses(loop: Loop, _: str) -> Sequence[Candidate]:
     found += [Candidate(f"local/{name}", "pulled") for name in services.local_models.names()]
     for provider in services.providers.configured():
         with suppress(ChatllmError):
-            listed = await services.model_lists.remembered(services.providers.catalogue(provider))
-            found += words(f"{provider}/{each}" for each in listed)
+            found += words(f"{provider}/{each}" for each in await _listed(loop, provider))
     return found
+
+
+async def _listed(loop: Loop, provider: str) -> Sequence[str]:
+    """Return the models of a provider: as it listed them before, and of one on this machine as it does now."""
+    services = loop.session.services
+    endpoint = services.providers.catalogue(provider)
+    if is_loopback(endpoint.base_url) and services.has_llm:
+        with suppress(TimeoutError):
+            return await in_time(services.model_lists.models_of(endpoint), LONGEST_LIST)
+    return await services.model_lists.remembered(endpoint)
 
 
 async def settings(loop: Loop, argument: str) -> Sequence[Candidate]:
