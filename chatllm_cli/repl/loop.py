@@ -184,7 +184,8 @@ class Loop:
         if not is_read:
             self._bring_back(draft)
             return
-        attachments = tuple(dict.fromkeys([*draft.attachments, *self.session.attached, *mentioned]))
+        wanted = [*draft.attachments, *self.session.attached, *mentioned]
+        attachments = tuple({each.name: each for each in wanted}.values())  # of a file that changed, as it is now
         self.session.attached.clear()
 
         async def turn(view: TurnView) -> Message:
