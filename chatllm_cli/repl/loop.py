@@ -173,7 +173,7 @@ class Loop:
         return True
 
     async def _send(self, prompt: str, draft: Draft) -> None:
-        """Do a turn; a prompt that brought nothing comes back into the line, and so does what went with it."""
+        """Do a turn; a prompt that failed comes back into the line, and what was attached stays so."""
         draft = replace(draft, text=prompt, pasted=self._line.pasted, opens_editor=False)
         mentioned: list[Attachment] = []
         try:
@@ -192,8 +192,7 @@ class Loop:
             return await self.session.send(prompt, view, attachments=attachments, instead_of=draft.instead_of)
 
         outcome = await self._turns.show(turn)
-        is_partial = isinstance(outcome.error, IncompleteAnswerError)
-        if outcome.reply is None and not is_partial and not outcome.has_text:
+        if outcome.error is not None and not isinstance(outcome.error, IncompleteAnswerError):
             self.session.attached += attachments
             self._bring_back(replace(draft, attachments=(), came_back=True))
 

@@ -28,7 +28,6 @@ class Outcome:
 
     reply: Message | None = None  # None if the user stopped it, or it failed
     error: ChatllmError | None = None
-    has_text: bool = False  # of a reply that was stopped
 
 
 class Turns:
@@ -70,8 +69,7 @@ class Turns:
             await self._end(reply)
         else:
             self._tell_stopped(before)
-        stopped = self._session.conversation if reply is None and self._head != before else None
-        return Outcome(reply, has_text=bool(stopped and stopped.last_text))
+        return Outcome(reply)
 
     def interrupt(self) -> bool:
         """Stop the turn that is under way, and tell whether there is one; what was typed meanwhile is not sent."""

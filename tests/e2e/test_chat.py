@@ -197,18 +197,6 @@ def test_a_dumb_terminal_is_told_what_it_cannot_show_in_the_line(
     assert provider.chats[-1].body["messages"][-1]["content"] == "another"
 
 
-def test_a_prompt_that_was_stopped_before_anything_came_comes_back(
-    provider: FakeOpenAI, terminal: OpenTerminal
-) -> None:
-    screen = terminal("chat", "-m", "hang")
-    wait_for_prompt(screen)
-    screen.type("the wrong one\r")
-    while not provider.chats:
-        screen.read()
-    screen.type(CTRL_C)
-    screen.wait_for("asks again\n> the wrong one")
-
-
 def test_ctrl_d_while_an_answer_streams_does_not_swallow_what_is_typed_behind_it(
     provider: FakeOpenAI, terminal: OpenTerminal
 ) -> None:
