@@ -40,10 +40,23 @@ def desk(places: Places) -> Iterator[Desk]:
 async def type_slowly(desk: Desk, *keys: str) -> None:
     """Type piece by piece, as a person does, and leave."""
     running = asyncio.ensure_future(desk.run(""))
-    for each in (*keys, CTRL_D):
-        await asyncio.sleep(0.05)
+    for each in keys:
+        await settled(desk, running)
         desk.keys.send_text(each)
+    while not running.done():
+        await settled(desk, running)
+        desk.keys.send_text(CTRL_D)  # which does nothing on a line that is not empty
+        await asyncio.wait([running], timeout=0.1)
     await running
+
+
+async def settled(desk: Desk, running: asyncio.Future[None]) -> None:
+    """Let all that was typed be taken, and the line be open again."""
+    await asyncio.sleep(0.05)
+    for _ in range(20):
+        while not (desk.loop.is_reading or running.done()):
+            await asyncio.sleep(WAIT)
+        await asyncio.sleep(0)
 
 
 async def test_enter_sends(desk: Desk) -> None:
