@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.history import OpenConversation
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
-IS_EXTRACT = re.compile("--extract|-[a-z]*x")
+IS_EXTRACT = re.compile("--extract|-c*x")  # behind a letter that takes a value, x is part of that
 GO_ON = "`chatllm ask -c`"
 SHOW = "`chatllm history show` shows the answer"
 
