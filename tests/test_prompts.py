@@ -271,6 +271,11 @@ def test_what_a_list_glimpses_of_those_that_come_along_is_their_description(plac
     assert prompts.glimpses() == described
 
 
+def test_a_list_does_not_wait_for_a_pipe(prompts: Prompts) -> None:
+    os.mkfifo(prompts.folder / "pipe.md")
+    assert dict(prompts.glimpses())["pipe"] == ""
+
+
 def test_the_example_of_the_document_is_a_prompt(prompts: Prompts) -> None:
     document = (Path(__file__).parent.parent / "docs/prompts.md").read_text()
     _, example = document.split("\n\n    ---\n")

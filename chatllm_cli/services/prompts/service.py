@@ -138,16 +138,20 @@ def _is_there(path: Path) -> bool:
 
 
 def _read(path: Path) -> bytes:
+    data = _first(path, LONGEST + 1)
+    if len(data) > LONGEST:
+        raise ConfigError(f"{path} is longer than a prompt may be, {LONGEST // 1024} kB")
+    return data
+
+
+def _first(path: Path, length: int) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer for ever
             raise ConfigError(f"{path} cannot be read: it is no file")
         with path.open("rb") as file:
-            data = file.read(LONGEST + 1)
+            return file.read(length)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > LONGEST:
-        raise ConfigError(f"{path} is longer than a prompt may be, {LONGEST // 1024} kB")
-    return data
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -160,8 +164,7 @@ def _decoded(data: bytes, path: Path) -> str:
 
 def _glimpse(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            found = DESCRIPTION.search(file.read(GLIMPSE))
-    except OSError:
+        found = DESCRIPTION.search(_first(path, GLIMPSE))
+    except ConfigError:
         return ""
     return found[1].decode("utf-8", "replace") if found else ""
