@@ -110,6 +110,14 @@ def test_a_body_that_has_no_place_for_the_input_does_without(nothing: str) -> No
             body(needy).filled({}).wrapped(nothing)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Review this:\n\n{{input}}", "Review this:"), ("{{input}}\n\nReview it.", "Review it."), ("", "")],
+)
+def test_what_is_attached_is_input_enough(text: str, expected: str) -> None:
+    assert body(text).filled({}).wrapped(" \n", has_attachments=True) == expected
+
+
 def test_variables_are_put_into_the_system_prompt_too(prompts: Prompts) -> None:
     write(prompts, WHOLE)
     assert prompts.load("mine").filled({"needed": "!", "who": "a cat"}).system == "You are a cat."

@@ -263,6 +263,19 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(
     assert (provider.chats, places.conversations.exists()) == ([], False)
 
 
+@pytest.mark.parametrize(("text", "said"), [("Look through this:\n\n{{input}}", ["Look through this:"]), ("", [])])
+def test_a_file_is_input_without_a_word(
+    run: Run, places: Places, provider: FakeOpenAI, tmp_path: Path, text: str, said: list[str]
+) -> None:
+    write(places, text)
+    (tmp_path / "a.txt").write_text("what a says")
+    result = run("ask", "-p", "mine", "-f", str(tmp_path / "a.txt"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    sent = provider.last_messages()[-1][1]
+    assert "what a says" in sent
+    assert [line for line in sent.splitlines() if line.startswith("Look")] == said
+
+
 def test_in_the_chat_the_body_is_put_around_the_first_prompt_alone(
     places: Places, provider: FakeOpenAI, terminal: Callable[..., Terminal]
 ) -> None:
