@@ -279,6 +279,38 @@ def test_what_a_list_glimpses_of_those_that_come_along_is_their_description(plac
     assert prompts.glimpses() == described
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_a_file_that_others_can_write_is_refused_and_listed_so(prompts: Prompts, mode: int) -> None:
+    path = write(prompts, "{{input}}")
+    path.chmod(mode)
+    with pytest.raises(ConfigError) as refused:
+        prompts.load("mine")
+    assert (refused.value.message, refused.value.hint) == (f"{path} can be written by others", f"chmod 600 {path}")
+    listed = {each.name: each for each in prompts.list()}
+    assert (listed["mine"].template, listed["mine"].fault) == (None, refused.value.message)
+    path.chmod(0o644)
+    assert prompts.load("mine").body == "{{input}}"
+
+
+def test_so_is_every_one_in_a_folder_that_others_can_write_but_none_that_comes_along(prompts: Prompts) -> None:
+    write(prompts, "{{input}}")
+    prompts.folder.chmod(0o777)
+    with pytest.raises(ConfigError) as refused:
+        prompts.load("mine")
+    told = (refused.value.message, refused.value.hint)
+    assert told == (f"{prompts.folder} can be written by others", f"chmod 700 {prompts.folder}")
+    assert prompts.load("explain").path.parent == SHIPPED
+
+
+def test_the_mode_that_counts_is_that_of_the_file_that_a_link_leads_to(prompts: Prompts, tmp_path: Path) -> None:
+    (tmp_path / "kept.md").write_text("{{input}}")
+    (prompts.folder / "mine.md").symlink_to(tmp_path / "kept.md")
+    assert prompts.load("mine").body == "{{input}}"
+    (tmp_path / "kept.md").chmod(0o666)
+    with pytest.raises(ConfigError, match=r"mine\.md can be written by others"):
+        prompts.load("mine")
+
+
 def test_a_list_does_not_wait_for_a_pipe(prompts: Prompts) -> None:
     os.mkfifo(prompts.folder / "pipe.md")
     assert dict(prompts.glimpses())["pipe"] == ""
