@@ -9,6 +9,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.fake_openai import MARKDOWN, FakeOpenAI
+from tests.test_prompts_command import write
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
 
@@ -241,8 +242,7 @@ def test_an_x_that_a_value_ends_in_is_no_option(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fx").write_text("attached")
-    places.prompts.mkdir(parents=True)
-    (places.prompts / "fix.md").write_text("{{input}}")
+    write(places, "{{input}}", "fix")
     assert run("ask", flag, "hello").exit_code == 0
     said = provider.last_messages()[-1][1].splitlines()
     assert "hello" in (said[0], said[-1])

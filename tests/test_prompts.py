@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.models import ChatOptions
+from chatllm_cli.private_files import FILE_MODE, FOLDER_MODE
 from chatllm_cli.services.prompts import Prompts, PromptTemplate
 from chatllm_cli.services.prompts.parsing import parse_prompt
 from chatllm_cli.services.prompts.service import LONGEST, SHIPPED
@@ -39,13 +40,14 @@ Rhyme this, {{ who }}, {{needed}}:
 
 @pytest.fixture
 def prompts(places: Places) -> Prompts:
-    places.prompts.mkdir(parents=True)
+    places.prompts.mkdir(FOLDER_MODE, parents=True)
     return Prompts(places.prompts)
 
 
 def write(prompts: Prompts, text: str | bytes, name: str = "mine") -> Path:
     path = prompts.folder / f"{name}.md"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.chmod(FILE_MODE)
     return path
 
 
@@ -202,7 +204,7 @@ def test_what_is_no_text_or_too_long_is_refused(prompts: Prompts) -> None:
     with pytest.raises(ConfigError, match=r"mine\.md is longer than a prompt may be, 64 kB"):
         prompts.load("mine")
     path.unlink()
-    os.mkfifo(path)
+    os.mkfifo(path, FILE_MODE)
     with pytest.raises(ConfigError, match=r"mine\.md cannot be read: it is no file"):
         prompts.load("mine")
     path.unlink()
@@ -303,10 +305,10 @@ def test_so_is_every_one_in_a_folder_that_others_can_write_but_none_that_comes_a
 
 
 def test_the_mode_that_counts_is_that_of_the_file_that_a_link_leads_to(prompts: Prompts, tmp_path: Path) -> None:
-    (tmp_path / "kept.md").write_text("{{input}}")
-    (prompts.folder / "mine.md").symlink_to(tmp_path / "kept.md")
+    kept = write(Prompts(tmp_path), "{{input}}", "kept")
+    (prompts.folder / "mine.md").symlink_to(kept)
     assert prompts.load("mine").body == "{{input}}"
-    (tmp_path / "kept.md").chmod(0o666)
+    kept.chmod(0o666)
     with pytest.raises(ConfigError, match=r"mine\.md can be written by others"):
         prompts.load("mine")
 

@@ -7,6 +7,7 @@ import pytest
 
 from chatllm_cli.cli.prompts import SKELETON
 from chatllm_cli.config.places import Places
+from chatllm_cli.private_files import FILE_MODE, FOLDER_MODE
 from chatllm_cli.services.prompts import Prompts
 from tests.conftest import Editor, Run
 from tests.fake_openai import FakeOpenAI
@@ -28,9 +29,10 @@ In a {{tone}} tone:
 
 
 def write(places: Places, text: str, name: str = "mine") -> Path:
-    places.prompts.mkdir(parents=True, exist_ok=True)
+    places.prompts.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     path = places.prompts / f"{name}.md"
     path.write_text(text)
+    path.chmod(FILE_MODE)
     return path
 
 
