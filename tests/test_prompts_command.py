@@ -65,6 +65,16 @@ def test_on_a_terminal_the_list_is_a_table_and_shows_nothing_dangerous(
     assert "`chatllm ask -p NAME" in shown.text
 
 
+def test_on_a_narrow_terminal_what_is_damaged_is_told_whole_beneath_the_table(
+    places: Places, terminal: Callable[..., Terminal]
+) -> None:
+    path = write(places, "{{x}}")
+    shown = terminal("prompts", "list", columns=40)
+    assert shown.wait() == 0
+    assert ["mine", "you", "damaged"] in [line.split() for line in shown.text.splitlines()]
+    assert "".join(f"{path}:1: {{{{x}}}} is none of the variables".split()) in "".join(shown.text.split())
+
+
 def test_as_json_the_list_has_everything_and_what_is_wrong(run: Run, places: Places) -> None:
     mine, broken = write(places, MINE), write(places, "{{x}}", "broken")
     found = {each["name"]: each for each in json.loads(run("prompts", "list", "--json").stdout)}
