@@ -9,6 +9,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.fake_openai import MARKDOWN, FakeOpenAI
+from tests.test_prompts_command import write
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
 
@@ -233,6 +234,18 @@ def test_an_empty_answer_replaces_no_file(run: Run, provider: FakeOpenAI, tmp_pa
 def test_short_options_may_be_joined(run: Run, provider: FakeOpenAI) -> None:
     run("ask", "-m", "code", "first")
     assert run("ask", "-cx", "-m", "code", "again").stdout == "print(1)\n"
+
+
+@pytest.mark.parametrize("flag", ["-pfix", "-ffx", "-sfx", "-mfx"])
+def test_an_x_that_a_value_ends_in_is_no_option(
+    run: Run, provider: FakeOpenAI, places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flag: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fx").write_text("attached")
+    write(places, "{{input}}", "fix")
+    assert run("ask", flag, "hello").exit_code == 0
+    said = provider.last_messages()[-1][1].splitlines()
+    assert "hello" in (said[0], said[-1])
 
 
 def test_an_answer_that_does_not_fit_because_it_is_cut_says_so_and_is_not_asked_for_again(

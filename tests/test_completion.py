@@ -186,6 +186,22 @@ def test_bash_gets_what_it_is_to_put_in_the_place_of_what_it_takes_for_the_word(
 
 
 @pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("Fix", r"Fix\ \!false\ it\'s\ \$1\!"),
+        ('"Fix', r'''Fix "\!"false it's \$1"\!"'''),
+        ("'Fix", r"Fix '\!'false it'\''s $1'\!'"),
+        ('"Fix "\\!"fa', r'''false it's \$1"\!"'''),
+    ],
+)
+def test_bash_recalls_no_earlier_line_for_an_exclamation_mark(
+    asked: Asked, places: Places, typed: str, expected: str
+) -> None:
+    converse(places, "Fix !false it's $1!")
+    assert asked(f"chatllm history show {typed}", "bash", _CHATLLM_BREAKS=BREAKS) == [expected]
+
+
+@pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("history show @", ["@1"]),

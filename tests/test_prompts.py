@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.models import ChatOptions
+from chatllm_cli.private_files import FILE_MODE, FOLDER_MODE
 from chatllm_cli.services.prompts import Prompts, PromptTemplate
 from chatllm_cli.services.prompts.parsing import parse_prompt
 from chatllm_cli.services.prompts.service import LONGEST, SHIPPED
@@ -39,13 +40,14 @@ Rhyme this, {{ who }}, {{needed}}:
 
 @pytest.fixture
 def prompts(places: Places) -> Prompts:
-    places.prompts.mkdir(parents=True)
+    places.prompts.mkdir(FOLDER_MODE, parents=True)
     return Prompts(places.prompts)
 
 
 def write(prompts: Prompts, text: str | bytes, name: str = "mine") -> Path:
     path = prompts.folder / f"{name}.md"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.chmod(FILE_MODE)
     return path
 
 
@@ -108,6 +110,14 @@ def test_a_body_that_has_no_place_for_the_input_does_without(nothing: str) -> No
     for needy in ("", "{{input}}"):
         with pytest.raises(UsageError, match="the prompt 'mine' needs an input"):
             body(needy).filled({}).wrapped(nothing)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Review this:\n\n{{input}}", "Review this:"), ("{{input}}\n\nReview it.", "Review it."), ("", "")],
+)
+def test_what_is_attached_is_input_enough(text: str, expected: str) -> None:
+    assert body(text).filled({}).wrapped(" \n", has_attachments=True) == expected
 
 
 def test_variables_are_put_into_the_system_prompt_too(prompts: Prompts) -> None:
@@ -194,7 +204,7 @@ def test_what_is_no_text_or_too_long_is_refused(prompts: Prompts) -> None:
     with pytest.raises(ConfigError, match=r"mine\.md is longer than a prompt may be, 64 kB"):
         prompts.load("mine")
     path.unlink()
-    os.mkfifo(path)
+    os.mkfifo(path, FILE_MODE)
     with pytest.raises(ConfigError, match=r"mine\.md cannot be read: it is no file"):
         prompts.load("mine")
     path.unlink()
@@ -269,6 +279,43 @@ def test_what_a_list_glimpses_of_those_that_come_along_is_their_description(plac
     prompts = Prompts(places.prompts)
     described = [(each.name, each.template.description) for each in prompts.list() if each.template]
     assert prompts.glimpses() == described
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_a_file_that_others_can_write_is_refused_and_listed_so(prompts: Prompts, mode: int) -> None:
+    path = write(prompts, "{{input}}")
+    path.chmod(mode)
+    with pytest.raises(ConfigError) as refused:
+        prompts.load("mine")
+    assert (refused.value.message, refused.value.hint) == (f"{path} can be written by others", f"chmod 600 {path}")
+    listed = {each.name: each for each in prompts.list()}
+    assert (listed["mine"].template, listed["mine"].fault) == (None, refused.value.message)
+    path.chmod(0o644)
+    assert prompts.load("mine").body == "{{input}}"
+
+
+def test_so_is_every_one_in_a_folder_that_others_can_write_but_none_that_comes_along(prompts: Prompts) -> None:
+    write(prompts, "{{input}}")
+    prompts.folder.chmod(0o777)
+    with pytest.raises(ConfigError) as refused:
+        prompts.load("mine")
+    told = (refused.value.message, refused.value.hint)
+    assert told == (f"{prompts.folder} can be written by others", f"chmod 700 {prompts.folder}")
+    assert prompts.load("explain").path.parent == SHIPPED
+
+
+def test_the_mode_that_counts_is_that_of_the_file_that_a_link_leads_to(prompts: Prompts, tmp_path: Path) -> None:
+    kept = write(Prompts(tmp_path), "{{input}}", "kept")
+    (prompts.folder / "mine.md").symlink_to(kept)
+    assert prompts.load("mine").body == "{{input}}"
+    kept.chmod(0o666)
+    with pytest.raises(ConfigError, match=r"mine\.md can be written by others"):
+        prompts.load("mine")
+
+
+def test_a_list_does_not_wait_for_a_pipe(prompts: Prompts) -> None:
+    os.mkfifo(prompts.folder / "pipe.md")
+    assert dict(prompts.glimpses())["pipe"] == ""
 
 
 def test_the_example_of_the_document_is_a_prompt(prompts: Prompts) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from chatllm_cli.cli.prompts import SKELETON
 from chatllm_cli.config.places import Places
+from chatllm_cli.private_files import FILE_MODE, FOLDER_MODE
 from chatllm_cli.services.prompts import Prompts
 from tests.conftest import Editor, Run
 from tests.fake_openai import FakeOpenAI
@@ -28,9 +29,10 @@ In a {{tone}} tone:
 
 
 def write(places: Places, text: str, name: str = "mine") -> Path:
-    places.prompts.mkdir(parents=True, exist_ok=True)
+    places.prompts.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
     path = places.prompts / f"{name}.md"
     path.write_text(text)
+    path.chmod(FILE_MODE)
     return path
 
 
@@ -61,6 +63,16 @@ def test_on_a_terminal_the_list_is_a_table_and_shows_nothing_dangerous(
         ["mine", "you", "red ^[[31m"],
     ]
     assert "`chatllm ask -p NAME" in shown.text
+
+
+def test_on_a_narrow_terminal_what_is_damaged_is_told_whole_beneath_the_table(
+    places: Places, terminal: Callable[..., Terminal]
+) -> None:
+    path = write(places, "{{x}}")
+    shown = terminal("prompts", "list", columns=40)
+    assert shown.wait() == 0
+    assert ["mine", "you", "damaged"] in [line.split() for line in shown.text.splitlines()]
+    assert "".join(f"{path}:1: {{{{x}}}} is none of the variables".split()) in "".join(shown.text.split())
 
 
 def test_as_json_the_list_has_everything_and_what_is_wrong(run: Run, places: Places) -> None:
@@ -261,6 +273,19 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(
     result = run("ask", *arguments)
     assert (result.exit_code, result.stderr.splitlines()[0]) == (2, f"chatllm: {told.format(path=path)}")
     assert (provider.chats, places.conversations.exists()) == ([], False)
+
+
+@pytest.mark.parametrize(("text", "said"), [("Look through this:\n\n{{input}}", ["Look through this:"]), ("", [])])
+def test_a_file_is_input_without_a_word(
+    run: Run, places: Places, provider: FakeOpenAI, tmp_path: Path, text: str, said: list[str]
+) -> None:
+    write(places, text)
+    (tmp_path / "a.txt").write_text("what a says")
+    result = run("ask", "-p", "mine", "-f", str(tmp_path / "a.txt"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    sent = provider.last_messages()[-1][1]
+    assert "what a says" in sent
+    assert [line for line in sent.splitlines() if line.startswith("Look")] == said
 
 
 def test_in_the_chat_the_body_is_put_around_the_first_prompt_alone(

@@ -125,6 +125,35 @@ def test_a_title_that_was_made_of_a_removed_prompt_goes_with_it() -> None:
     assert records.decode(without_message(journal(), "u2"), "c1").title == "my key is sk-12345"
 
 
+BY_NAME = replace(U1, content="Review this:\n\nmy secret  plan, and then sk-12345")
+
+
+@pytest.mark.parametrize("title", ["review: my secret plan, and then sk-1…", "my secret plan (fork)"])
+def test_a_title_that_a_conversation_began_with_goes_with_the_first_prompt_whatever_it_says(title: str) -> None:
+    begun = records.conversation_record(replace(CONVERSATION, title=title))
+    data = records.encode(begun, *map(records.message_record, (BY_NAME, A1, U2)))
+    after = without_message(data, "u1")
+    assert b"secret" not in after
+    assert records.decode(after, "c1").title == "thanks"
+    assert records.decode(without_message(data, "u2"), "c1").title == title
+
+
+def test_a_title_that_was_given_later_stays() -> None:
+    begun = records.conversation_record(replace(CONVERSATION, title="review: my secret plan"))
+    later = records.title_record("c1", "Plans", NOON)
+    data = records.encode(begun, *map(records.message_record, (BY_NAME, U2)), later)
+    for after in (without_message(data, "u1"), scrub(data, r"secret\s+plan")):
+        assert b"secret" not in after
+        assert records.decode(after, "c1").title == "Plans"
+
+
+def test_a_title_that_divides_what_is_scrubbed_out_of_the_first_prompt_is_made_anew() -> None:
+    begun = records.conversation_record(replace(CONVERSATION, title="review: my secret plan, and then sk-1…"))
+    data = records.encode(begun, *map(records.message_record, (BY_NAME, U2)))
+    assert records.decode(scrub(data), "c1").title == "Review this:"
+    assert records.decode(scrub(data, "thanks|review"), "c1").title.startswith("[removed]: my secret plan")
+
+
 def test_so_does_one_that_says_what_a_removed_reply_said_that_never_ended() -> None:
     reply = Message("a9", Role.ASSISTANT, "", NOON, "u2", model="hub/m")
     marks = [records.partial_record(reply, "never say sk-", 0), records.partial_record(reply, "12345", 13)]

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.history import OpenConversation
 
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
-IS_EXTRACT = re.compile("--extract|-[a-z]*x")
+IS_EXTRACT = re.compile("--extract|-c*x")  # behind a letter that takes a value, x is part of that
 GO_ON = "`chatllm ask -c`"
 SHOW = "`chatllm history show` shows the answer"
 
@@ -91,7 +91,8 @@ def ask(
     goes_on = (continue_ or conversation is not None) and not words
     may_be_empty = filled is not None or goes_on or bool(files)
     given = read_prompt(words or [], may_be_empty=may_be_empty, takes_stdin=STDIN not in files)
-    prompt, title = (filled.wrapped(given), filled.title(given)) if filled else (given, given)
+    prompt = filled.wrapped(given, has_attachments=bool(files)) if filled else given
+    title = filled.title(given) if filled else given
     settings, keep_settings = flags.load()
     stdin = read_stdin(files, settings)
     looks = looks_of(settings, markdown=markdown)

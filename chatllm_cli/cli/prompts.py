@@ -50,8 +50,12 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         renderer.text(dumped([_described(each) for each in found]), end="")
         return
-    renderer.rows(("prompt", "from", "what for"), [(each.name, _origin(each), _told(each)) for each in found])
-    if renderer.is_terminal:
+    is_told_below = renderer.is_terminal  # a column there may be too narrow for it
+    rows = [(each.name, _origin(each), _told(each, with_fault=not is_told_below)) for each in found]
+    renderer.rows(("prompt", "from", "what for"), rows)
+    if is_told_below:
+        for fault in filter(None, (each.fault for each in found)):
+            renderer.notice(fault)
         renderer.notice('`chatllm ask -p NAME "…"` uses one, `chatllm prompts edit NAME` makes or changes one')
 
 
@@ -65,8 +69,10 @@ def _origin(listed: "ListedPrompt") -> str:
     return "chatllm" if listed.is_shipped else "you"
 
 
-def _told(listed: "ListedPrompt") -> str:
-    return listed.template.description if listed.template else f"damaged: {listed.fault}"
+def _told(listed: "ListedPrompt", *, with_fault: bool) -> str:
+    if listed.template:
+        return listed.template.description
+    return f"damaged: {listed.fault}" if with_fault else "damaged"
 
 
 def _described(listed: "ListedPrompt") -> dict[str, object]:

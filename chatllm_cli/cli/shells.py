@@ -137,9 +137,15 @@ class Line:
 
 
 def _escaped(text: str, quote: str) -> str:
-    if quote == "'":
-        return text.replace("'", "'\\''")
-    return re.sub(r'(["\\$`])' if quote else r"([^\w@%+=:,./-])", r"\\\1", text)
+    """Spell a text so that bash takes it as it is where this quote is open.
+
+    `!` stands outside of quotes: in double ones the backslash that keeps it from recalling an earlier line would
+    stay, and what bash takes for single ones then, "$(echo "it's")" before them may have shifted.
+    """
+    if not quote:
+        return re.sub(r"([^\w@%+=:,./-])", r"\\\1", text)
+    spelled = text.replace("'", "'\\''") if quote == "'" else re.sub(r'(["\\$`])', r"\\\1", text)
+    return spelled.replace("!", f"{quote}\\!{quote}")
 
 
 def split_line(line: str) -> Line:

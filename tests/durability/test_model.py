@@ -56,9 +56,10 @@ class Kept:
 
     def forget(self, gone: Message) -> None:
         """What stood below a message that is gone stands below its parent."""
+        prompts = self.prompts()
+        titles = {records.title_of(gone.content), *([self.header.title] if gone in prompts[:1] else ())}
+        self.retitle(lambda title: "" if title in titles else title)
         del self.messages[gone.id]
-        if self.title == records.title_of(gone.content):
-            self.title = ""
         for message in self.messages.values():
             if message.parent == gone.id:
                 self.messages[message.id] = replace(message, parent=gone.parent)
@@ -66,13 +67,24 @@ class Kept:
         self.heads = [(True, gone.parent) if head == (True, gone.id) else head for head in heads]
 
     def replace_texts(self, replaced: Callable[[str], str]) -> None:
-        prompts = [message.content for message in self.messages.values() if message.role is Role.USER]
-        titles = {records.title_of(prompt): records.title_of(replaced(prompt)) for prompt in prompts}
+        prompts = [prompt.content for prompt in self.prompts()]
+        made_of = {records.title_of(prompt): prompt for prompt in prompts}
+        if prompts:
+            made_of[self.header.title] = prompts[0]
+        anew = {title: replaced(prompt) for title, prompt in made_of.items() if replaced(prompt) != prompt}
+        self.retitle(lambda title: records.title_of(anew[title]) if title in anew else replaced(title))
         for message in self.messages.values():
             self.messages[message.id] = replace(message, content=replaced(message.content))
-        self.title = titles.get(self.title, replaced(self.title))
         self.system_prompt = replaced(self.system_prompt)
         self.tags = tuple(map(replaced, self.tags))
+
+    def prompts(self) -> list[Message]:
+        return [message for message in self.messages.values() if message.role is Role.USER]
+
+    def retitle(self, renamed: Callable[[str], str]) -> None:
+        """Change the title that it began with, and the one that stands."""
+        self.header = replace(self.header, title=renamed(self.header.title))
+        self.title = renamed(self.title)
 
     def thread(self) -> list[Message]:
         thread: list[Message] = []
@@ -87,8 +99,8 @@ class Kept:
         return thread
 
     def shown_title(self) -> str:
-        prompts = [message.content for message in self.messages.values() if message.role is Role.USER]
-        return self.title or (records.title_of(prompts[0]) if prompts else "")
+        prompts = self.prompts()
+        return self.title or (records.title_of(prompts[0].content) if prompts else "")
 
     def place(self) -> tuple[float, str]:
         """Where it stands in a list: after those that were used later."""

@@ -67,6 +67,11 @@ class Shell:
         self.child.send(f"clear; printf '%s-is-%s\\n' {self._lines} empty\n")
         self._until(lambda: self.text.startswith(mark) and self.text != mark, f"{mark} and a prompt")
 
+    def run(self, line: str) -> None:
+        """Type a line and have it run before anything else is."""
+        self.child.send(f"{line}\n")
+        self._clear()
+
     def words(self, typed: str, shown: str) -> list[str]:
         """Type, with a tab at the end, wait until it is `shown`, and return the words that the line has then."""
         self._clear()
@@ -102,3 +107,16 @@ async def test_what_is_completed_is_what_the_command_gets(shell: Shell, places: 
     for begun in ("It", '"It'):
         assert shell.words(f"chatllm history show {begun}", "touch") == ["chatllm", "history", "show", NASTY]
     assert not (home / "x").exists()  # what the title says was not run
+
+
+RECALLED = "Fix !false now"
+
+
+@pytest.mark.parametrize("begun", ["Fix", '"Fix', "'Fix"])
+def test_no_earlier_line_is_recalled_by_what_is_completed(
+    shell: Shell, places: Places, home: Path, begun: str
+) -> None:
+    converse(places, RECALLED)
+    shell.run('false && echo "a; touch PWNED; b"')
+    assert shell.words(f"chatllm history show {begun}", "now")[-1] == RECALLED
+    assert not (home / "PWNED").exists()

@@ -27,10 +27,11 @@ def without_message(data: bytes, message_id: str) -> bytes:
 
     A title that was made of it goes, too; the next prompt's takes its place.
     """
+    items = _with_whole_replies(data)
     parent: str | None = None
-    titles: set[str] = set()
+    titles = {title for title, prompt in _prompts_by_title(items).items() if prompt["id"] == message_id}
     kept: list[Item] = []
-    for item in _with_whole_replies(data):
+    for item in items:
         if isinstance(item, dict) and item["type"] in {"message", "partial"} and item["id"] == message_id:
             parent = item.get("parent")
             titles.add(records.title_of(_topic(item)))
@@ -52,8 +53,8 @@ def scrubbed(data: bytes, pattern: re.Pattern[str], replacement: str) -> bytes:
         return pattern.sub(lambda found: replacement if found[0] else "", text)
 
     items = _with_whole_replies(data)
-    prompts = [_topic(item) for item in items if isinstance(item, dict) and item.get("role") == "user"]
-    titles = {records.title_of(prompt): records.title_of(replace(prompt)) for prompt in prompts}
+    topics = {title: _topic(prompt) for title, prompt in _prompts_by_title(items).items()}
+    titles = {title: records.title_of(replace(topic)) for title, topic in topics.items() if replace(topic) != topic}
     return _write([_scrubbed(item, replace, titles) for item in items])
 
 
@@ -115,6 +116,18 @@ def _replaced(value: Any, replace: Replace) -> Any:
     if isinstance(value, dict):  # an attachment
         return value | {field: _replaced(value[field], replace) for field in ATTACHED_TEXT_FIELDS if field in value}
     return replace(value) if isinstance(value, str) else value
+
+
+def _prompts_by_title(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
+    """Return the titles that were made of prompts, each with its prompt.
+
+    The one that a conversation begins with is taken for made of the first prompt whatever it says: it may have the
+    name of a prompt file before it, or "(fork)" behind it. One that was given later stands for itself.
+    """
+    read = [item for item in items if isinstance(item, dict)]
+    prompts = [item for item in read if item.get("role") == "user"]
+    begun = {item["title"]: prompts[0] for item in read if item["type"] == "conversation" and prompts}
+    return {records.title_of(_topic(prompt)): prompt for prompt in prompts} | begun
 
 
 def _topic(item: dict[str, Any]) -> str:

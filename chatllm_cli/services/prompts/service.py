@@ -6,6 +6,7 @@ Nothing here reads YAML before a prompt is loaded; the shell's completion asks f
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BYTE_ORDER_MARK = "\ufeff"  # Windows editors begin a file with it
 DESCRIPTION = re.compile(rb"^description:[ \t]*['\"]?(.*?)['\"]?[ \t]*$", re.MULTILINE)
 GLIMPSE = 2048  # bytes
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,14 @@ class Prompts:
             return ListedPrompt(name, path, path.parent == SHIPPED, None, error.message)
 
     def load(self, name: str) -> PromptTemplate:
-        """Return a prompt. Raises `UsageError` if there is none of that name, and `ConfigError` if it is damaged."""
+        """Return a prompt. Raises `UsageError` if there is none of that name, and `ConfigError` if it is damaged.
+
+        One of the user's that others can write is, too: it says who is asked, and tells the model what to do.
+        """
         path = self._existing(name)
+        if path.parent != SHIPPED:
+            _check_others_cannot_write(self.folder, "700")
+            _check_others_cannot_write(path, "600")
         return read_prompt(path, name)
 
     def text(self, name: str) -> str:
@@ -138,16 +146,26 @@ def _is_there(path: Path) -> bool:
 
 
 def _read(path: Path) -> bytes:
+    data = _first(path, LONGEST + 1)
+    if len(data) > LONGEST:
+        raise ConfigError(f"{path} is longer than a prompt may be, {LONGEST // 1024} kB")
+    return data
+
+
+def _check_others_cannot_write(path: Path, mode: str) -> None:
+    with suppress(OSError):  # which reading it tells of
+        if path.stat().st_mode & OTHERS_WRITE:
+            raise ConfigError(f"{path} can be written by others", hint=f"chmod {mode} {path}")
+
+
+def _first(path: Path, length: int) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer for ever
             raise ConfigError(f"{path} cannot be read: it is no file")
         with path.open("rb") as file:
-            data = file.read(LONGEST + 1)
+            return file.read(length)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > LONGEST:
-        raise ConfigError(f"{path} is longer than a prompt may be, {LONGEST // 1024} kB")
-    return data
 
 
 def _decoded(data: bytes, path: Path) -> str:
@@ -160,8 +178,7 @@ def _decoded(data: bytes, path: Path) -> str:
 
 def _glimpse(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            found = DESCRIPTION.search(file.read(GLIMPSE))
-    except OSError:
+        found = DESCRIPTION.search(_first(path, GLIMPSE))
+    except ConfigError:
         return ""
     return found[1].decode("utf-8", "replace") if found else ""

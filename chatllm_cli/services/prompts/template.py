@@ -60,19 +60,21 @@ class FilledPrompt:
         """The standing instruction."""
         return rendered(self.template.system, dict(self.values))
 
-    def wrapped(self, given: str) -> str:
-        """Return the prompt around an input. Raises `UsageError` if that is empty and must not be.
+    def wrapped(self, given: str, *, has_attachments: bool = False) -> str:
+        """Return the prompt around an input. Raises `UsageError` if it needs one, and nothing is attached either.
 
         The input stands where the file says, or after the rest, and is never looked at for places itself.
         """
         template, is_given = self.template, bool(given.strip())
-        if template.needs_input and not is_given:
+        if template.needs_input and not is_given and not has_attachments:
             raise UsageError(
                 f"the prompt '{template.name}' needs an input",
-                hint=f'give it as an argument or on stdin: chatllm ask -p {template.name} "…"',
+                hint=f'give it as an argument, on stdin or with -f: chatllm ask -p {template.name} "…"',
             )
         text = rendered(template.body, {**dict(self.values), INPUT: given})
-        if INPUT in names_in(template.body) or not is_given:
+        if not is_given:
+            return text.strip()
+        if INPUT in names_in(template.body):
             return text
         return f"{text}\n\n{given}" if text else given
 
