@@ -85,7 +85,7 @@ class Attachments:
 
     async def _several(self, spec: str, path: Path, *, is_glob: bool) -> Reading:
         """Read a folder: all text in it; or a glob: whatever it names and can be sent."""
-        from chatllm_cli.services.attachments import listing  # noqa: PLC0415  (pathspec, which one file does without)
+        from chatllm_cli.services.attachments import listing  # noqa: PLC0415  (one file does without)
 
         found = listing.files_matching(str(path), spec) if is_glob else listing.files_in(path, spec)
         attachments: list[Attachment] = []
