@@ -1,6 +1,7 @@
 """A web server on loopback with pages as they are, and as they should not be."""
 
 import gzip
+import ssl
 import threading
 import zlib
 from contextlib import suppress
@@ -31,15 +32,22 @@ class PageServer:
 
     pages: dict[str, Page] = field(default_factory=dict)
     headers: list[dict[str, str]] = field(default_factory=list)  # of each request
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._server = _Server(self)
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True)
         self.stopped = threading.Event()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
 
     def __enter__(self) -> Self:
         self._thread.start()
