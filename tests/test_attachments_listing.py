@@ -162,6 +162,16 @@ def test_links_are_followed_to_files_within_and_nowhere_else(tree: Path, tmp_pat
     assert names(files_matching("docs/**", "docs/**")) == expected
 
 
+def test_a_link_is_no_way_to_what_is_left_out(tree: Path) -> None:
+    for number, target in enumerate((".env", ".github/ci.yml", "debug.log", "build/out.py", "src/a.py")):
+        (tree / f"link{number}.txt").symlink_to(target)
+    (tree / "link5.txt").symlink_to("link0.txt")
+    assert names(files_matching("link*", "link*")) == ["link4.txt"]
+    assert [name for name in names(files_in(Path(), ".")) if name.startswith("link")] == ["link4.txt"]
+    (tree / ".github" / "also.yml").symlink_to("ci.yml")
+    assert names(files_matching(".github/*", ".github/*")) == [".github/also.yml", ".github/ci.yml"]
+
+
 def test_what_is_no_file_is_passed_over(tree: Path) -> None:
     os.mkfifo(tree / "docs" / "pipe.md")
     assert names(files_matching("docs/*.md", "docs/*.md")) == ["docs/one.md", "docs/two.md"]
