@@ -35,6 +35,15 @@ def content_of(message: Message) -> Content:
     return (*labelled, said) if said else tuple(labelled)
 
 
+def named(message: Message) -> Message:
+    """Return a message with the names of what is attached to it in place of that."""
+    if not message.attachments:
+        return message
+    names = ", ".join(_in_quotes(each.name) for each in message.attachments)
+    said = "\n\n".join(text for text in (f"[attached: {names}]", message.content) if text)
+    return replace(message, content=said, attachments=())
+
+
 def _delimited(attachment: Attachment) -> str:
     """Return a text between tags that it cannot end itself: one that holds such a tag gets another."""
     text = attachment.text
