@@ -26,8 +26,8 @@ class PageServer:
 
     `/status-N` answers so · `/moved-N` redirects N times, `/round` for ever, `/to?URL` there · `/big` says that it is
     large, `/endless` does not say it · `/slow` sends a byte at a time · `/silent` answers nothing · `/gzip` and
-    `/deflate` are a compressed page, `/bomb` unpacks to 200 MB, `/br` and `/torn` are what cannot be unpacked ·
-    `/cut` ends too early.
+    `/deflate` are a compressed page, `/members` one in several parts, `/half` of one, `/litter` has more behind it,
+    `/bomb` unpacks to 200 MB, `/br` and `/torn` are what cannot be unpacked · `/cut` ends too early.
     """
 
     pages: dict[str, Page] = field(default_factory=dict)
@@ -137,6 +137,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _gzip(self) -> None:
         self._send(200, gzip.compress(b"a page"), {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+    def _members(self) -> None:
+        data = gzip.compress(b"a ") + gzip.compress(b"") + gzip.compress(b"page") + bytes(10)
+        self._send(200, data, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+    def _half(self) -> None:
+        data = gzip.compress(b"a page")[:-3]
+        self._send(200, data, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+    def _litter(self) -> None:
+        data = gzip.compress(b"a page") + b"and more"
+        self._send(200, data, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
 
     def _deflate(self) -> None:
         self._send(200, zlib.compress(b"a page"), {"Content-Type": "text/plain", "Content-Encoding": "deflate"})

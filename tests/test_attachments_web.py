@@ -29,7 +29,7 @@ async def fault_of(url: str, timeouts: TimeoutSettings | None = None, longest: f
     return raised.value
 
 
-@pytest.mark.parametrize("path", ["/page", "/gzip", "/deflate", "/moved-5"])
+@pytest.mark.parametrize("path", ["/page", "/gzip", "/members", "/deflate", "/moved-5"])
 async def test_a_page_comes_as_it_is_unpacked_and_from_where_it_moved(server: PageServer, path: str) -> None:
     assert await fetch(server.url + path, MOST, TimeoutSettings()) == Page(b"a page", "text/plain", "")
 
@@ -70,6 +70,8 @@ async def test_no_header_goes_out_that_is_not_needed(server: PageServer) -> None
         ("/endless", "HOST/endless is larger than one attachment may be: 100 kB (limits.attachment_mb)"),
         ("/br", "HOST/br came compressed in a way that was not asked for (br)"),
         ("/torn", "HOST/torn is damaged: it cannot be unpacked"),
+        ("/litter", "HOST/litter is damaged: it cannot be unpacked"),
+        ("/half", "HOST/half is damaged: its end is missing"),
         ("/round", "HOST/round redirects more than 5 times"),
         ("/moved-6", "HOST/moved-6 redirects more than 5 times"),
         ("/to?ftp://host/x", "ftp://host/x is no address that can be read"),

@@ -198,16 +198,45 @@ async def _body(response: httpx2.Response, shown: str, most: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate", ""}:
         raise UsageError(f"{shown} came compressed in a way that was not asked for ({encoding})")
-    unpack = None if encoding in {"identity", ""} else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    packed = None if encoding in {"identity", ""} else _Packed()
     body = bytearray()
     try:
         async for piece in response.aiter_raw():
-            body += unpack.decompress(piece, most + 1 - len(body)) if unpack else piece
+            body += packed.opened(piece, most + 1 - len(body)) if packed else piece
             if len(body) > most:
                 raise too_large(shown, None, most)
     except zlib.error:
         raise UsageError(f"{shown} is damaged: it cannot be unpacked") from None
+    if packed and not packed.is_whole:
+        raise UsageError(f"{shown} is damaged: its end is missing")
     return bytes(body)
+
+
+class _Packed:
+    """Unpacks what comes in pieces: one stream after the other, as gzip may have several."""
+
+    def __init__(self) -> None:
+        self._stream: zlib._Decompress | None = None  # between two streams there is none
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no stream was begun that has not come to its end."""
+        return self._stream is None
+
+    def opened(self, piece: bytes, most: int) -> bytes:
+        """Return what a piece unpacks to, of which `most` bytes are wanted. Raises zlib.error."""
+        unpacked = bytearray()
+        while len(unpacked) < most:
+            if self._stream is None:
+                piece = piece.lstrip(b"\0")  # which may fill up what stands behind the last one
+            if not piece:
+                break
+            stream = self._stream = self._stream or zlib.decompressobj(zlib.MAX_WBITS | 32)
+            unpacked += stream.decompress(piece, most - len(unpacked))
+            piece = stream.unused_data or stream.unconsumed_tail
+            if stream.eof:
+                self._stream = None
+        return bytes(unpacked)
 
 
 def _cause(error: BaseException) -> str:
