@@ -212,6 +212,8 @@ async def test_a_proxy_is_asked_by_name(
     server: PageServer, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", server.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     names["page.test"] = ["203.0.113.1"]
     with pytest.raises(ChatllmError):  # the proxy does not know it, either
         await fetch("http://page.test/page", MOST, TimeoutSettings(), longest=1)
