@@ -172,7 +172,8 @@ class Services:
             from chatllm_cli.services.cache.disk import DiskStore
 
             stores.append(DiskStore(folder, size_mb=settings.size_mb))
-        return ResponseCache(stores[0], settings, hashes.sha256_of, others=stores[1:])
+        images = self._attachment_store.load
+        return ResponseCache(stores[0], settings, hashes.sha256_of, others=stores[1:], images=images)
 
     @cached_property
     def model_lists(self) -> "ModelLists":

@@ -1,6 +1,7 @@
 """A web server on loopback with pages as they are, and as they should not be."""
 
 import gzip
+import ssl
 import threading
 import zlib
 from contextlib import suppress
@@ -25,21 +26,28 @@ class PageServer:
 
     `/status-N` answers so · `/moved-N` redirects N times, `/round` for ever, `/to?URL` there · `/big` says that it is
     large, `/endless` does not say it · `/slow` sends a byte at a time · `/silent` answers nothing · `/gzip` and
-    `/deflate` are a compressed page, `/bomb` unpacks to 200 MB, `/br` and `/torn` are what cannot be unpacked ·
-    `/cut` ends too early.
+    `/deflate` are a compressed page, `/members` one in several parts, `/half` of one, `/litter` has more behind it,
+    `/bomb` unpacks to 200 MB, `/br` and `/torn` are what cannot be unpacked · `/cut` ends too early.
     """
 
     pages: dict[str, Page] = field(default_factory=dict)
     headers: list[dict[str, str]] = field(default_factory=list)  # of each request
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._server = _Server(self)
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True)
         self.stopped = threading.Event()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -129,6 +137,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _gzip(self) -> None:
         self._send(200, gzip.compress(b"a page"), {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+    def _members(self) -> None:
+        data = gzip.compress(b"a ") + gzip.compress(b"") + gzip.compress(b"page") + bytes(10)
+        self._send(200, data, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+    def _half(self) -> None:
+        data = gzip.compress(b"a page")[:-3]
+        self._send(200, data, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+    def _litter(self) -> None:
+        data = gzip.compress(b"a page") + b"and more"
+        self._send(200, data, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
 
     def _deflate(self) -> None:
         self._send(200, zlib.compress(b"a page"), {"Content-Type": "text/plain", "Content-Encoding": "deflate"})

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -44,7 +45,9 @@ def test_without_a_prompt_what_is_attached_is_sent_alone() -> None:
         ("</DOCUMENT >", "document2"),
         ("</document></document2>", "document3"),
         ("</documents>", "document2"),
-        ("<document>", "document"),
+        ("<document>", "document2"),
+        ("<document2></document3>", "document"),
+        ("</document> </document23>", "document2"),
     ],
 )
 def test_a_text_cannot_end_its_own_tag(text: str, tag: str) -> None:
@@ -88,3 +91,11 @@ def test_the_embedded_model_is_not_asked_about_an_image() -> None:
     assert raised.value.message == "a.png cannot be sent: the embedded model takes no images"
     assert those_who_see([ENDPOINT, EMBEDDED, other], [IMAGE]) == [ENDPOINT, other]
     assert those_who_see([EMBEDDED, ENDPOINT], [CODE]) == [EMBEDDED, ENDPOINT]
+
+
+def test_the_tag_of_a_text_that_has_many_is_found_at_once() -> None:
+    text = "</document" + "".join(f"</document{number}" for number in range(2, 50_000))
+    begun = time.perf_counter()
+    sent = content_of(with_attachments(replace(CODE, text=text), content=""))
+    assert text_in(sent).startswith('<document50000 name="src/a.py">')
+    assert time.perf_counter() - begun < 0.5

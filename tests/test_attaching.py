@@ -82,6 +82,22 @@ def test_an_image_whose_file_is_gone_is_told_to_the_model(run: Run, provider: Fa
     }
 
 
+def test_an_answer_without_an_image_is_not_given_once_it_is_there_again(
+    run: Run, provider: FakeOpenAI, places: Places, folder: Path
+) -> None:
+    run("ask", "-f", "a.png", "What is it?")
+    next(places.attachments.iterdir()).unlink()
+    cached = ("ask", "-c", "--temperature", "0", "And now?")
+    run(*cached)
+    asked = len(provider.chats)
+    run("ask", "-f", "a.png", "What is it?")
+    run(*cached)
+    assert len(provider.chats) == asked + 2
+    run("ask", "-f", "a.png", "What is it?")
+    run(*cached)
+    assert len(provider.chats) == asked + 3  # the last question was answered from the cache
+
+
 def test_stdin_can_be_what_is_attached(run: Run, provider: FakeOpenAI) -> None:
     run("ask", "-f", "-", "Why?", stdin="no such file\n")
     assert sent(provider) == '<document name="stdin">\nno such file\n</document>\n\nWhy?'

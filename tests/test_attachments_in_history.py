@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from chatllm_cli.models import Attachment, Message, Role
 from chatllm_cli.private_files import write_all
 from chatllm_cli.services.attachments import store as store_module
 from chatllm_cli.services.attachments.store import AttachmentStore
-from chatllm_cli.services.history import HistoryService, OpenConversation, files
+from chatllm_cli.services.history import HistoryService, OpenConversation, files, journal
 from tests.documents import GIF, PNG
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -164,6 +165,62 @@ async def test_scrubbing_keeps_images(shelf: Shelf) -> None:
     await shelf.conversation(image)
     await shelf.history.upkeep.scrub([await shelf.history.find("@1")], re.compile(rf"{image.sha256[:8]}|a\.png"), "x")
     assert (await shelf.history.load("@1")).messages[0].attachments == (replace(image, name="x"),)
+    assert shelf.kept == {PNG}
+
+
+async def test_images_go_with_what_was_removed_before_something_failed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await shelf.conversation(shelf.image())
+    second = await shelf.conversation(shelf.image(GIF))
+    failing, real = second.conversation.id, journal.rewrite
+
+    async def rewrite(path: Path, change: Callable[[bytes], bytes | None]) -> None:
+        if path.stem == failing:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        await real(path, change)
+
+    monkeypatch.setattr(journal, "rewrite", rewrite)
+    with pytest.raises(HistoryError, match="Permission denied"):
+        await shelf.history.upkeep.remove([first.conversation.id, failing])
+    assert shelf.kept == {GIF}
+
+
+async def test_a_conversation_that_others_remove_meanwhile_needs_no_image(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await shelf.conversation(shelf.image())
+    other = await shelf.conversation()
+    listed, gone = files.all_journals, await shelf.history.find(other.conversation.id)
+
+    def journals(root: Path) -> list[Path]:
+        found = listed(root)
+        gone.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(files, "all_journals", journals)
+    await shelf.history.upkeep.remove([log.conversation.id])
+    assert shelf.kept == set()
+
+
+async def test_no_image_stays_of_a_message_for_a_conversation_that_was_removed_meanwhile(shelf: Shelf) -> None:
+    log = await shelf.conversation()
+    await shelf.history.upkeep.remove([log.conversation.id])
+    image = shelf.image()
+    with pytest.raises(HistoryError, match="it was removed meanwhile"):
+        await log.add(Message("u2", Role.USER, "And now?", NOON, "u1", attachments=(image,)))
+    assert (shelf.kept, shelf.store.load(image.sha256)) == (set(), PNG)
+
+
+async def test_an_image_of_others_stays_when_a_message_with_it_cannot_be_written(
+    shelf: Shelf, places: Places
+) -> None:
+    log = await shelf.conversation()
+    await shelf.history.upkeep.remove([log.conversation.id])
+    other = Shelf(places)
+    await other.conversation(other.image())
+    with pytest.raises(HistoryError, match="it was removed meanwhile"):
+        await log.add(Message("u2", Role.USER, "And now?", NOON, "u1", attachments=(shelf.image(), shelf.image(GIF))))
     assert shelf.kept == {PNG}
 
 

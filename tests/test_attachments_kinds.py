@@ -75,6 +75,12 @@ def test_a_nul_byte_near_the_beginning_makes_it_binary() -> None:
             "",
             "<?xml version='1.0' encoding='latin-1'?>é",
         ),
+        (
+            "größer \xff".encode("latin-1").replace("öß".encode("latin-1"), "öß".encode()),
+            "utf-8",
+            "größer \N{REPLACEMENT CHARACTER}",
+        ),
+        (b'<meta charset="UTF-8">a\xff', "", '<meta charset="UTF-8">a\N{REPLACEMENT CHARACTER}'),
         (b"\x80 \x9d", "", "€ \N{REPLACEMENT CHARACTER}"),
     ],
 )

@@ -1,4 +1,6 @@
 import os
+import random
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -86,6 +88,68 @@ def test_what_is_left_out_is_what_git_leaves_out(tree: Path, lines: str) -> None
     assert sorted(names(files_in(Path(), "."))) == sorted(visible)
 
 
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({".gitignore": "*.key\n", "sub/.gitignore": "!certs/\n", "sub/certs/server.key": ""}, []),
+        ({".gitignore": "*.key\n!certs/\n", "certs/server.key": "", "certs/a": ""}, ["certs/a"]),
+        ({".gitignore": "*\n!*/\n!*.py\n", "src/a.py": "", "src/a.txt": ""}, ["src/a.py"]),
+        ({".gitignore": "\ufeffsecret\n", "secret": ""}, []),
+        ({".gitignore": "node_modules/\n!node_modules/keep/\n", "node_modules/keep/x.js": ""}, []),
+        ({".gitignore": "# form\x0cfeed\nb\n", "feed": "", "b": ""}, ["feed"]),
+    ],
+)
+def test_a_folder_that_is_taken_in_again_is_not_all_that_it_holds(
+    tmp_path: Path, files: dict[str, str], found: list[str]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert [each.name.removeprefix("x/") for each in files_in(tmp_path, "x")] == found
+
+
+NAMES = ["a", "b", "ab", "c.txt", "a.txt", "d", "x y", "#h", "!e", "a\\b", "[z]", "\u00e4"]
+PARTS = [
+    "a", "b", "*", "**", "a*", "?", "*.txt", "[ab]", "[!a]", "d", "x y", "x\\ y", "\\#h", "#h", "\\!e", "!e", "[z]",
+    "\\[z\\]", "a\\\\b", "c.txt", "**a", "[a-c]*", "[]-]", " ", "a ", "??", "[[:alpha:]]", "*b*",
+]  # fmt: skip
+
+
+def plant(folder: Path, chance: random.Random, depth: int = 0) -> None:
+    """Fill a folder with files, folders and .gitignore files of any kind."""
+    folder.mkdir()
+    for name in chance.sample(NAMES, chance.randint(1, 6)):
+        if depth < 3 and chance.random() < 0.5 and not name.endswith(".txt"):
+            plant(folder / name, chance, depth + 1)
+        else:
+            (folder / name).touch()
+    if chance.random() < 0.4 or not depth:
+        lines = [
+            chance.choice(["", "", "", "!", "/", "!/"])
+            + "/".join(chance.choices(PARTS, k=chance.randint(1, 3)))
+            + chance.choice(["", "", "", "/", "  ", "/\r"])
+            for _ in range(chance.randint(1, 5))
+        ]
+        (folder / ".gitignore").write_text("\n".join(lines), newline="")
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_git_ignores_is_left_out_and_nothing_else(tmp_path: Path, seed: int) -> None:
+    chance, forest = random.Random(seed), tmp_path / "forest"  # noqa: S311  (it keeps no secrets)
+    forest.mkdir()
+    subprocess.run(["git", "init", "-q", forest], check=True)
+    for number in range(30):
+        plant(forest / f"tree{number}", chance)
+    files = [str(path.relative_to(forest)) for path in forest.rglob("*") if path.is_file()]
+    visible = {name for name in files if not any(part.startswith(".") for part in name.split("/"))}
+    ignored = subprocess.run(
+        ["git", "-c", "core.excludesFile=", "check-ignore", "-z", "--stdin", "--no-index"],
+        cwd=forest, input="\0".join(visible), capture_output=True, text=True, check=False,
+    ).stdout.split("\0")  # fmt: skip
+    assert {each.name.removeprefix("x/") for each in files_in(forest, "x")} == visible - set(ignored)
+
+
 def test_links_are_followed_to_files_within_and_nowhere_else(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (tree / "docs" / "out.md").symlink_to(tmp_path / "secret")
@@ -96,6 +160,16 @@ def test_links_are_followed_to_files_within_and_nowhere_else(tree: Path, tmp_pat
     expected = ["docs/also.md", "docs/one.md", "docs/sub/three.md", "docs/two.md"]
     assert names(files_in(Path("docs"), "docs")) == expected
     assert names(files_matching("docs/**", "docs/**")) == expected
+
+
+def test_a_link_is_no_way_to_what_is_left_out(tree: Path) -> None:
+    for number, target in enumerate((".env", ".github/ci.yml", "debug.log", "build/out.py", "src/a.py")):
+        (tree / f"link{number}.txt").symlink_to(target)
+    (tree / "link5.txt").symlink_to("link0.txt")
+    assert names(files_matching("link*", "link*")) == ["link4.txt"]
+    assert [name for name in names(files_in(Path(), ".")) if name.startswith("link")] == ["link4.txt"]
+    (tree / ".github" / "also.yml").symlink_to("ci.yml")
+    assert names(files_matching(".github/*", ".github/*")) == [".github/also.yml", ".github/ci.yml"]
 
 
 def test_what_is_no_file_is_passed_over(tree: Path) -> None:

@@ -169,13 +169,26 @@ async def test_a_folder_or_a_pattern_that_has_nothing_is_told(attachments: Attac
     ]
 
 
+@pytest.mark.parametrize("kind", ["pdf", "png"])
+async def test_images_and_the_text_of_pdfs_are_part_of_what_is_too_much(
+    store: AttachmentStore, folder: Path, kind: str
+) -> None:
+    for number in range(3):
+        data = {"pdf": a_pdf(*[f"word{number} " * 20] * 30), "png": PNG + bytes([number]) * 4000}[kind]
+        (folder / f"{number}.{kind}").write_bytes(data)
+    assert (await fault_of(reader(store), f"*.{kind}"))[0] == (
+        f"*.{kind} has more to attach than 10 kB (limits.attachment_mb)"
+    )
+    assert len((await reader(store).read(f"[01].{kind}")).attachments) == 2
+
+
 async def test_a_folder_that_is_too_much_is_refused_with_the_limits_name(
     store: AttachmentStore, folder: Path
 ) -> None:
     for number in range(5):
         (folder / f"{number}").write_text("a" * 3000)
     assert await fault_of(reader(store), ".") == (
-        ". has more text than 10 kB (limits.attachment_mb)",
+        ". has more to attach than 10 kB (limits.attachment_mb)",
         "name fewer files, or raise the limit",
     )
     assert await fault_of(reader(store, files=4, mb=1), "*") == (
@@ -184,7 +197,7 @@ async def test_a_folder_that_is_too_much_is_refused_with_the_limits_name(
     )
     assert len((await reader(store, mb=1).read(".")).attachments) == 5
     (folder / "big").write_text("a" * 20_000)
-    assert (await fault_of(reader(store), "."))[0] == ". has more text than 10 kB (limits.attachment_mb)"
+    assert (await fault_of(reader(store), "."))[0] == ". has more to attach than 10 kB (limits.attachment_mb)"
     assert (await fault_of(reader(store), "b*"))[
         0
     ] == "big is 20 kB, and one attachment may be 10 kB (limits.attachment_mb)"

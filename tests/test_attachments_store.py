@@ -101,6 +101,18 @@ def test_what_could_not_be_kept_stays_in_memory_for_the_next_try(store: Attachme
         assert (folder / HASH).exists()
 
 
+def test_what_was_put_there_goes_again_when_its_message_cannot_be_written(
+    store: AttachmentStore, folder: Path
+) -> None:
+    kept(folder)
+    hashes = [store.hold(DATA), store.hold(b"other"), store.hold(b"used")]
+    used = hashlib.sha256(b"used").hexdigest()
+    with suppress(ZeroDivisionError), store.keeping(hashes, lambda: {used}):
+        raise ZeroDivisionError
+    assert sorted(path.name for path in folder.iterdir()) == sorted([HASH, used])
+    assert store.load(OTHER) == b"other"
+
+
 def test_what_is_held_for_two_messages_is_held_until_both_are_kept(store: AttachmentStore, folder: Path) -> None:
     store.hold(DATA)
     store.hold(DATA)

@@ -1,12 +1,15 @@
 import resource
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ChatllmError, ProviderTimeoutError, ProviderUnavailableError, UsageError
-from chatllm_cli.services.attachments import web
 from chatllm_cli.services.attachments.web import Page, fetch
 from tests.page_server import PageServer
 
@@ -26,7 +29,7 @@ async def fault_of(url: str, timeouts: TimeoutSettings | None = None, longest: f
     return raised.value
 
 
-@pytest.mark.parametrize("path", ["/page", "/gzip", "/deflate", "/moved-5"])
+@pytest.mark.parametrize("path", ["/page", "/gzip", "/members", "/deflate", "/moved-5"])
 async def test_a_page_comes_as_it_is_unpacked_and_from_where_it_moved(server: PageServer, path: str) -> None:
     assert await fetch(server.url + path, MOST, TimeoutSettings()) == Page(b"a page", "text/plain", "")
 
@@ -67,6 +70,8 @@ async def test_no_header_goes_out_that_is_not_needed(server: PageServer) -> None
         ("/endless", "HOST/endless is larger than one attachment may be: 100 kB (limits.attachment_mb)"),
         ("/br", "HOST/br came compressed in a way that was not asked for (br)"),
         ("/torn", "HOST/torn is damaged: it cannot be unpacked"),
+        ("/litter", "HOST/litter is damaged: it cannot be unpacked"),
+        ("/half", "HOST/half is damaged: its end is missing"),
         ("/round", "HOST/round redirects more than 5 times"),
         ("/moved-6", "HOST/moved-6 redirects more than 5 times"),
         ("/to?ftp://host/x", "ftp://host/x is no address that can be read"),
@@ -98,6 +103,7 @@ async def test_no_more_of_a_bomb_is_unpacked_than_may_be(server: PageServer) -> 
         "http://169.254.169.254/latest/meta-data/",
         "http://[fe80::1]/",
         "http://[::ffff:169.254.169.254]/",
+        "http://[64:ff9b::a9fe:a9fe]/",
         "http://metadata.test/",
     ],
 )
@@ -110,12 +116,138 @@ async def test_an_address_of_the_machines_own_cloud_is_not_asked(url: str, monke
     assert error.message == f"{url} {LINK_LOCAL}"
 
 
-async def test_a_server_elsewhere_does_not_lead_to_this_machine(
+@pytest.mark.parametrize("url", ["http://[fd00:ec2::254]/", "http://100.100.100.200/", "http://[::ffff:6464:64c8]/"])
+async def test_nor_is_one_that_is_not_link_local(url: str) -> None:
+    assert (await fault_of(url)).message == f"{url} is not read: its address is one of cloud metadata"
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What a name server says of names, one answer after the other; the last one stays."""
+    names: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def found(host: str, *rest: object, **others: object) -> object:
+        known = names.get(host, [host])
+        return real(known.pop(0) if len(known) > 1 else known[0], *rest, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("http://127.0.0.1:1/admin", "this machine, which"),
+        ("http://[::ffff:127.0.0.1]:1/admin", "this machine, which"),
+        ("http://[64:ff9b::7f00:1]:1/admin", "this machine, which"),
+        ("http://0.0.0.0:1/admin", "this machine, which"),
+        ("http://[::]:1/admin", "this machine, which"),
+        ("http://2130706433:1/admin", "this machine, which"),
+        ("http://inside.test:1/admin", "this machine, which"),
+        ("http://10.0.0.1/", "10.0.0.1, which is no public address and"),
+        ("http://[fd12::1]/", "fd12::1, which is no public address and"),
+        ("http://[2002:a00:1::]/", "10.0.0.1, which is no public address and"),
+        ("http://100.64.0.1/", "100.64.0.1, which is no public address and"),
+    ],
+)
+async def test_a_server_elsewhere_does_not_lead_inside(
+    server: PageServer, names: dict[str, list[str]], to: str, told: str
+) -> None:
+    names |= {"elsewhere.test": ["127.0.0.1"], "inside.test": ["127.0.0.1"]}
+    url = f"http://elsewhere.test:{server.port}/to"
+    error = await fault_of(f"{url}?{to}")
+    assert error.message == f"{url} redirects to {told} is not followed"
+    assert len(server.headers) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_server_of_ones_own_may_redirect_to_this_machine(server: PageServer, host: str) -> None:
+    url = f"http://{host}:{server.port}/to?{server.url}/page"
+    assert (await fetch(url, MOST, TimeoutSettings())).data == b"a page"
+
+
+async def test_a_name_that_leads_inside_by_the_second_look_is_refused(
+    server: PageServer, names: dict[str, list[str]]
+) -> None:
+    names |= {"elsewhere.test": ["127.0.0.1"], "later.test": ["127.0.0.1", "10.0.0.1"]}
+    url = f"http://later.test:{server.port}/to"
+    error = await fault_of(f"{url}?{url}")
+    assert error.message == f"{url} redirects to 10.0.0.1, which is no public address and is not followed"
+
+
+async def test_the_address_that_was_checked_is_the_one_that_is_asked(
+    server: PageServer, names: dict[str, list[str]]
+) -> None:
+    names |= {"page.test": ["127.0.0.1", "192.0.2.1"]}
+    url = f"http://page.test:{server.port}/page"
+    assert (await fetch(url, MOST, TimeoutSettings())).data == b"a page"
+    assert names["page.test"] == ["192.0.2.1"]  # there was no second look-up
+    assert server.headers[0]["Host"] == f"page.test:{server.port}"
+
+
+async def test_another_address_is_tried_when_one_does_not_answer(
     server: PageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "is_loopback", lambda url: url.startswith("http://localhost"))
-    error = await fault_of(f"{server.url}/to?http://localhost:1/admin")
-    assert error.message == f"{server.url}/to redirects to this machine, which is not followed"
+    def found(*_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 80)) for each in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    url = f"http://page.test:{server.port}/page"
+    assert (await fetch(url, MOST, TimeoutSettings())).data == b"a page"
+
+
+async def test_a_name_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    error = await fault_of("http://page.test/")
+    assert (type(error), error.message) == (
+        ProviderUnavailableError, "http://page.test/ did not come: name or service not known"
+    )  # fmt: skip
+
+
+async def test_a_proxy_is_asked_by_name(
+    server: PageServer, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    names["page.test"] = ["203.0.113.1"]
+    with pytest.raises(ChatllmError):  # the proxy does not know it, either
+        await fetch("http://page.test/page", MOST, TimeoutSettings(), longest=1)
+    assert [headers["Host"] for headers in server.headers] == ["page.test"]
+
+
+def certificate_for(name: str, folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for a name, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
+    extension = ["-addext", f"subjectAltName=DNS:{name}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *extension], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl to make a certificate")
+@pytest.mark.parametrize(("host", "is_right"), [("page.test", True), ("other.test", False)])
+async def test_a_certificate_has_to_be_for_the_name(
+    tmp_path: Path, names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, host: str, is_right: bool
+) -> None:
+    names |= {"page.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]}
+    certificate, key = certificate_for("page.test", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    asked: list[str] = []
+    tls.sni_callback = lambda _, name, __: asked.append(name)
+    with PageServer(tls=tls) as server:
+        url = f"https://{host}:{server.port}/page"
+        if is_right:
+            assert (await fetch(url, MOST, TimeoutSettings())).data == b"a page"
+        else:
+            assert "did not come: its certificate is not valid: Hostname mismatch" in (await fault_of(url)).message
+    assert asked == [host]
 
 
 @pytest.mark.parametrize(

@@ -110,3 +110,11 @@ def test_a_request_with_another_image_is_another_one_whatever_it_is_called() -> 
     assert len(keys | {request_key(saying((Role.USER, "Hi")))}) == 4
     same = [replace(image, name="b.png"), replace(image, size=71)]
     assert {request_key(replace(REQUEST, messages=((Role.USER, (each, "Hi")),))) for each in same} < keys
+
+
+def test_an_image_that_is_missing_is_in_the_key() -> None:
+    image = Attachment("a.png", "image/png", 70, sha256="a" * 64)
+    request = replace(REQUEST, messages=((Role.USER, (image, "What is it?")),))
+    keys = {request_key(request), request_key(request, missing={image.sha256}), request_key(REQUEST)}
+    assert len(keys) == 3
+    assert request_key(request, missing={"b" * 64}) == request_key(request)

@@ -42,7 +42,7 @@ def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: list[str]
     status, modules = done.stderr.splitlines()[-2:]
     assert status == "exit 0"
     heavy = {"langchain_core", "langchain_openai", "langsmith", "openai", "prompt_toolkit", "diskcache", "xllamacpp"}
-    heavy |= {"genai_prices", "pydantic", "redis", "pathspec", "markdownify", "bs4", "lxml", "pypdf", "httpx2"}
+    heavy |= {"genai_prices", "pydantic", "redis", "markdownify", "bs4", "lxml", "pypdf", "httpx2"}
     assert heavy & set(modules.split()) == set()
 
 

@@ -11,7 +11,9 @@ from chatllm_cli.services.chat.sizes import (
     LEAST_SHARE,
     MOST_SHARE,
     OVERHEAD,
+    UNSEEN_IMAGE_TOKENS,
     Measure,
+    Messages,
     Size,
     least,
     likely,
@@ -115,3 +117,12 @@ def test_an_image_counts_about_as_much_as_models_take_for_one() -> None:
     image = Attachment("a.png", "image/png", 70, sha256="a" * 64)
     alone, seen = size_of(((Role.USER, "word"),)), size_of(((Role.USER, (image, "word", image)),))
     assert (seen.likely - alone.likely, seen.least - alone.least) == (2 * IMAGE_TOKENS, 2 * LEAST_IMAGE_TOKENS)
+
+
+def test_an_image_counts_as_a_line_of_text_for_a_model_that_gets_one_instead() -> None:
+    image = Attachment("a.png", "image/png", 70, sha256="a" * 64)
+    messages: Messages = ((Role.USER, (image, "word", image)),)
+    alone, unseen = size_of(((Role.USER, "word"),)), size_of(messages, sees=False)
+    line = "[an image that you cannot see]"
+    assert (unseen.likely - alone.likely, unseen.least - alone.least) == (2 * UNSEEN_IMAGE_TOKENS,) * 2
+    assert least(line) <= UNSEEN_IMAGE_TOKENS <= max(likely(line), least(line)) + 1

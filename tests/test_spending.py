@@ -5,13 +5,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import PriceSettings, RetrySettings
 from chatllm_cli.errors import ProviderUnavailableError
-from chatllm_cli.models import ChatOptions, Chunk, Endpoint, Role, Status, TokenUsage
+from chatllm_cli.models import Attachment, ChatOptions, Chunk, Endpoint, Message, Role, Status, TokenUsage
 from chatllm_cli.services.chat.sizes import size_of
 from chatllm_cli.services.history import HistoryService, records
 from chatllm_cli.services.prices import Prices, _load
@@ -272,3 +273,18 @@ async def test_a_title_is_asked_for_with_the_options_of_its_model_but_for_those_
     log = HistoryService(places.conversations).start("t", model=HUB.address)
     assert await chat_service(llm).title(log, replace(HUB, options=options)) == "A title"
     assert llm.requests[0].options == replace(options, max_tokens=30, stop=())
+
+
+async def test_what_was_attached_is_named_for_a_title_and_not_sent_again(places: Places) -> None:
+    llm = FakeLLM()
+    llm.reply("A title")
+    log = HistoryService(places.conversations).start("t", model=HUB.address)
+    attached = (
+        Attachment("a.py", "text/plain", 8, "print(1)"),
+        Attachment("a.png", "image/png", 70, sha256="a" * 64),
+    )
+    prompt = Message("u1", Role.USER, "What is it?", datetime(2026, 7, 1, tzinfo=UTC), attachments=attached)
+    await log.add(prompt)
+    assert await chat_service(llm).title(log, HUB) == "A title"
+    assert llm.requests[0].messages[0] == (Role.USER, '[attached: "a.py", "a.png"]\n\nWhat is it?')
+    assert log.conversation.messages == (prompt,)

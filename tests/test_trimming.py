@@ -10,6 +10,7 @@ from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import BudgetSettings, PriceSettings, TimeoutSettings
 from chatllm_cli.errors import ContextLengthError
 from chatllm_cli.models import (
+    Attachment,
     ChatOptions,
     ChatRequest,
     Chunk,
@@ -375,3 +376,12 @@ async def test_an_answer_to_a_request_that_was_cut_is_found_again_by_whoever_let
         ("fine 0", True),
         ("fine 2", False),
     ]
+
+
+@pytest.mark.parametrize("mode", ["never", "oldest"])
+async def test_images_that_the_embedded_model_does_not_get_take_none_of_its_window(mode: TrimMode) -> None:
+    images = tuple(Attachment(f"{n}.png", "image/png", 70, sha256="a" * 64) for n in range(50))
+    bench = Bench(2000, mode, EMBEDDED)
+    request = ChatRequest(EMBEDDED, ((Role.USER, (*images, "What?")), (Role.ASSISTANT, "So."), PROMPT))
+    plan = await bench.trimming.fit(Wanted(request, Conversation("c1", "t", AT), 1, bench.listener, bench.expenses))
+    assert (plan.left_out, plan.request) == (0, request)

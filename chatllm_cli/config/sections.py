@@ -185,7 +185,7 @@ class LimitSettings(_Section):
     reply_mb: Annotated[float, Field(gt=0, le=1024)] = 8.0
     """Megabytes of text after which an answer is cut off."""
     attachment_mb: Annotated[float, Field(gt=0, le=1024)] = 10.0
-    """Megabytes that one attached file may have, or all text of one folder together."""
+    """Megabytes that one attached file may have, or all that is sent of one folder together."""
     attachments: Annotated[int, Field(ge=1, le=10000)] = 200
     """Files that are taken from one folder, or of one pattern such as src/**/*.py."""
 

@@ -1,12 +1,11 @@
-"""What the .gitignore files of a repository leave out: the only module that knows pathspec."""
+"""What the .gitignore files of a repository leave out."""
 
+import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
 from chatllm_cli.services.attachments.files import kind_of, read_some
+from chatllm_cli.services.attachments.git_patterns import Pattern, patterns_in
 
 NAME = ".gitignore"
 LARGEST = 1_000_000  # bytes that such a file may have
@@ -19,26 +18,29 @@ class Ignored:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._specs: dict[Path, GitIgnoreSpec | None] = {}
+        self._patterns: dict[Path, list[Pattern]] = {}
         self._root = next((each for each in (folder, *folder.parents) if kind_of(each / ".git") != "nothing"), folder)
         if any(self.leaves_out(each, is_folder=True) for each in _between(folder, self._root)):
             self._root = folder
 
     def leaves_out(self, path: Path, *, is_folder: bool) -> bool:
-        """Tell whether the nearest .gitignore that says anything of `path` leaves it out."""
+        """Tell whether the nearest .gitignore that says anything of `path` leaves it out, by its last word.
+
+        Of the folders around it nothing is told: what one holds that is left out is so, too, whatever is said of it.
+        """
         for folder in path.parents:
-            if spec := self._spec(folder):
-                verdict = spec.check_file(f"{path.relative_to(folder).as_posix()}{'/' if is_folder else ''}").include
-                if verdict is not None:
-                    return verdict
+            way = os.fsencode(path.relative_to(folder))
+            for pattern in reversed(self._said_in(folder)):
+                if pattern.matches(way, is_folder=is_folder):
+                    return pattern.leaves_out
             if folder == self._root:
                 break
         return False
 
-    def _spec(self, folder: Path) -> GitIgnoreSpec | None:
-        if folder not in self._specs:
-            self._specs[folder] = _read(folder / NAME)
-        return self._specs[folder]
+    def _said_in(self, folder: Path) -> list[Pattern]:
+        if folder not in self._patterns:
+            self._patterns[folder] = _read(folder / NAME)
+        return self._patterns[folder]
 
 
 def _between(folder: Path, root: Path) -> Iterator[Path]:
@@ -48,16 +50,8 @@ def _between(folder: Path, root: Path) -> Iterator[Path]:
         folder = folder.parent
 
 
-def _read(path: Path) -> GitIgnoreSpec | None:
+def _read(path: Path) -> list[Pattern]:
     try:
-        data = read_some(path, LARGEST)
+        return patterns_in(read_some(path, LARGEST))
     except (OSError, ValueError):
-        return None
-    return GitIgnoreSpec.from_lines([line for line in data.decode("utf-8", "replace").splitlines() if _is_good(line)])
-
-
-def _is_good(line: str) -> bool:
-    """Tell whether a line can be a pattern: git passes over others, too."""
-    with suppress(ValueError):
-        return bool(GitIgnoreSpec.from_lines([line]).patterns)
-    return False
+        return []

@@ -57,4 +57,18 @@ def decoded(data: bytes, charset: str) -> str:
         with suppress(LookupError, ValueError):
             if encoding and codecs.lookup(encoding).name not in _NO_CHARSETS:
                 return data.decode(encoding)
+    if _is_utf8(said[2]) or (_is_utf8(charset) and _is_mostly_utf8(data)):
+        return data.decode("utf-8", "replace")
     return data.decode(LEGACY, "replace")
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    with suppress(LookupError, ValueError):
+        return bool(encoding) and codecs.lookup(encoding or "").name == "utf-8"
+    return False
+
+
+def _is_mostly_utf8(data: bytes) -> bool:
+    """Tell whether more is spelled as UTF-8 has it than not, of what differs: servers call anything so."""
+    signs = [sign for sign in data.decode("utf-8", "replace") if not sign.isascii()]
+    return signs.count("\N{REPLACEMENT CHARACTER}") * 2 < len(signs)

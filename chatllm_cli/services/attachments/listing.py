@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -61,7 +60,7 @@ def _is_wanted(
         return False
     if not (_may_lead(way, wanted) if is_folder else _fits(way, wanted)):
         return False
-    if entry.is_symlink() and not _stays_within(entry.path, root):
+    if entry.is_symlink() and not _may_be_followed(entry.path, wanted, root, ignored):
         return False
     return (is_folder or entry.is_file()) and not ignored.leaves_out(Path(entry.path), is_folder=is_folder)
 
@@ -82,10 +81,17 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _stays_within(path: str, root: Path) -> bool:
-    with suppress(OSError, RuntimeError):
-        return Path(path).resolve().is_relative_to(root)
-    return False
+def _may_be_followed(link: str, wanted: Sequence[str], root: Path, ignored: Ignored) -> bool:
+    """Tell whether what a link leads to lies under `root`, and would not be left out there."""
+    try:
+        target = Path(link).resolve()
+        way = target.relative_to(root)
+    except (OSError, RuntimeError, ValueError):
+        return False
+    if any(name.startswith(".") and not _names_hidden(name, wanted) for name in way.parts):
+        return False
+    around = [root / each for each in way.parents[:-1]]
+    return not any(ignored.leaves_out(each, is_folder=each != target) for each in (target, *around))
 
 
 def _names_hidden(name: str, wanted: Sequence[str]) -> bool:

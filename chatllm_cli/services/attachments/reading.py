@@ -85,18 +85,19 @@ class Attachments:
 
     async def _several(self, spec: str, path: Path, *, is_glob: bool) -> Reading:
         """Read a folder: all text in it; or a glob: whatever it names and can be sent."""
-        from chatllm_cli.services.attachments import listing  # noqa: PLC0415  (pathspec, which one file does without)
+        from chatllm_cli.services.attachments import listing  # noqa: PLC0415  (one file does without)
 
         found = listing.files_matching(str(path), spec) if is_glob else listing.files_in(path, spec)
         attachments: list[Attachment] = []
-        skipped = 0
+        skipped = size = 0
         while (each := await asyncio.to_thread(_next, found, spec)) is not None:
             attachment = await self._one_of_several(each, is_named=is_glob)
             if attachment is None:
                 skipped += 1
                 continue
             attachments.append(attachment)
-            self._check(spec, attachments)
+            size += _size_sent(attachment)
+            self._check(spec, len(attachments), size)
         if not attachments:
             raise _nothing(spec, skipped, is_glob=is_glob)
         return Reading(spec, tuple(attachments), skipped)
@@ -114,17 +115,16 @@ class Attachments:
         except NotTextError:
             return None
 
-    def _check(self, spec: str, attachments: list[Attachment]) -> None:
+    def _check(self, spec: str, number: int, size: int) -> None:
         """Raise `UsageError` if these are too many, or too much, together."""
-        if len(attachments) > self._most_files:
+        if number > self._most_files:
             raise UsageError(
                 f"{spec} has more than {self._most_files} files to attach (limits.attachments)",
                 hint="name fewer, or raise the limit",
             )
-        size = sum(each.size for each in attachments if not each.sha256)
         if size > self._most:
             raise UsageError(
-                f"{spec} has more text than {file_size(self._most)} (limits.attachment_mb)",
+                f"{spec} has more to attach than {file_size(self._most)} (limits.attachment_mb)",
                 hint="name fewer files, or raise the limit",
             )
 
@@ -152,6 +152,11 @@ class Attachments:
         if not page.is_html:
             return Attachment(url, page.media_type or kinds.TEXT, len(page.data), text)
         return Attachment(url, "text/html", len(page.data), await extraction.text_of_page(url, text, self._most))
+
+
+def _size_sent(attachment: Attachment) -> int:
+    """Return the bytes that go out: of an image, or of the text, which those of a PDF say nothing of."""
+    return attachment.size if attachment.sha256 else len(attachment.text.encode("utf-8", "replace"))
 
 
 def _expanded(spec: str) -> Path:

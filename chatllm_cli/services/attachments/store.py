@@ -56,20 +56,28 @@ class AttachmentStore:
         return None
 
     @contextmanager
-    def keeping(self, hashes: Collection[str]) -> Iterator[None]:
+    def keeping(self, hashes: Collection[str], in_use: Callable[[], Collection[str]] | None = None) -> Iterator[None]:
         """Put on the disk what is only in memory of these; nobody removes any of them before the block ends.
 
-        What is neither here nor there is gone already, and stays so. Raises OSError.
+        When the block fails, what was put there goes again unless it is `in_use`, and stays in memory for the next
+        try. What is neither here nor there is gone already, and stays so. Raises OSError.
         """
         if not hashes:
             yield
             return
         make_private_folder(self._folder)
-        with self._locked(fcntl.LOCK_SH):
-            for sha256 in hashes:
-                if sha256 in self._held:
-                    self._write(sha256)
-            yield
+        written: set[str] = set()
+        try:
+            with self._locked(fcntl.LOCK_SH):
+                for sha256 in hashes:
+                    if sha256 in self._held and self._write(sha256):
+                        written.add(sha256)
+                yield
+        except BaseException:
+            if written and in_use:
+                with suppress(OSError):  # the first fault is the one to tell
+                    self.remove_unused(written, in_use)
+            raise
         for sha256 in hashes:
             self._waiting[sha256] -= 1
             if self._waiting[sha256] <= 0:
@@ -92,12 +100,14 @@ class AttachmentStore:
             raise OSError(errno.EINVAL, "no hash")
         return self._folder / sha256
 
-    def _write(self, sha256: str) -> None:
+    def _write(self, sha256: str) -> bool:
+        """Write a file, unless it is there; tell whether it was not."""
         path, data = self._path(sha256), self._held[sha256]
         with suppress(OSError):
             if _read(path) == data:
-                return
+                return False
         replace_private_file(path, data)
+        return True
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:

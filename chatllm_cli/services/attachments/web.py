@@ -3,20 +3,22 @@
 import asyncio
 import os
 import re
+import ssl
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
 from chatllm_cli import __version__
-from chatllm_cli.config.addresses import is_loopback, shown_address
+from chatllm_cli.config.addresses import shown_address
 from chatllm_cli.errors import ProviderTimeoutError, ProviderUnavailableError, UsageError
 from chatllm_cli.services.attachments.files import too_large
+from chatllm_cli.services.attachments.hosts import Address, Place, is_this_machine, look_up
 from chatllm_cli.services.attachments.kinds import PDF
 
 if TYPE_CHECKING:
@@ -74,33 +76,70 @@ async def fetch(url: str, most: int, timeouts: "TimeoutSettings", *, longest: fl
 
 
 async def _fetch(url: str, most: int, timeouts: "TimeoutSettings") -> Page:
-    first = url
+    first: Place | None = None
     for _ in range(MOST_REDIRECTS + 1):
-        await _check(url, first)
-        async with _request(url, timeouts) as response:
+        _check(url)
+        place = await look_up(url, first)
+        first = first or place
+        async with _request(place, timeouts) as response:
             if not response.has_redirect_location:
-                return await _page(response, first, most)
+                return await _page(response, first.url, most)
             url = _target(url, response)
-    raise UsageError(f"{shown_address(first)} redirects more than {MOST_REDIRECTS} times")
+    raise UsageError(f"{shown_address(first.url if first else url)} redirects more than {MOST_REDIRECTS} times")
+
+
+class _There(httpx2.AsyncHTTPTransport):
+    """Connects to where a name was found to lie when it was checked: a name server may say something else by now.
+
+    What the server is called stays in the Host header, and is what its certificate has to be for.
+    """
+
+    def __init__(self, addresses: Sequence[Address], *, trust_env: bool) -> None:
+        super().__init__(trust_env=trust_env)
+        self._addresses = addresses
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        name = request.url.raw_host.decode("ascii")
+        request.extensions = {**request.extensions, "sni_hostname": name}
+        *others, last = [request.url.copy_with(host=str(address)) for address in self._addresses]
+        for request.url in others:
+            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                return await super().handle_async_request(request)
+        request.url = last
+        return await super().handle_async_request(request)
 
 
 @asynccontextmanager
-async def _request(url: str, timeouts: "TimeoutSettings") -> AsyncIterator[httpx2.Response]:
-    """Ask for an address; no proxy stands between us and this machine."""
+async def _request(place: Place, timeouts: "TimeoutSettings") -> AsyncIterator[httpx2.Response]:
+    """Ask for an address: where it was found, or a proxy, which looks the name up itself."""
     try:
         client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(timeouts.idle, connect=timeouts.connect),
             follow_redirects=False,
-            trust_env=not is_loopback(url),
+            transport=None if _has_proxy(place.url) else _there(place),
             event_hooks={"request": [_only_what_is_needed]},
         )
     except (OSError, ValueError, ImportError) as error:  # certificates and proxies are read here
         raise ProviderUnavailableError(
-            f"no connection to {shown_address(url)} can be set up: {error}",
+            f"no connection to {shown_address(place.url)} can be set up: {error}",
             hint="check SSL_CERT_FILE and the proxy variables",
         ) from error
-    async with client, client.stream("GET", url) as response:
+    async with client, client.stream("GET", place.url) as response:
         yield response
+
+
+def _there(place: Place) -> _There:
+    if not place.addresses:
+        raise httpx2.ConnectError("it was not found") from place.fault
+    return _There(place.addresses, trust_env=not is_this_machine(place.url))
+
+
+def _has_proxy(url: str) -> bool:
+    """Tell whether a proxy is asked, as the environment says; none stands between us and this machine."""
+    parts, proxies = urlsplit(url), getproxies()
+    if is_this_machine(url) or not (proxies.get(parts.scheme) or proxies.get("all")):
+        return False
+    return not proxy_bypass(parts.hostname or "")
 
 
 async def _only_what_is_needed(sent: httpx2.Request) -> None:
@@ -113,13 +152,13 @@ async def _only_what_is_needed(sent: httpx2.Request) -> None:
     sent.headers["Accept-Encoding"] = "gzip"  # the only one whose size can be held while it is unpacked
 
 
-async def _check(url: str, first: str) -> None:
-    """Raise `UsageError` for an address that is not to be asked: of another kind, or of this machine's cloud."""
+def _check(url: str) -> None:
+    """Raise `UsageError` for what is no address of a page, or one that has a password in it."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
-        host, port = "", None
+        host = ""
     if not host or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
         raise UsageError(f"{shown_address(url)} is no address that can be read", hint="write https://host/path")
     if "@" in parts.netloc:
@@ -127,31 +166,6 @@ async def _check(url: str, first: str) -> None:
             f"{shown_address(url)}: there is a user name or a password in the address",
             hint="the history would keep it; fetch the page with another program and attach the file",
         )
-    addresses = await _addresses(host, port)
-    if not is_loopback(first) and url != first and any(address.is_loopback for address in addresses):
-        raise UsageError(f"{shown_address(first)} redirects to this machine, which is not followed")
-    if any(address.is_link_local for address in addresses):
-        raise UsageError(
-            f"{shown_address(url)} is not read: its address is link-local, as those of cloud metadata are"
-        )
-
-
-async def _addresses(host: str, port: int | None) -> list[IPv4Address | IPv6Address]:
-    """Return where a host lies, as far as a name server here knows: a proxy may know more."""
-    try:
-        return [_unmapped(host)]
-    except ValueError:
-        pass
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port or 443)
-    except (OSError, UnicodeError):
-        return []  # whoever connects meets the same fault
-    return [_unmapped(str(each[4][0]).partition("%")[0]) for each in found]
-
-
-def _unmapped(text: str) -> IPv4Address | IPv6Address:
-    address = ip_address(text)
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _target(url: str, response: httpx2.Response) -> str:
@@ -184,16 +198,45 @@ async def _body(response: httpx2.Response, shown: str, most: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate", ""}:
         raise UsageError(f"{shown} came compressed in a way that was not asked for ({encoding})")
-    unpack = None if encoding in {"identity", ""} else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    packed = None if encoding in {"identity", ""} else _Packed()
     body = bytearray()
     try:
         async for piece in response.aiter_raw():
-            body += unpack.decompress(piece, most + 1 - len(body)) if unpack else piece
+            body += packed.opened(piece, most + 1 - len(body)) if packed else piece
             if len(body) > most:
                 raise too_large(shown, None, most)
     except zlib.error:
         raise UsageError(f"{shown} is damaged: it cannot be unpacked") from None
+    if packed and not packed.is_whole:
+        raise UsageError(f"{shown} is damaged: its end is missing")
     return bytes(body)
+
+
+class _Packed:
+    """Unpacks what comes in pieces: one stream after the other, as gzip may have several."""
+
+    def __init__(self) -> None:
+        self._stream: zlib._Decompress | None = None  # between two streams there is none
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no stream was begun that has not come to its end."""
+        return self._stream is None
+
+    def opened(self, piece: bytes, most: int) -> bytes:
+        """Return what a piece unpacks to, of which `most` bytes are wanted. Raises zlib.error."""
+        unpacked = bytearray()
+        while len(unpacked) < most:
+            if self._stream is None:
+                piece = piece.lstrip(b"\0")  # which may fill up what stands behind the last one
+            if not piece:
+                break
+            stream = self._stream = self._stream or zlib.decompressobj(zlib.MAX_WBITS | 32)
+            unpacked += stream.decompress(piece, most - len(unpacked))
+            piece = stream.unused_data or stream.unconsumed_tail
+            if stream.eof:
+                self._stream = None
+        return bytes(unpacked)
 
 
 def _cause(error: BaseException) -> str:
@@ -201,6 +244,8 @@ def _cause(error: BaseException) -> str:
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     words = str(error)
-    if isinstance(error, OSError):  # asyncio puts words of its own beside a number of the system's
+    if isinstance(error, ssl.SSLCertVerificationError):  # which has a number that is none of the system's
+        words = f"its certificate is not valid: {error.verify_message}"
+    elif isinstance(error, OSError):  # asyncio puts words of its own beside a number of the system's
         words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or words
     return words[:1].lower() + words[1:] or "the connection was lost"

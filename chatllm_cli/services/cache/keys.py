@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
@@ -11,10 +12,11 @@ from chatllm_cli.models import ChatRequest, Content
 VERSION = 5  # change it when the key or the entry changes its meaning: old entries are then never found
 
 
-def request_key(request: ChatRequest, *, weights: str = "") -> str:
+def request_key(request: ChatRequest, *, weights: str = "", missing: Collection[str] = ()) -> str:
     """Return the key of a request; `weights` is the SHA-256 of the embedded model's, if that answers.
 
-    It has neither the API key in it, which does not shape the answer, nor what is only shown, nor the time.
+    `missing` are the hashes of images that are not there any more: the model is told so, and answers otherwise.
+    The key has neither the API key in it, which does not shape the answer, nor what is only shown, nor the time.
     """
     endpoint = request.endpoint
     options = asdict(request.options) | {"extra": {name: json.loads(value) for name, value in request.options.extra}}
@@ -24,7 +26,7 @@ def request_key(request: ChatRequest, *, weights: str = "") -> str:
         "base_url": _normalised(endpoint.base_url),
         "model": endpoint.model,
         "weights": weights,
-        "messages": [[role.value, _spelled(content)] for role, content in request.messages],
+        "messages": [[role.value, _spelled(content, missing)] for role, content in request.messages],
         "options": options,
         "spelled": [endpoint.max_tokens_field, endpoint.seed_field, endpoint.takes_schema],  # how they are sent
         "trim": request.trim,
@@ -32,11 +34,14 @@ def request_key(request: ChatRequest, *, weights: str = "") -> str:
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 
 
-def _spelled(content: Content) -> str | list[str | dict[str, str]]:
-    """Return what a message says; an image is its hash, whatever it is called."""
+def _spelled(content: Content, missing: Collection[str]) -> str | list[str | dict[str, str]]:
+    """Return what a message says; an image is its hash, whatever it is called, and nothing if it is missing."""
     if isinstance(content, str):
         return content
-    return [part if isinstance(part, str) else {part.media_type: part.sha256} for part in content]
+    return [
+        part if isinstance(part, str) else {part.media_type: "" if part.sha256 in missing else part.sha256}
+        for part in content
+    ]
 
 
 def _normalised(base_url: str) -> str:

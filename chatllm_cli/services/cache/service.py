@@ -49,12 +49,17 @@ class ResponseCache:
         settings: "CacheSettings",
         weights_hash: Callable[[str], Awaitable[str]] | None = None,
         others: Sequence[Store] = (),
+        images: Callable[[str], bytes | None] | None = None,
     ) -> None:
-        """Open a cache on `store`; what is to be forgotten is forgotten in `others`, too, that were used before."""
+        """Open a cache on `store`; what is to be forgotten is forgotten in `others`, too, that were used before.
+
+        `images` returns an image by its SHA-256, if it is still there; blocking.
+        """
         self._store = store
         self._others = others
         self._settings = settings
         self._weights_hash = weights_hash
+        self._images = images
         self._under_way: dict[str, asyncio.Event] = {}
         self._counting: set[asyncio.Task[None]] = set()
         self._fault: str | None = None
@@ -177,7 +182,14 @@ class ResponseCache:
 
     async def _key(self, request: ChatRequest) -> str:
         weights = request.endpoint.weights
-        return request_key(request, weights=await self._weights_hash(weights) if self._weights_hash else weights)
+        weights = await self._weights_hash(weights) if self._weights_hash else weights
+        return request_key(request, weights=weights, missing=await self._missing(request))
+
+    async def _missing(self, request: ChatRequest) -> set[str]:
+        """Return the hashes of images in a request that are not there any more."""
+        contents = [content for _, content in request.messages if not isinstance(content, str)]
+        hashes = {part.sha256 for content in contents for part in content if not isinstance(part, str)}
+        return {each for each in hashes if self._images and await asyncio.to_thread(self._images, each) is None}
 
     async def _found(self, key: str) -> Entry | None:
         try:

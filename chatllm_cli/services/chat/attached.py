@@ -1,14 +1,17 @@
 """What was attached to a prompt, as a request carries it; whether it may be sent, and who can be asked."""
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Attachment, Content, Endpoint, Message
 from chatllm_cli.services.redaction import PromptGuard
 
 TAG = "document"
+TAGS = re.compile(rf"</?{TAG}([0-9]*)", re.IGNORECASE)
 
 
 def text_in(content: Content) -> str:
@@ -32,12 +35,20 @@ def content_of(message: Message) -> Content:
     return (*labelled, said) if said else tuple(labelled)
 
 
+def named(message: Message) -> Message:
+    """Return a message with the names of what is attached to it in place of that."""
+    if not message.attachments:
+        return message
+    names = ", ".join(_in_quotes(each.name) for each in message.attachments)
+    said = "\n\n".join(text for text in (f"[attached: {names}]", message.content) if text)
+    return replace(message, content=said, attachments=())
+
+
 def _delimited(attachment: Attachment) -> str:
     """Return a text between tags that it cannot end itself: one that holds such a tag gets another."""
-    text, tag, number = attachment.text, TAG, 1
-    while f"</{tag}" in text.lower():
-        number += 1
-        tag = f"{TAG}{number}"
+    text = attachment.text
+    taken = set(TAGS.findall(text))
+    tag = TAG + next(number for number in chain([""], map(str, count(2))) if number not in taken)
     end = "" if text.endswith("\n") else "\n"
     return f"<{tag} name={_in_quotes(attachment.name)}>\n{text}{end}</{tag}>"
 

@@ -52,7 +52,8 @@ class Draft:
         if self._usage or self.request is None or not self.size:
             return self._usage
         came = [*self._pieces[self._begun :], *self._thoughts]
-        return TokenUsage(size_of(self.request.messages).likely, likely(join_pairs("".join(came))))
+        sees = not self.request.endpoint.is_embedded
+        return TokenUsage(size_of(self.request.messages, sees=sees).likely, likely(join_pairs("".join(came))))
 
     def begin(self) -> None:
         """Forget an earlier try, which brought no text."""

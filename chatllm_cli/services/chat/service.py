@@ -32,7 +32,7 @@ from chatllm_cli.models import (
     Status,
     TrimMode,
 )
-from chatllm_cli.services.chat.attached import checked, those_who_see
+from chatllm_cli.services.chat.attached import checked, named, those_who_see
 from chatllm_cli.services.chat.budget import Budget
 from chatllm_cli.services.chat.context import (
     context,
@@ -145,8 +145,13 @@ class ChatService:
         return Bill(reply.usage, reply.cost, conversation.cost, conversation.unpriced, window, reply.cached)
 
     async def title(self, log: Log, endpoint: Endpoint) -> str:
-        """Ask for a title for what was said; empty if none comes that could be one. Raises nothing."""
-        messages = (*context(log.conversation), (Role.USER, ASK_FOR_TITLE))
+        """Ask for a title for what was said; empty if none comes that could be one. Raises nothing.
+
+        What was attached is only named: it was paid once.
+        """
+        conversation = log.conversation
+        said = replace(conversation, messages=tuple(map(named, conversation.messages)))
+        messages = (*context(said), (Role.USER, ASK_FOR_TITLE))
         title, is_whole = "", False
         with suppress(ChatllmError, TimeoutError):
             async with watchdog(self._timeouts, patient=False), aclosing(

@@ -21,6 +21,7 @@ ANY_DIGIT, ANY_MARK = re.compile("[0-9]"), re.compile(r"[!-/:-@\[-`{-~]")
 REMEMBERED = 4096  # texts whose size is not counted again: a megabyte takes a tenth of a second
 OVERHEAD = 4  # tokens around each message
 IMAGE_TOKENS, LEAST_IMAGE_TOKENS = 1000, 50  # models differ widely, and with the size of the picture
+UNSEEN_IMAGE_TOKENS = 8  # of the line that a model gets instead which takes no images
 # Of what is likely: a count far off is of another request, that had been cut, or had another system prompt.
 LEAST_SHARE, MOST_SHARE = 0.8, 2.0
 
@@ -69,34 +70,38 @@ def least(text: str) -> int:
     return sum(1 for _ in WORDS.finditer(narrow)) + round((len(text) - len(narrow)) / MOST_WIDE_ONES)
 
 
-def size_of(messages: Messages, measure: Measure = UNMEASURED) -> Size:
-    """Return the size of a request; what a provider counted of one like it says what is likely, not what is sure."""
+def size_of(messages: Messages, measure: Measure = UNMEASURED, *, sees: bool = True) -> Size:
+    """Return the size of a request to a model that `sees` images, or does not.
+
+    What a provider counted of one like it says what is likely, not what is sure.
+    """
     place = max(len(messages) - measure.since, 0)
-    before, after = _estimated(messages[:place]), _estimated(messages[place:])
+    before, after = _estimated(messages[:place], sees=sees), _estimated(messages[place:], sees=sees)
     sure = before.least + after.least
     return Size(max(round(measure.share * before.likely) + after.likely, sure), sure)
 
 
-def measure(messages: Messages, conversation: Conversation, address: str) -> Measure:
+def measure(messages: Messages, conversation: Conversation, address: str, *, sees: bool = True) -> Measure:
     """Return what the provider counted for the last answer of this model, if that stands in the request."""
     for reply in reversed(conversation.thread()):
         if reply.usage and reply.content and reply.model == address:
             said = (Role.ASSISTANT, reply.content)
             places = [place for place, message in enumerate(messages) if message == said]
-            return _measure(messages, places[-1], reply.usage.input_tokens) if places else UNMEASURED
+            return _measure(messages, places[-1], reply.usage.input_tokens, sees=sees) if places else UNMEASURED
     return UNMEASURED
 
 
-def _measure(messages: Messages, place: int, tokens: int) -> Measure:
-    share = tokens / max(_estimated(messages[:place]).likely, 1)
+def _measure(messages: Messages, place: int, tokens: int, *, sees: bool) -> Measure:
+    share = tokens / max(_estimated(messages[:place], sees=sees).likely, 1)
     return Measure(min(max(share, LEAST_SHARE), MOST_SHARE), len(messages) - place)
 
 
-def _estimated(messages: Messages) -> Size:
+def _estimated(messages: Messages, *, sees: bool) -> Size:
     texts = [text_in(content) for _, content in messages]
     images = sum(len(images_in(content)) for _, content in messages)
     text = sum(max(likely(text), least(text)) + OVERHEAD for text in texts)
-    return Size(text + IMAGE_TOKENS * images, sum(map(least, texts)) + LEAST_IMAGE_TOKENS * images)
+    each, each_at_least = (IMAGE_TOKENS, LEAST_IMAGE_TOKENS) if sees else (UNSEEN_IMAGE_TOKENS, UNSEEN_IMAGE_TOKENS)
+    return Size(text + each * images, sum(map(least, texts)) + each_at_least * images)
 
 
 def _condensed(text: str) -> str:

@@ -30,6 +30,11 @@ class Wanted:
     expenses: Expenses
 
     @property
+    def sees(self) -> bool:
+        """Whether its model may take images: the embedded one gets a line of text for each."""
+        return not self.request.endpoint.is_embedded
+
+    @property
     def body(self) -> Messages:
         """The messages that could be left out: all but the system prompt and what has to stay."""
         messages = self.request.messages
@@ -68,7 +73,7 @@ class Plan:
     @property
     def size(self) -> Size:
         """How many tokens the request is."""
-        return size_of(self.request.messages, self.measure)
+        return size_of(self.request.messages, self.measure, sees=self.wanted.sees)
 
     def surplus(self, limit: int) -> int:
         """Return how many more messages to leave out, turn by turn and one at least, until the rest fits."""
@@ -76,7 +81,8 @@ class Plan:
         while surplus + 1 < len(self.rest) and (size > limit or not surplus):
             turn = self.rest[surplus : surplus + 2]
             surplus += 2
-            size -= size_of(turn, self.measure.before(len(self.rest) - surplus + self.wanted.keep)).likely
+            known = self.measure.before(len(self.rest) - surplus + self.wanted.keep)
+            size -= size_of(turn, known, sees=self.wanted.sees).likely
         return surplus
 
 
@@ -155,7 +161,7 @@ class Trimming:
             return plan
         less = replace(plan, left_out=plan.left_out + surplus)
         gone = wanted.body[: less.left_out]
-        self._tell(wanted, Trimmed(len(gone), size_of(gone).likely, is_summed_up=sums_up))
+        self._tell(wanted, Trimmed(len(gone), size_of(gone, sees=wanted.sees).likely, is_summed_up=sums_up))
         if sums_up:
             summing = Summing(wanted.request.endpoint, room, wanted.listener, wanted.expenses)
             less = replace(less, summary=await self._summaries.sum_up(summing, plan.summary, plan.rest[:surplus]))
@@ -176,7 +182,8 @@ class Trimming:
         else:
             plan = replace(before, wanted=wanted, tries=0)
         address = wanted.request.endpoint.address
-        return replace(plan, measure=measure(plan.request.messages, wanted.conversation, address))
+        known = measure(plan.request.messages, wanted.conversation, address, sees=wanted.sees)
+        return replace(plan, measure=known)
 
 
 def _key(wanted: Wanted) -> tuple[str, str]:

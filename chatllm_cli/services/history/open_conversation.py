@@ -6,12 +6,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from chatllm_cli.errors import HistoryError, UsageError
 from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records
+from chatllm_cli.services.history.use import hashes_in_use
 
 # Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
 # four tell one conversation from another.
@@ -150,7 +152,8 @@ class OpenConversation:
         if self._path is None:
             return
         hashes = records.hashes_in(lines) if self._attached else ()
-        during = self._attached.keeping(hashes) if self._attached and hashes else None
+        in_use = partial(hashes_in_use, self._path.parents[2])
+        during = self._attached.keeping(hashes, in_use) if self._attached and hashes else None
         try:
             await journal.append(
                 self._path, lines, durable=durable, beginning=self._beginning, written=written, during=during

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.services.attachments.store import AttachmentStore
-from chatllm_cli.services.history import files, journal, records, rewriting
+from chatllm_cli.services.history import files, journal, records, rewriting, use
 from chatllm_cli.services.history.index import Index
 
 
@@ -58,9 +59,9 @@ class Upkeep:
 
         Raises `HistoryError`.
         """
-        for path in await self._found(partial(files.copies, conversation_ids=conversation_ids)):
-            await self._rewrite(path, partial(self._removed, path, unused_since))
-        await self._purge()
+        async with self._purging():
+            for path in await self._found(partial(files.copies, conversation_ids=conversation_ids)):
+                await self._rewrite(path, partial(self._removed, path, unused_since))
 
     def _removed(self, path: Path, unused_since: datetime | None, data: bytes) -> bytes | None:
         if unused_since and records.decode(data, path.stem).updated_at >= unused_since:
@@ -73,16 +74,16 @@ class Upkeep:
 
     async def remove_message(self, path: Path, message_id: str) -> None:
         """Remove one message; what was said below it stays. Raises `HistoryError`."""
-        await self._rewrite(path, lambda data: rewriting.without_message(data, message_id))
-        for aside in await self._found(lambda _: files.asides_of(path)):
-            await self._rewrite(aside, lambda data: rewriting.without_lines_of(data, message_id) or None)
-        await self._purge()
+        async with self._purging():
+            await self._rewrite(path, lambda data: rewriting.without_message(data, message_id))
+            for aside in await self._found(lambda _: files.asides_of(path)):
+                await self._rewrite(aside, lambda data: rewriting.without_lines_of(data, message_id) or None)
 
     async def scrub(self, paths: Sequence[Path], pattern: re.Pattern[str], replacement: str) -> None:
         """Replace what `pattern` matches in every text in these files. Raises `HistoryError`."""
-        for path in paths:
-            await self._rewrite(path, lambda data: rewriting.scrubbed(data, pattern, replacement))
-        await self._purge()
+        async with self._purging():
+            for path in paths:
+                await self._rewrite(path, lambda data: rewriting.scrubbed(data, pattern, replacement))
 
     async def places(self, pattern: re.Pattern[str]) -> tuple[dict[Path, list[str]], list[HistoryError]]:
         """Return what `pattern` matches, with the text around it, by file, asides too; and what cannot be read.
@@ -135,23 +136,23 @@ class Upkeep:
         except OSError as error:
             raise HistoryError(f"{path} could not be changed: {error.strerror}") from error
 
-    async def _purge(self) -> None:
-        await asyncio.to_thread(self._index.purge)
-        if self._attached and self._gone:
-            await self._remove_attached(self._attached)
+    @asynccontextmanager
+    async def _purging(self) -> AsyncIterator[None]:
+        """Take out of the index, and of the attachments, what was taken out of the journals, all of it or a part."""
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._index.purge)
+            if self._attached and self._gone:
+                await self._remove_attached(self._attached)
 
     async def _remove_attached(self, store: AttachmentStore) -> None:
         """Remove the files of attachments that no message holds any more. Raises `HistoryError`."""
         try:
-            await asyncio.to_thread(store.remove_unused, self._gone, self._hashes_in_use)
+            await asyncio.to_thread(store.remove_unused, self._gone, partial(use.hashes_in_use, self._folder))
         except OSError as error:
             raise HistoryError(f"images that were attached could not be removed: {error.strerror}") from error
         self._gone = set()
-
-    def _hashes_in_use(self) -> set[str]:
-        """Return what the journals name, not the index, asides included. Raises OSError."""
-        paths = files.all_journals(self._folder) + files.all_asides(self._folder)
-        return set().union(*(records.hashes_in(path.read_bytes()) for path in paths))
 
 
 def _put_aside(data: bytes, aside: Path) -> bytes:
