@@ -19,7 +19,7 @@ def dollars(amount: float) -> str:
 def about(tokens: int) -> str:
     """Return a number of tokens that is not exact, rounded up to three figures."""
     unit = 10 ** max(len(str(tokens)) - 3, 0)
-    return f"about {math.ceil(tokens / unit) * unit:,}"
+    return "about 1 token" if tokens == 1 else f"about {math.ceil(tokens / unit) * unit:,} tokens"
 
 
 def file_size(size: int) -> str:

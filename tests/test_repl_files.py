@@ -73,7 +73,7 @@ async def test_what_is_attached_is_shown_and_taken_away(desk: Desk) -> None:
     await desk.run(typed("/file *.md", "/file", "/file -", "hi"))
     assert desk.prompts == ["hi"]
     assert desk.told == [
-        "attached: b.md (4 bytes, about 1 tokens)",
+        "attached: b.md (4 bytes, about 1 token)",
         "attached: b.md (4 bytes)",
         "nothing is attached any more",
     ]

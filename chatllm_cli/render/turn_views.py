@@ -141,7 +141,7 @@ class TurnView(ABC):
     def on_trimmed(self, trimmed: Trimmed) -> None:
         """Say what is not in the request as it was said."""
         how = "summed up in" if trimmed.is_summed_up else "left out of"
-        which = f"the {trimmed.messages} oldest messages, {about(trimmed.tokens)} tokens"
+        which = f"the {trimmed.messages} oldest messages, {about(trimmed.tokens)}"
         self._tell(f"{how} the request: {which}; the history keeps them")
 
     def on_budget(self, use: BudgetUse) -> None:

@@ -14,7 +14,7 @@ def described(attachment: Attachment) -> str:
     """Return the name of an attachment and its size, of a text in tokens, too."""
     if attachment.sha256:
         return attachment.told
-    return f"{attachment.name} ({file_size(attachment.size)}, {about(likely(attachment.text))} tokens)"
+    return f"{attachment.name} ({file_size(attachment.size)}, {about(likely(attachment.text))})"
 
 
 def announced(reading: Reading) -> list[str]:
@@ -24,7 +24,7 @@ def announced(reading: Reading) -> list[str]:
     lines = [f"attached: {described(each)}" for each in shown]
     if rest:
         size = file_size(sum(each.size for each in rest))
-        lines.append(f"… and {len(rest)} more ({size}, {about(_tokens(rest))} tokens)")
+        lines.append(f"… and {len(rest)} more ({size}, {about(_tokens(rest))})")
     if reading.skipped:
         files = "1 file" if reading.skipped == 1 else f"{reading.skipped} files"
         lines.append(f"skipped in {reading.spec}: {files} that cannot be attached")

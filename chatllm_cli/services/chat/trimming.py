@@ -140,7 +140,7 @@ class Trimming:
         more = "raise local.context_size" if could_read_more else "take a model with a longer context"
         shorter = f"shorten the prompt{', lower --max-tokens' if room else ''}, or {more}"
         raise ContextLengthError(
-            f"{what} is {about(size.likely)} tokens{room}, and {endpoint.address} reads at most {window:,}",
+            f"{what} is {about(size.likely)}{room}, and {endpoint.address} reads at most {window:,}",
             hint=HINT if plan.rest and self._mode == "never" else shorter,
         )
 
