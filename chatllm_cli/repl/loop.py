@@ -31,6 +31,7 @@ from chatllm_cli.repl.type_ahead import take_early_keys
 from chatllm_cli.services.attachments.reading import Reading
 
 NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
+HANG_UP = 0.5  # seconds until the signal has come
 
 
 class Loop:
@@ -67,14 +68,21 @@ class Loop:
             while not self._is_over:
                 await self._read()
         except EOFError:
-            pass
+            await self._await_hang_up()
         except OSError as error:
-            if error.errno != errno.EIO:  # the terminal has gone away
+            this = asyncio.current_task()
+            if error.errno != errno.EIO or (this and this.cancelling()):
                 raise
+            await self._await_hang_up()
         finally:
             if self._modes:
                 set_modes(self._modes)
             await self.session.close()
+
+    async def _await_hang_up(self) -> None:
+        """Let the signal come that ends this, if it was the terminal that ended: that may be ignored."""
+        if self._modes and modes() is None:
+            await asyncio.sleep(HANG_UP)
 
     @property
     def line(self) -> str:
