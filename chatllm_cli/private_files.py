@@ -50,6 +50,14 @@ def open_private(path: str | Path, flags: int) -> int:
     raise OSError(errno.EINVAL, "it is no file", str(path))
 
 
+def is_still_at(path: Path, descriptor: int) -> bool:
+    """Tell whether nobody replaced or removed the file while its lock was waited for."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of `data`: on a nearly full disk `os.write` takes a part and says nothing."""
     view = memoryview(data)

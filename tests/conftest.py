@@ -17,6 +17,7 @@ from chatllm_cli.config.places import Places, find_places
 from chatllm_cli.config.profiles import PROFILE_VARIABLE
 from chatllm_cli.config.sources import FOREIGN_VARIABLES
 from chatllm_cli.render.renderer import Renderer
+from tests.desks import Desk, open_desk
 from tests.fake_openai import FakeOpenAI
 from tests.redis_server import IS_MISSING, PROGRAM, RedisServer
 from tests.terminal import FakeTerminal, Terminal
@@ -70,6 +71,13 @@ def nobody_here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def places(home: Path) -> Places:
     return find_places()
+
+
+@pytest.fixture
+def desk(places: Places) -> Iterator[Desk]:
+    """A session of the chat over a fake model."""
+    with open_desk(places) as desk:
+        yield desk
 
 
 @pytest.fixture

@@ -1,25 +1,22 @@
 """What Tab offers in the chat, by the state that the session is in."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from chatllm_cli.config.places import Places
 from chatllm_cli.private_files import note_json
 from chatllm_cli.repl.completion import PromptCompleter, is_to_be_completed
 from chatllm_cli.services.model_lists import _file
-from tests.desks import CTRL_D, ENTER, PASTE_BEGINS, PASTE_ENDS, Desk, open_desk
+from tests.desks import CTRL_D, ENTER, PASTE_BEGINS, PASTE_ENDS, Desk
 
 
 @pytest.fixture
-def desk(places: Places) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        for text in ("one", "two", "three"):
-            desk.llm.reply(text)
-        yield desk
+def desk(desk: Desk) -> Desk:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    return desk
 
 
 async def offered(desk: Desk, text: str) -> list[str]:

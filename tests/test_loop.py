@@ -1,7 +1,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,12 +15,6 @@ from tests.desks import (
     Desk,
     open_desk,
 )
-
-
-@pytest.fixture
-def desk(places: Places) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        yield desk
 
 
 async def test_a_line_is_a_turn_and_ctrl_d_leaves(desk: Desk) -> None:

@@ -1,12 +1,10 @@
 """The keys of the prompt, typed at a desk."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
 from tests.desks import (
     ALT_ENTER,
@@ -25,16 +23,14 @@ from tests.desks import (
     UP,
     WAIT,
     Desk,
-    open_desk,
 )
 
 
 @pytest.fixture
-def desk(places: Places) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        for text in ("one", "two", "three"):
-            desk.llm.reply(text)
-        yield desk
+def desk(desk: Desk) -> Desk:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    return desk
 
 
 async def type_slowly(desk: Desk, *keys: str) -> None:

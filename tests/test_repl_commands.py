@@ -2,26 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import Chunk, Role, TokenUsage
 from chatllm_cli.repl import clipboard
 from chatllm_cli.services.history import journal
-from tests.desks import CTRL_C, CTRL_D, CTRL_J, ENTER, PASTE_BEGINS, PASTE_ENDS, WAIT, Desk, open_desk
+from tests.desks import CTRL_C, CTRL_D, CTRL_J, ENTER, PASTE_BEGINS, PASTE_ENDS, WAIT, Desk
 
 LEAVE = CTRL_D
-
-
-@pytest.fixture
-def desk(places: Places) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        yield desk
 
 
 def typed(*lines: str) -> str:

@@ -1,17 +1,15 @@
 """Files that go with a prompt, typed at a desk."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chatllm_cli.config.places import Places
 from chatllm_cli.errors import QuotaError
 from chatllm_cli.models import Attachment
 from chatllm_cli.repl import clipboard
 from chatllm_cli.repl.toolbar import status_line
-from tests.desks import CTRL_C, CTRL_D, ENTER, PASTE_BEGINS, PASTE_ENDS, WAIT, Desk, open_desk
+from tests.desks import CTRL_C, CTRL_D, ENTER, PASTE_BEGINS, PASTE_ENDS, WAIT, Desk
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 40
 
@@ -26,11 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def desk(places: Places, folder: Path) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        for text in ("one", "two", "three"):
-            desk.llm.reply(text)
-        yield desk
+def desk(desk: Desk, folder: Path) -> Desk:
+    for text in ("one", "two", "three"):
+        desk.llm.reply(text)
+    return desk
 
 
 def typed(*lines: str) -> str:

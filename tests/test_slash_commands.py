@@ -1,17 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chatllm_cli.config.places import Places
 from chatllm_cli.repl.slash_commands import COMMANDS, KEYS, TABLE, help_lines, nearest, parse
-from tests.desks import CTRL_D, ENTER, Desk, open_desk
-
-
-@pytest.fixture
-def desk(places: Places) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        yield desk
+from tests.desks import CTRL_D, ENTER, Desk
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,10 @@
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from chatllm_cli.config.places import Places
 from chatllm_cli.models import Bill, Chunk, TokenUsage
 from chatllm_cli.repl.toolbar import status_line
-from tests.desks import CTRL_D, ENTER, Desk, open_desk
-
-
-@pytest.fixture
-def desk(places: Places) -> Iterator[Desk]:
-    with open_desk(places) as desk:
-        yield desk
+from tests.desks import CTRL_D, ENTER, Desk
 
 
 async def said(desk: Desk) -> None:

@@ -127,9 +127,9 @@ class Loop:
             raise UsageError("there is no conversation yet")
         return await pick(conversations, history.load)
 
-    async def show_turn(self, turn: Turn, begun: str = "") -> bool:
-        """Do a turn and show it; tell whether an answer came."""
-        return (await self._turns.show(turn, begun)).reply is not None
+    async def show_turn(self, turn: Turn, begun: str = "") -> None:
+        """Do a turn and show it."""
+        await self._turns.show(turn, begun)
 
     async def _read(self) -> None:
         self._line.use(self.session.services.settings)

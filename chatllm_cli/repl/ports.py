@@ -55,8 +55,8 @@ class Loop(Protocol):
     async def pick(self) -> str | None:
         """Let the user pick a conversation, and return its id; None if none is wanted."""
 
-    async def show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> bool:
-        """Do a turn and show it; `begun` is the text of a reply that is taken up. Tells whether an answer came."""
+    async def show_turn(self, turn: Callable[[TurnView], Awaitable[Message]], begun: str = "") -> None:
+        """Do a turn and show it; `begun` is the text of a reply that is taken up."""
 
 
 Handler = Callable[[Loop, str], Awaitable[None]]

@@ -112,7 +112,7 @@ class TypeAhead:
         self._screen = screen
         try:
             with quiet_terminal(self, before) as lifted, no_full_collection():
-                if not self._is_terminal:
+                if not is_terminal(self._keyboard):
                     self.resume()
                 yield lifted
         finally:
@@ -158,17 +158,11 @@ class TypeAhead:
             self._output.flush()
 
     @property
-    def _is_terminal(self) -> bool:
-        with suppress(OSError, NotImplementedError):
-            return os.isatty(self._keyboard.fileno())
-        return False
-
-    @property
     def _is_ours(self) -> bool:
         """Whether reading is safe: it would suspend a job in the background."""
         with suppress(OSError, NotImplementedError):
             return os.tcgetpgrp(self._keyboard.fileno()) == os.getpgrp()
-        return not self._is_terminal
+        return not is_terminal(self._keyboard)
 
     def _read(self) -> None:
         if not self._is_ours:
@@ -209,11 +203,18 @@ class TypeAhead:
             self._screen.refresh()
 
 
+def is_terminal(keyboard: Input) -> bool:
+    """Tell whether somebody types there; prompt_toolkit has inputs that are nothing at all."""
+    with suppress(OSError, NotImplementedError):
+        return os.isatty(keyboard.fileno())
+    return False
+
+
 def take_early_keys(keyboard: Input) -> None:
     """Keep what was typed before anybody read: the terminal made of each Enter a line break until then."""
-    with suppress(OSError, NotImplementedError):
-        if not os.isatty(keyboard.fileno()):
-            return
+    if not is_terminal(keyboard):
+        return
+    with suppress(OSError):  # it may go away
         waiting = int.from_bytes(fcntl.ioctl(keyboard.fileno(), termios.FIONREAD, b"\0" * 4), sys.byteorder)
         if waiting:
             keys: list[KeyPress] = []

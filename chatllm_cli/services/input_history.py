@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.private_files import make_private_folder, open_private, replace_private_file, write_all
+from chatllm_cli.private_files import is_still_at, make_private_folder, open_private, replace_private_file, write_all
 
 MOST_KEPT = 5000
 MOST_BYTES = 4_000_000  # of a file: what a paste of megabytes takes is not kept for ever
@@ -84,18 +84,11 @@ class InputHistory:
             descriptor = open_private(self._path, os.O_RDWR | os.O_APPEND | flags)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if _is_still_at(self._path, descriptor):
+                if is_still_at(self._path, descriptor):
                     yield descriptor
                     return
             finally:
                 os.close(descriptor)
-
-
-def _is_still_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _line(text: str) -> bytes:

@@ -18,6 +18,7 @@ import aiofiles
 from aiofiles.os import wrap
 
 from chatllm_cli.private_files import (
+    is_still_at,
     make_private_folder,
     open_private,
     replace_private_file,
@@ -140,7 +141,7 @@ def _locked(path: Path, given_up: threading.Event, *, create: bool = True) -> It
         descriptor = open_private(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0))
         try:
             _lock(descriptor, given_up)
-            if _is_still_at(path, descriptor):
+            if is_still_at(path, descriptor):
                 yield descriptor
                 return
         finally:
@@ -159,11 +160,3 @@ def _lock(descriptor: int, given_up: threading.Event) -> None:
             time.sleep(LOCK_POLL)
         else:
             return
-
-
-def _is_still_at(path: Path, descriptor: int) -> bool:
-    """Tell whether nobody replaced or removed the file while its lock was waited for."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

@@ -10,6 +10,7 @@ from typing import Any
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import MOST_TOKENS, Attachment, Conversation, Message, Role, Status, TokenUsage
+from chatllm_cli.services.attachments.store import SHA256
 
 VERSION = 2
 CHECKED_SINCE = 2  # the version from which on a line without a checksum is a damaged one
@@ -17,7 +18,6 @@ CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
 LOST = "[…]"  # stands in an interrupted reply where a mark is missing
 MOST_DOLLARS = 1e12  # that one message can have cost
 MOST_BYTES = 2**60  # that one attachment can have
-SHA256 = re.compile("[0-9a-f]{64}")
 HASHES = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')  # within a text the quotes would have backslashes before them
 
 Record = Mapping[str, Any]
