@@ -1,6 +1,7 @@
 """What can go wrong, and the exit code each kind ends in.
 
     ChatllmError                     1
+    ├── FormatError                  1   a file, or a conversation in it, is not what its format says
     ├── UsageError                   2   an argument that cannot be used
     │   └── ConversationNotFoundError
     ├── ConfigError                  2   a setting that cannot be used
@@ -52,6 +53,10 @@ class ChatllmError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class FormatError(ChatllmError):
+    """A file, or a conversation in it, is not what its format says, or is larger than anybody's would be."""
 
 
 class UsageError(ChatllmError):

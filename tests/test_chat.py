@@ -1,4 +1,5 @@
 import asyncio
+import fcntl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -120,6 +121,29 @@ async def test_what_streams_is_on_the_disk_at_once_and_then_every_second(
     await desk.wait_for_reply("ab")
     turn.cancel()
     await asyncio.wait([turn])
+
+
+async def test_a_turn_that_is_cancelled_while_its_prompt_is_saved_says_that_its_answer_was_stopped(
+    desk: Desk, places: Places
+) -> None:
+    desk.llm.play(Chunk("first"), DONE)
+    await desk.send("one")
+    (journal,) = places.conversations.rglob("*.jsonl")
+    with journal.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        turn = asyncio.ensure_future(desk.send("two"))
+        await asyncio.sleep(0.05)
+        turn.cancel()
+        await asyncio.sleep(0.05)
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    assert await desk.stored() == [
+        (Role.USER, "one", Status.COMPLETE),
+        (Role.ASSISTANT, "first", Status.COMPLETE),
+        (Role.USER, "two", Status.COMPLETE),
+        (Role.ASSISTANT, "", Status.INTERRUPTED),
+    ]
+    assert len(desk.llm.requests) == 1
 
 
 async def test_a_cancelled_turn_keeps_what_came_and_closes_the_stream(desk: Desk) -> None:

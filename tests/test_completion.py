@@ -27,8 +27,8 @@ from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.profiles import PROFILE_VARIABLE
 from chatllm_cli.errors import UsageError
+from chatllm_cli.ids import new_id
 from chatllm_cli.models import Endpoint, Message, Role
-from chatllm_cli.services.history import new_id
 from chatllm_cli.services.model_lists import ModelLists
 from tests.conftest import Run
 from tests.terminal import CHATLLM

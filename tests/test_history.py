@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError
+from chatllm_cli.ids import new_id
 from chatllm_cli.models import Conversation, Message, Role, Status, Summary
-from chatllm_cli.services.history import HistoryService, Listing, OpenConversation, new_id, records
+from chatllm_cli.services.history import HistoryService, Listing, OpenConversation, records
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 PROMPT = Message("m1", Role.USER, "Hi", NOON)

@@ -20,6 +20,7 @@ from chatllm_cli.errors import (
     RateLimitError,
     UsageError,
 )
+from chatllm_cli.ids import new_id
 from chatllm_cli.models import (
     Attachment,
     Bill,
@@ -49,7 +50,6 @@ from chatllm_cli.services.chat.summaries import Summaries
 from chatllm_cli.services.chat.trimming import Trimming, Wanted
 from chatllm_cli.services.chat.turn import Turn, draft_of
 from chatllm_cli.services.chat.watchdog import Breath, watchdog
-from chatllm_cli.services.history import new_id
 from chatllm_cli.services.redaction import PromptGuard
 
 if TYPE_CHECKING:
@@ -118,7 +118,13 @@ class ChatService:
         if secrets:
             listener.on_secrets(secrets, replaced=self._guard.replaces)
         now, parent = datetime.now(UTC), log.conversation.head
-        await _keep(log, Message(new_id(), Role.USER, prompt, now, parent, attachments=attached), listener)
+        try:
+            await _keep(log, Message(new_id(), Role.USER, prompt, now, parent, attachments=attached), listener)
+        except asyncio.CancelledError:  # the prompt is kept: below it stands that its answer was stopped
+            draft = draft_of(log)
+            draft.ask(endpoints[0], endpoints[0])
+            await _keep(log, draft.ended(Status.INTERRUPTED), listener)
+            raise
         return await self._answer(self._turn(log, options, listener, is_fit=is_fit), endpoints)
 
     async def go_on(

@@ -5,13 +5,13 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from chatllm_cli.ids import new_id
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Message, Role, TokenUsage
 from chatllm_cli.services.chat.context import context, context_to_go_on, with_schema
 from chatllm_cli.services.chat.draft import Draft
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import Log, TurnListener
 from chatllm_cli.services.chat.reuse import Reuse
-from chatllm_cli.services.history import new_id
 
 LARGEST_PIECE = 4096  # characters of a cached answer that are shown at once
 

@@ -1,5 +1,5 @@
-from chatllm_cli.services.history.open_conversation import OpenConversation, new_id
+from chatllm_cli.services.history.open_conversation import OpenConversation
 from chatllm_cli.services.history.search import Query
 from chatllm_cli.services.history.service import HistoryService, Listing
 
-__all__ = ["HistoryService", "Listing", "OpenConversation", "Query", "new_id"]
+__all__ = ["HistoryService", "Listing", "OpenConversation", "Query"]

@@ -1,7 +1,6 @@
 """A conversation that goes on: its state now, and the journal that follows it."""
 
 import errno
-import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,16 +13,6 @@ from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records
 from chatllm_cli.services.history.use import hashes_in_use
-
-# Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
-# four tell one conversation from another.
-ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-ID_LENGTH = 16
-
-
-def new_id() -> str:
-    """Return a new id for a conversation or a message."""
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
 class OpenConversation:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
+from chatllm_cli.ids import new_id
 from chatllm_cli.models import Conversation, Filter, Hit, Message, Role, Summary, Tally
 from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
-from chatllm_cli.services.history.open_conversation import OpenConversation, new_id
+from chatllm_cli.services.history.open_conversation import OpenConversation
 from chatllm_cli.services.history.upkeep import Upkeep
 from chatllm_cli.surrogates import without_halves
 
