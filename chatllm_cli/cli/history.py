@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli import history_changes
+from chatllm_cli.cli import history_changes, history_import
 from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, file_of, looks_of
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
@@ -203,6 +203,7 @@ def path() -> None:
     Renderer(sys.stdout, sys.stderr).text(str(find_places().conversations))
 
 
+history_import.add_to(app)
 history_changes.add_to(app)
 
 NOTHING = 'there is no conversation yet; `chatllm ask "…"` begins one'

@@ -18,6 +18,7 @@ from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
+from chatllm_cli.services.history.intake import Intake
 from chatllm_cli.services.history.open_conversation import OpenConversation
 from chatllm_cli.services.history.upkeep import Upkeep
 from chatllm_cli.surrogates import without_halves
@@ -150,6 +151,10 @@ class HistoryService:
             await forked.add(message)
         return forked.conversation
 
+    def intake(self, *, dry_run: bool = False, restore: bool = False) -> Intake:
+        """Return what takes in conversations from elsewhere; see there."""
+        return Intake(self._folder, self._attached, dry_run=dry_run, restore=restore)
+
     async def _ask(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         return await asyncio.to_thread(self._index.ask, work, self._progress)
 
@@ -217,8 +222,7 @@ class HistoryService:
         )
 
     def _new_path(self, conversation: Conversation) -> Path:
-        month = conversation.created_at.astimezone(UTC)
-        return files.journal_at(self._folder, f"{month:%Y/%m}", conversation.id)
+        return files.new_journal(self._folder, conversation.id, conversation.created_at)
 
 
 def _none_yet() -> ConversationNotFoundError:
