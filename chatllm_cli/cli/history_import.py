@@ -144,8 +144,10 @@ def _take(
         renderer.waited()
         if as_json:
             _print_json(renderer, tally, dry_run=dry_run)
-        else:
+        elif tally.reads:
             _show(renderer, tally, dry_run=dry_run)
+    if not (tally.reads or as_json):
+        renderer.notice("there is nothing to merge")
     if tally.faults:
         raise typer.Exit(ExitCode.FAILURE)
 
@@ -155,9 +157,6 @@ def _show(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
         renderer.error(fault)
     if len(tally.faults) > MOST_NAMED:
         renderer.notice(f"… and {len(tally.faults) - MOST_NAMED} more could not be read; --json names all")
-    if not tally.reads:
-        renderer.notice("there is nothing to merge")
-        return
     shown = ("new", "grown", "known", "removed", "unreadable", "messages")
     rows = [(name, *(str(counts[each]) for each in shown)) for name, counts in sorted(tally.counts.items())]
     renderer.rows(("format", "new", "grown", "known", "removed", "unreadable", "new messages"), rows)

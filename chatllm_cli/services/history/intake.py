@@ -83,7 +83,7 @@ class Intake:
                 files.forget_removal(self._folder, conversation.id)
         if self._is_dry:
             return self._would_take(data, conversation, path)
-        taken = await self._write(path, data, conversation.id, self._keeping(data, attached))
+        taken = await self._write(path, data, conversation, self._keeping(data, attached))
         known[conversation.id] = path
         return taken
 
@@ -91,18 +91,18 @@ class Intake:
         ours = self._would_be.get(conversation.id)
         if ours is None:
             ours = path.read_bytes() if path.exists() else b""
-        both = merging.merged(ours, data, conversation.id)
+        both = _both(ours, data, conversation)
         self._would_be[conversation.id] = both.data
         return _taken(ours, both)
 
     async def _write(
-        self, path: Path, data: bytes, conversation_id: str, during: AbstractContextManager[None] | None
+        self, path: Path, data: bytes, conversation: Conversation, during: AbstractContextManager[None] | None
     ) -> Taken:
         taken = Taken(Became.KNOWN)
 
         def change(ours: bytes) -> bytes:
             nonlocal taken
-            both = merging.merged(ours, data, conversation_id)
+            both = _both(ours, data, conversation)
             taken = _taken(ours, both)
             return both.data
 
@@ -135,6 +135,13 @@ class Intake:
 
     def _new_path(self, conversation: Conversation) -> Path:
         return files.new_journal(self._folder, conversation.id, conversation.created_at)
+
+
+def _both(ours: bytes, data: bytes, conversation: Conversation) -> merging.Merged:
+    """Return what both journals come to; one that is new is taken as it is, damaged lines included."""
+    if not ours:
+        return merging.Merged(data, len(conversation.messages))
+    return merging.merged(ours, data, conversation.id)
 
 
 def _taken(ours: bytes, both: merging.Merged) -> Taken:

@@ -35,6 +35,7 @@ class Listing:
 
     conversations: tuple[Summary, ...]
     faults: tuple[HistoryError, ...]
+    copies: int = 0  # how many of all are what sync tools left beside a conversation
 
 
 class HistoryService:
@@ -75,11 +76,13 @@ class HistoryService:
     async def list(self, wanted: Filter | None = None, *, limit: int | None = None, sort: str = "used") -> Listing:
         """Return the conversations that are wanted, last used first or in another order of `search.SORTS`."""
 
-        def work(db: sqlite3.Connection) -> tuple[list[Summary], list[str]]:
-            return search.list_conversations(db, wanted or Filter(), limit=limit, sort=sort), search.faulty(db)
+        def work(db: sqlite3.Connection) -> tuple[list[Summary], list[str], int]:
+            found = search.list_conversations(db, wanted or Filter(), limit=limit, sort=sort)
+            return found, search.faulty(db), search.copies(db)
 
-        found, faulty = await self._ask(work)
-        return Listing(tuple(found), tuple([await self._fault(conversation_id) for conversation_id in faulty]))
+        found, faulty, copies = await self._ask(work)
+        faults = [await self._fault(conversation_id) for conversation_id in faulty]
+        return Listing(tuple(found), tuple(faults), copies)
 
     async def search(self, query: search.Query, wanted: Filter | None = None, *, limit: int = 20) -> Sequence[Hit]:
         """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
