@@ -95,7 +95,9 @@ def test_a_journal_that_cannot_be_read_is_named_and_the_others_are_taken_in(
     bad.write_bytes(b'{"v":99,"type":"message"}\n')
     code, stdout, stderr = told(run, "merge", str(tmp_path / "other"))
     assert (code, stdout) == (1, "journal\t1\t0\t0\t0\t1\t2\n")
-    assert stderr.startswith(f"chatllm: {bad}: conversation ffffffffffffffff was written by a newer version")
+    assert stderr.startswith(
+        f"chatllm: {tmp_path / 'other'}: {bad.name}: conversation ffffffffffffffff was written by"
+    )
 
 
 def test_a_folder_without_a_history_is_refused(run: Run, tmp_path: Path) -> None:

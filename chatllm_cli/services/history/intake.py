@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation
@@ -35,7 +36,10 @@ class Taken:
 
 
 class Intake:
-    """Takes conversations into one folder of journals."""
+    """Takes conversations into one folder of journals; `finish` has the last word.
+
+    Each is on the disk when it is taken in, but for the names in the folder: these are synced once for all.
+    """
 
     def __init__(
         self, folder: Path, attached: AttachmentStore | None = None, *, dry_run: bool = False, restore: bool = False
@@ -47,6 +51,8 @@ class Intake:
         self._restores = restore
         self._known: dict[str, Path] | None = None
         self._would_be: dict[str, bytes] = {}  # journals, had it not been a dry run
+        self._changed: set[Path] = set()  # folders whose names would not survive a power cut yet
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by conversation
 
     async def take(self, conversation: Conversation, attached: Mapping[str, bytes] | None = None) -> Taken:
         """Take in a conversation with what is attached to it, by SHA-256. Raises `HistoryError`."""
@@ -57,12 +63,21 @@ class Intake:
     ) -> Taken:
         """Take in a journal, which is read as `conversation`. Raises `HistoryError`."""
         try:
-            return await self._take(data, conversation, attached or {})
+            async with self._turns.setdefault(conversation.id, asyncio.Lock()):
+                return await self._take(data, conversation, attached or {})
         except OSError as error:
             raise HistoryError(
                 f"conversation {conversation.id} could not be saved: {error.strerror or error}",
                 hint="make room or check the folder",
             ) from error
+
+    async def finish(self) -> None:
+        """Let all that was taken in survive a power cut, too. Raises `HistoryError`."""
+        try:
+            while self._changed:
+                await journal.sync(self._changed.pop())
+        except OSError as error:
+            raise HistoryError(f"the history could not be saved: {error.strerror or error}") from error
 
     async def fold_copies(self) -> AsyncGenerator[tuple[Path, Taken | HistoryError]]:
         """Fold what sync tools left beside the journals into these, and remove it; damaged lines are kept aside."""
@@ -106,7 +121,8 @@ class Intake:
             taken = _taken(ours, both)
             return both.data
 
-        await journal.rewrite(path, change, create=True, during=during)
+        await journal.take_in(path, change, during)
+        self._changed.add(path.parent)
         return taken
 
     def _keeping(self, data: bytes, attached: Mapping[str, bytes]) -> AbstractContextManager[None] | None:
@@ -122,6 +138,7 @@ class Intake:
             conversation = records.decode(data, files.copied_id(path))
             taken = await self._take(data, conversation, {})
             if taken.became is not Became.REMOVED and not self._is_dry:
+                await self.finish()
                 await asyncio.to_thread(_clear_away, path, data)
         except OSError as error:
             raise HistoryError(f"{path} could not be folded in: {error.strerror or error}") from error

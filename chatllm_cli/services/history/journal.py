@@ -61,20 +61,30 @@ async def read(path: Path) -> bytes:
         return await file.read()
 
 
-async def rewrite(
-    path: Path,
-    change: Callable[[bytes], bytes | None],
-    *,
-    create: bool = False,
-    during: AbstractContextManager[None] | None = None,
-) -> None:
+async def rewrite(path: Path, change: Callable[[bytes], bytes | None]) -> None:
     """Put what `change` makes of a file in its place, whole or not at all; None removes it. Raises OSError.
 
-    One that is not there is made from nothing, with `create`. It is done within `during`, in a thread. Whoever
-    appends meanwhile waits for its lock, and then finds the new file.
+    Whoever appends meanwhile waits for its lock, and then finds the new file.
     """
     given_up = threading.Event()
-    await _to_its_end(wrap(_rewrite)(path, change, given_up, create, during or nullcontext()), given_up)
+    await _to_its_end(wrap(_rewrite)(path, change, given_up), given_up)
+
+
+async def take_in(
+    path: Path, change: Callable[[bytes], bytes], during: AbstractContextManager[None] | None = None
+) -> None:
+    """Put what `change` makes of a file in its place, or of nothing if there is none: whole or not at all.
+
+    It is done within `during`, in a thread. What is in the file is on the disk when this returns; that it has its
+    name there only once its folder is synced. Raises OSError.
+    """
+    given_up = threading.Event()
+    await _to_its_end(wrap(_take_in)(path, change, given_up, during or nullcontext()), given_up)
+
+
+async def sync(folder: Path) -> None:
+    """Let the names in a folder survive a power cut. Raises OSError."""
+    await wrap(sync_folder)(folder)
 
 
 async def _to_its_end(work: Awaitable[None], given_up: threading.Event) -> None:
@@ -121,31 +131,34 @@ def _append(
     _touch(path.parent)
 
 
-def _rewrite(
-    path: Path,
-    change: Callable[[bytes], bytes | None],
-    given_up: threading.Event,
-    create: bool,
-    during: AbstractContextManager[None],
-) -> None:
-    if create:
-        make_private_folder(path.parent)
-    with during, _locked(path, given_up, create=create) as descriptor:
-        is_there = bool(os.fstat(descriptor).st_size)
-        if is_there or not create:
-            remove_leftovers(path)
-        try:
-            old = path.read_bytes()
-            new = change(old)
-            if new is not None and (new != old or not create):
-                replace_private_file(path, new)
-        except BaseException:
-            if create and not is_there:
-                path.unlink(missing_ok=True)
-            raise
-        if new is None:
+def _rewrite(path: Path, change: Callable[[bytes], bytes | None], given_up: threading.Event) -> None:
+    with _locked(path, given_up, create=False):
+        remove_leftovers(path)
+        data = change(path.read_bytes())
+        if data is None:
             path.unlink()
             sync_folder(path.parent)
+        else:
+            replace_private_file(path, data)
+
+
+def _take_in(
+    path: Path,
+    change: Callable[[bytes], bytes],
+    given_up: threading.Event,
+    during: AbstractContextManager[None],
+) -> None:
+    make_private_folder(path.parent)
+    with during, _locked(path, given_up) as descriptor:
+        is_there = bool(os.fstat(descriptor).st_size)
+        try:
+            old = path.read_bytes() if is_there else b""
+            if (new := change(old)) != old:
+                replace_private_file(path, new, name_survives=False)
+        except BaseException:
+            if not is_there:
+                path.unlink(missing_ok=True)
+            raise
 
 
 def _touch(folder: Path) -> None:

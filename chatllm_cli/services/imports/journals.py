@@ -46,7 +46,7 @@ def read_journal(source: Source) -> Journal:
     return Journal(data, conversation)
 
 
-def journals_under(folder: Path) -> Iterator[tuple[Path, Journal | ChatllmError]]:
+def journals_under(folder: Path) -> Iterator[Journal | ChatllmError]:
     """Yield the journals of another machine's data folder, each with what is attached. Raises `UsageError`."""
     root = _root(folder)
     store = AttachmentStore(root.parent / ATTACHMENTS)
@@ -54,12 +54,12 @@ def journals_under(folder: Path) -> Iterator[tuple[Path, Journal | ChatllmError]
         try:
             found = read_journal(Source(path.name, path.read_bytes()))
         except OSError as error:
-            yield path, FormatError(f"{path}: it cannot be read: {error.strerror}")
+            yield FormatError(f"{path.name}: it cannot be read: {error.strerror}")
         except (FormatError, HistoryError) as error:
-            yield path, FormatError(f"{path}: {error.message}", hint=error.hint)
+            yield FormatError(f"{path.name}: {error.message}", hint=error.hint)
         else:
             held = {sha256: store.load(sha256) for sha256 in records.hashes_in(found.data)}
-            yield path, replace(found, attached={sha256: data for sha256, data in held.items() if data is not None})
+            yield replace(found, attached={sha256: data for sha256, data in held.items() if data is not None})
 
 
 def _root(folder: Path) -> Path:
