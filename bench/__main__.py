@@ -3,18 +3,16 @@
 import argparse
 import sys
 
-from bench import cache, history, rendering, typing
+from bench import cache, history, importing, rendering, typing
 from bench.figures import show
 
-ALL = ["history", "rendering", "cache", "typing"]
+ALL = ["history", "rendering", "cache", "typing", "importing"]
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "what", nargs="*", choices=["history", "rendering", "cache", "typing", []], help="all unless named"
-    )
+    parser.add_argument("what", nargs="*", choices=[*ALL, []], help="all unless named")
     parser.add_argument("--conversations", type=int, default=100_000, help="how many to make for the largest history")
     parser.add_argument("--runs", type=int, default=11, help="pairs per figure; the median counts")
     parser.add_argument("--quick", action="store_true", help="small sizes, in a minute")
@@ -29,6 +27,8 @@ def main() -> None:
         figures += cache.run(arguments.runs)
     if "typing" in what:
         figures += typing.run(arguments.runs, quick=arguments.quick)
+    if "importing" in what:
+        figures += importing.run(10_000 if arguments.quick else 100_000)
     sys.exit(show(figures))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.cache import ResponseCache, Store
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import HistoryService, OpenConversation
+    from chatllm_cli.services.imports import Imports
     from chatllm_cli.services.input_history import InputHistory
     from chatllm_cli.services.keys import KeyFile, Keys, StoredKeys
     from chatllm_cli.services.local.downloads import Downloads
@@ -82,6 +83,12 @@ class Services:
 
         places = self._places
         return HistoryService(places.conversations, places.index, self._progress, self._attachment_store)
+
+    def imports(self, *, dry_run: bool, restore: bool) -> "Imports":
+        """Return what takes in conversations from elsewhere; see `Intake`."""
+        from chatllm_cli.services.imports import Imports
+
+        return Imports(self.history.intake(dry_run=dry_run, restore=restore))
 
     @cached_property
     def _attachment_store(self) -> "AttachmentStore":

@@ -90,10 +90,11 @@ def replace_file(path: Path, data: bytes) -> None:
     replace_private_file(path, data, mode=mode)
 
 
-def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
+def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE, name_survives: bool = True) -> None:
     """Put `data` at `path` so that a reader, or a crash, meets the old file or the new one, whole.
 
-    A symbolic link is followed, and what is no file (a device, a pipe) is written to, not replaced.
+    A symbolic link is followed, and what is no file (a device, a pipe) is written to, not replaced. Unless the
+    `name_survives`, a power cut may still bring the old one back, until its folder is synced.
     """
     if opened := DESCRIPTOR.fullmatch(str(path)):  # somebody's redirection: what is there before stays
         write_all(int(opened[1]), data)
@@ -114,7 +115,8 @@ def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> N
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if name_survives:
+        sync_folder(path.parent)
 
 
 @contextmanager

@@ -246,6 +246,14 @@ def said(role: Role, content: str, number: int, status: Status = Status.COMPLETE
             [("user", "a"), ("assistant", "half"), ("user", "c")],
         ),
         ([("assistant", "orphan"), ("user", "c")], [("user", "c")]),
+        (
+            [("user", "a"), ("assistant", "I look"), ("system", "found: 3"), ("assistant", "It is 3"), ("user", "c")],
+            [("user", "a"), ("assistant", "I look\n\nfound: 3\n\nIt is 3"), ("user", "c")],
+        ),
+        (
+            [("system", "a tool's"), ("user", "a"), ("assistant", ""), ("system", "late"), ("user", "c")],
+            [("user", "a"), ("assistant", "late"), ("user", "c")],
+        ),
     ],
 )
 def test_a_request_carries_each_prompt_that_was_answered_and_the_new_one(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli import history_changes
+from chatllm_cli.cli import history_changes, history_import
+from chatllm_cli.cli.asking import counted
 from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, file_of, looks_of
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
@@ -84,6 +85,9 @@ def list_(
             renderer.notice(f"there are more; -n {limit * 5} shows more of them")
     elif renderer.is_terminal:
         renderer.notice(NOTHING if wanted == Filter() else "no conversation is like that")
+    if listing.copies and renderer.is_terminal:
+        told = counted(listing.copies, "conflicted copy", "conflicted copies")
+        renderer.notice(f"{told} of a sync tool among them; `chatllm history merge` brings them together")
     for fault in listing.faults:
         renderer.error(fault)
     if listing.faults:
@@ -203,6 +207,7 @@ def path() -> None:
     Renderer(sys.stdout, sys.stderr).text(str(find_places().conversations))
 
 
+history_import.add_to(app)
 history_changes.add_to(app)
 
 NOTHING = 'there is no conversation yet; `chatllm ask "…"` begins one'

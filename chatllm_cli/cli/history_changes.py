@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.renderer import Renderer
+
+if TYPE_CHECKING:
+    from chatllm_cli.services.history.upkeep import Damage
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Tags = Annotated[list[str], typer.Argument(metavar="TAG...", callback=check_are_text)]
@@ -264,7 +267,14 @@ def _literal(text: str) -> str:
 
 def check() -> None:
     """Look for damage in what is stored; nothing is changed."""
-    damaged = run(lambda services: services.history.upkeep.check())
+
+    async def work(services: Services) -> "tuple[list[Damage], int]":
+        return await services.history.upkeep.check(), (await services.history.list(limit=1)).copies
+
+    damaged, copies = run(work)
+    if copies:
+        told = counted(copies, "conflicted copy", "conflicted copies")
+        _say(f"{told} of a sync tool; `chatllm history merge` brings them together")
     if not damaged:
         _say("nothing is damaged")
         return

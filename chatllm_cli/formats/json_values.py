@@ -1,8 +1,10 @@
 """JSON that nobody vouches for: read value by value, within bounds."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from mmap import mmap
 from typing import Any
@@ -12,6 +14,7 @@ from chatllm_cli.formats.source import MOST_BYTES
 
 # Each value becomes an object of some 60 bytes, or 200: what is all commas and brackets takes many times its size.
 MOST_VALUES = 2_000_000
+WINDOW = 4 * 2**20
 LOOKED_AT = 100  # values, to tell a format by
 HEAD_LINES = 10  # that are looked at to tell whether each stands for itself
 SPACE = b" \t\r\n"
@@ -32,7 +35,7 @@ def parse(data: bytes) -> Any:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES:
         raise FormatError(f"it has more than {MOST_VALUES:,} values")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refused, parse_int=_number)
+        return _DECODER.decode(data.decode("utf-8-sig"))
     except RecursionError:
         raise FormatError("it is nested too deeply") from None
     except MemoryError:  # what is not ASCII takes four times its size
@@ -47,23 +50,11 @@ def parse(data: bytes) -> Any:
 def values(data: bytes | mmap) -> Iterator[Any | FormatError]:
     """Yield each value of an array; of what is none, each value that stands there: one in all, or one a line.
 
-    One that cannot be read comes as the error. Raises `FormatError` for what is no JSON at all.
-    """
-    for piece in pieces(data):
-        try:
-            yield parse(piece)
-        except FormatError as error:
-            yield error
-
-
-def pieces(data: bytes | mmap) -> Iterator[bytes]:
-    """Yield the JSON of each value, as `values` takes them.
-
-    A piece that is too long to be read comes cut, and last unless each stands in a line of its own. What is missing
-    at the end of an array that was cut is an empty piece.
+    One that cannot be read comes as the error; it is the last if it is too long, unless each stands in a line of its
+    own. Raises `FormatError` for what is no JSON at all.
     """
     begin = _begin(data)
-    yield from _lines(data, begin, len(data)) if _is_in_lines(data, begin) else _in_a_row(data, begin)
+    yield from map(_parsed, _lines(data, begin, len(data))) if _is_in_lines(data, begin) else _in_a_row(data, begin)
 
 
 def first(data: bytes | mmap) -> Any:
@@ -86,23 +77,72 @@ def _after_blank(data: bytes | mmap, place: int) -> int:
     return found.end() if found else place
 
 
-def _in_a_row(data: bytes | mmap, place: int) -> Iterator[bytes]:
+def _in_a_row(data: bytes | mmap, place: int) -> Iterator[Any | FormatError]:
     if data[place : place + 1] not in {b"[", b"{"}:
         raise FormatError("it is no JSON")
+    window = _Window(data)
     is_in_array = False
+    end: int | None
     while place < len(data):
-        sign = data[place : place + 1]
-        if sign == (b"]" if is_in_array else b"["):
+        if data[place : place + 1] == (b"]" if is_in_array else b"["):
             is_in_array = not is_in_array
             place = _after_blank(data, place + 1)
             continue
-        end = _end(data, place)
-        yield data[place : min(end or len(data), place + MOST_BYTES + 1)]
+        if (found := window.value(place)) is not None:
+            value, end = found
+        else:
+            end = _end(data, place)
+            value = _parsed(data[place : min(end or len(data), place + MOST_BYTES + 1)])
+        yield value
         if end is None:
             return
         place = _after_blank(data, end)
     if is_in_array:
-        yield b""
+        yield _parsed(b"")
+
+
+def _parsed(data: bytes) -> Any | FormatError:
+    try:
+        return parse(data)
+    except FormatError as error:
+        return error
+
+
+class _Window:
+    """A part of the data as text, to read values from one by one: seven times as fast as to find each end first."""
+
+    def __init__(self, data: bytes | mmap) -> None:
+        self._data = data
+        self._text = ""
+        self._begin = self._end = -1  # of the part
+        self._place = (0, 0)  # one and the same: in bytes of the data, in characters of the text
+
+    def value(self, place: int) -> tuple[Any, int] | None:
+        """Return the value that begins at a place, and where it ends; None if there is none, or it is long."""
+        if self._data[place : place + 1] not in {b"{", b"[", b'"'}:  # of a number a part is one, too
+            return None
+        for is_fresh in (False, True):
+            if is_fresh or not self._begin <= place < self._end:
+                self._move_to(place)
+            with suppress(ValueError, RecursionError):
+                value, end = _DECODER.raw_decode(self._text, self._in_text(place))
+                at, character = self._place
+                return value, at + len(self._text[character:end].encode())
+        return None
+
+    def _move_to(self, place: int) -> None:
+        part = self._data[place : place + WINDOW]
+        self._begin, self._place = place, (place, 0)
+        try:
+            self._text, length = codecs.utf_8_decode(part, "strict", place + WINDOW >= len(self._data))
+        except UnicodeDecodeError:
+            self._text, length = "", len(part)
+        self._end = place + length
+
+    def _in_text(self, place: int) -> int:
+        at, character = self._place
+        self._place = place, character + len(self._data[at:place].decode())
+        return self._place[1]
 
 
 def _end(data: bytes | mmap, begin: int) -> int | None:
@@ -130,8 +170,13 @@ def _is_in_lines(data: bytes | mmap, begin: int) -> bool:
     head = islice(_lines(data, begin, begin + MOST_BYTES), HEAD_LINES)
     if _is_object(next(head, b"")):
         return next(head, None) is not None
-    is_one_value = data[begin : begin + 1] == b"{" and _end(data, begin) is not None
-    return not is_one_value and any(map(_is_object, head))
+    return not _is_value(data, begin) and any(map(_is_object, head))
+
+
+def _is_value(data: bytes | mmap, begin: int) -> bool:
+    if data[begin : begin + 1] != b"{":
+        return False
+    return _Window(data).value(begin) is not None or _end(data, begin) is not None
 
 
 def _is_object(line: bytes) -> bool:
@@ -156,3 +201,6 @@ def _number(digits: str) -> int:
     if len(digits) > 25:  # noqa: PLR2004  (no date, count or size has as many)
         raise ValueError("a number has too many digits")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refused, parse_int=_number)

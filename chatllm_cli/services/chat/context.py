@@ -22,7 +22,8 @@ def context(conversation: Conversation) -> Messages:
     """Return what to send: system prompt, earlier turns, prompt.
 
     A prompt that brought no text back stays in the history but is not sent again: the next prompt stands in
-    its place, and many servers refuse two prompts in a row.
+    its place, and many servers refuse two prompts in a row. So they do two replies, or a tool's words between two,
+    as conversations from elsewhere have them: all that follows on a prompt is sent as one reply.
     """
     sent: list[tuple[Role, Content]] = []
     if conversation.system_prompt:
@@ -34,6 +35,8 @@ def context(conversation: Conversation) -> Messages:
         elif prompt and message.content:
             sent += [(Role.USER, content_of(prompt)), (Role.ASSISTANT, message.content)]
             prompt = None
+        elif message.content and sent and sent[-1][0] is Role.ASSISTANT:
+            sent[-1] = (Role.ASSISTANT, f"{text_in(sent[-1][1])}\n\n{message.content}")
     if prompt:
         sent.append((Role.USER, content_of(prompt)))
     return tuple(sent)

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
 
-from chatllm_cli.private_files import open_private, temporary_prefix, write_all
+from chatllm_cli.ids import IS_ID, LENGTH
+from chatllm_cli.private_files import open_private, replace_private_file, temporary_prefix, write_all
 
 ENDING = ".jsonl"
 ASIDE = ".corrupt-"
@@ -42,9 +44,23 @@ def id_of(path: Path) -> str:
     return path.name.partition(ENDING)[0]
 
 
+def copied_id(path: PurePath) -> str:
+    """Return the id of the conversation that a sync tool's "conflicted copy" is of; an empty one for any other file.
+
+    Dropbox, Nextcloud, Syncthing, OneDrive and iCloud all put their words behind the name and before its ending.
+    """
+    begin, rest = path.stem[:LENGTH], path.stem[LENGTH:]
+    return begin if IS_ID.fullmatch(begin) and rest and not rest[0].isalnum() else ""
+
+
 def journal_at(root: Path, place: str, conversation_id: str) -> Path:
     """Return where the journal of a conversation lies in the folder of a month."""
     return root / place / f"{conversation_id}{ENDING}"
+
+
+def new_journal(root: Path, conversation_id: str, created_at: datetime) -> Path:
+    """Return where the journal of a new conversation is to lie."""
+    return journal_at(root, f"{created_at.astimezone(UTC):%Y/%m}", conversation_id)
 
 
 def copies(root: Path, conversation_ids: Sequence[str]) -> list[Path]:
@@ -76,6 +92,14 @@ def was_removed(journal: Path) -> bool:
         return journal.stem in (journal.parents[2] / REMOVED).read_text("utf-8", "replace").split("\n")
     except FileNotFoundError:
         return False
+
+
+def forget_removal(root: Path, conversation_id: str) -> None:
+    """Let a conversation that was removed be there again. Raises OSError."""
+    path = root / REMOVED
+    with suppress(FileNotFoundError):
+        left = [each for each in path.read_text("utf-8", "replace").split("\n") if each != conversation_id]
+        replace_private_file(path, "\n".join(left).encode())
 
 
 def remove_asides(journal: Path) -> None:

@@ -70,6 +70,23 @@ async def rewrite(path: Path, change: Callable[[bytes], bytes | None]) -> None:
     await _to_its_end(wrap(_rewrite)(path, change, given_up), given_up)
 
 
+async def take_in(
+    path: Path, change: Callable[[bytes], bytes], during: AbstractContextManager[None] | None = None
+) -> None:
+    """Put what `change` makes of a file in its place, or of nothing if there is none: whole or not at all.
+
+    It is done within `during`, in a thread. What is in the file is on the disk when this returns; that it has its
+    name there only once its folder is synced. Raises OSError.
+    """
+    given_up = threading.Event()
+    await _to_its_end(wrap(_take_in)(path, change, given_up, during or nullcontext()), given_up)
+
+
+async def sync(folder: Path) -> None:
+    """Let the names in a folder survive a power cut. Raises OSError."""
+    await wrap(sync_folder)(folder)
+
+
 async def _to_its_end(work: Awaitable[None], given_up: threading.Event) -> None:
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait any more
@@ -123,6 +140,25 @@ def _rewrite(path: Path, change: Callable[[bytes], bytes | None], given_up: thre
             sync_folder(path.parent)
         else:
             replace_private_file(path, data)
+
+
+def _take_in(
+    path: Path,
+    change: Callable[[bytes], bytes],
+    given_up: threading.Event,
+    during: AbstractContextManager[None],
+) -> None:
+    make_private_folder(path.parent)
+    with during, _locked(path, given_up) as descriptor:
+        is_there = bool(os.fstat(descriptor).st_size)
+        try:
+            old = path.read_bytes() if is_there else b""
+            if (new := change(old)) != old:
+                replace_private_file(path, new, name_survives=False)
+        except BaseException:
+            if not is_there:
+                path.unlink(missing_ok=True)
+            raise
 
 
 def _touch(folder: Path) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import PurePath
 from typing import Any
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.ids import LENGTH
 from chatllm_cli.models import Filter, Hit, Summary, Tally
+from chatllm_cli.services.history import files
 from chatllm_cli.services.history.catch_up import fold
 from chatllm_cli.surrogates import without_halves
 
@@ -79,6 +82,12 @@ def faulty(db: sqlite3.Connection) -> list[str]:
         "SELECT id FROM conversations INDEXED BY faulty WHERE fault IS NOT NULL ORDER BY updated_at DESC, id"
     )
     return [row[0] for row in rows]
+
+
+def copies(db: sqlite3.Connection) -> int:
+    """Return how many of the conversations are copies that sync tools left."""
+    rows = db.execute("SELECT id FROM conversations WHERE length(id) > ?", [LENGTH])
+    return sum(bool(files.copied_id(PurePath(f"{row[0]}{files.ENDING}"))) for row in rows)
 
 
 def newest(db: sqlite3.Connection) -> str | None:

@@ -18,6 +18,7 @@ from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records, search
 from chatllm_cli.services.history.catch_up import Progress
 from chatllm_cli.services.history.index import Index
+from chatllm_cli.services.history.intake import Intake
 from chatllm_cli.services.history.open_conversation import OpenConversation
 from chatllm_cli.services.history.upkeep import Upkeep
 from chatllm_cli.surrogates import without_halves
@@ -34,6 +35,7 @@ class Listing:
 
     conversations: tuple[Summary, ...]
     faults: tuple[HistoryError, ...]
+    copies: int = 0  # how many of all are what sync tools left beside a conversation
 
 
 class HistoryService:
@@ -74,11 +76,13 @@ class HistoryService:
     async def list(self, wanted: Filter | None = None, *, limit: int | None = None, sort: str = "used") -> Listing:
         """Return the conversations that are wanted, last used first or in another order of `search.SORTS`."""
 
-        def work(db: sqlite3.Connection) -> tuple[list[Summary], list[str]]:
-            return search.list_conversations(db, wanted or Filter(), limit=limit, sort=sort), search.faulty(db)
+        def work(db: sqlite3.Connection) -> tuple[list[Summary], list[str], int]:
+            found = search.list_conversations(db, wanted or Filter(), limit=limit, sort=sort)
+            return found, search.faulty(db), search.copies(db)
 
-        found, faulty = await self._ask(work)
-        return Listing(tuple(found), tuple([await self._fault(conversation_id) for conversation_id in faulty]))
+        found, faulty, copies = await self._ask(work)
+        faults = [await self._fault(conversation_id) for conversation_id in faulty]
+        return Listing(tuple(found), tuple(faults), copies)
 
     async def search(self, query: search.Query, wanted: Filter | None = None, *, limit: int = 20) -> Sequence[Hit]:
         """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
@@ -150,6 +154,10 @@ class HistoryService:
             await forked.add(message)
         return forked.conversation
 
+    def intake(self, *, dry_run: bool = False, restore: bool = False) -> Intake:
+        """Return what takes in conversations from elsewhere; see there."""
+        return Intake(self._folder, self._attached, dry_run=dry_run, restore=restore)
+
     async def _ask(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         return await asyncio.to_thread(self._index.ask, work, self._progress)
 
@@ -217,8 +225,7 @@ class HistoryService:
         )
 
     def _new_path(self, conversation: Conversation) -> Path:
-        month = conversation.created_at.astimezone(UTC)
-        return files.journal_at(self._folder, f"{month:%Y/%m}", conversation.id)
+        return files.new_journal(self._folder, conversation.id, conversation.created_at)
 
 
 def _none_yet() -> ConversationNotFoundError:

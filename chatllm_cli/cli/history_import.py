@@ -1,0 +1,190 @@
+"""`chatllm history import` and `merge`: conversations from elsewhere."""
+
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from chatllm_cli.bootstrap import Services
+from chatllm_cli.cli.asking import counted
+from chatllm_cli.cli.options import AsJson
+from chatllm_cli.cli.running import run
+from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
+from chatllm_cli.render.renderer import Renderer
+
+if TYPE_CHECKING:
+    from chatllm_cli.services.imports import Imports, Read
+
+AUTO = "auto"
+MOST_NAMED = 20  # faults on a terminal or a pipe; --json has all
+EVERY = 50  # conversations between two looks of how many there are
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken in.")]
+Restore = Annotated[bool, typer.Option("--restore", help="Take in conversations that were removed here, too.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("import")(import_)
+    app.command()(merge)
+
+
+def import_(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE|DIR|-...",
+            help="A file, a zip, a folder of them, or - for stdin: of chatllm, ChatGPT, Claude, llm, aichat, "
+            "shell_gpt, gptme, or in OpenAI's format.",
+        ),
+    ],
+    format_: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="Which it is, if it is not told by what is in it.")
+    ] = AUTO,
+    dry_run: DryRun = False,
+    restore: Restore = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in conversations of other programs, and exported ones; none comes twice."""
+    name = None if format_ == AUTO else _known_format(format_)
+    stdin = _stdin() if Path("-") in paths else None
+
+    async def read_all(imports: "Imports") -> "AsyncGenerator[Read]":
+        for path in paths:
+            async with aclosing(imports.run(path, name, stdin)) as reads:
+                async for read in reads:
+                    yield read
+
+    _take(read_all, dry_run=dry_run, restore=restore, as_json=as_json)
+
+
+def merge(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="The data folder of another machine; without it only conflicted copies are merged."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    restore: Restore = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring together what two machines have, and the copies that sync tools leave; both branches are kept."""
+
+    async def read_all(imports: "Imports") -> "AsyncGenerator[Read]":
+        if folder is not None:
+            async with aclosing(imports.merge(folder)) as reads:
+                async for read in reads:
+                    yield read
+        async with aclosing(imports.fold_copies()) as reads:
+            async for read in reads:
+                yield read
+
+    _take(read_all, dry_run=dry_run, restore=restore, as_json=as_json)
+
+
+def _known_format(name: str) -> str:
+    from chatllm_cli.services.imports.detection import NAMES  # noqa: PLC0415  (aiofiles)
+
+    if name not in NAMES:
+        raise UsageError(f"there is no format '{name}'", hint=f"one of: {', '.join((AUTO, *NAMES))}")
+    return name
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("nothing comes on stdin", hint="chatllm history import - < FILE")
+    return sys.stdin.buffer
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of all that was read."""
+
+    reads: "list[Read]" = field(default_factory=list)
+    counts: "dict[str, Counter[str]]" = field(default_factory=dict)  # by format
+    faults: list[ChatllmError] = field(default_factory=list)
+
+    def take(self, read: "Read") -> None:
+        self.reads.append(read)
+        counts = self.counts.setdefault(read.format or "unknown", Counter())
+        if isinstance(read.became, ChatllmError):
+            self.faults.append(read.became)
+            counts["unreadable"] += 1
+        else:
+            counts[read.became.became] += 1
+            counts["messages"] += read.became.messages
+
+    def __getitem__(self, what: str) -> int:
+        return sum(counts[what] for counts in self.counts.values())
+
+
+def _take(
+    read_all: "Callable[[Imports], AsyncGenerator[Read]]", *, dry_run: bool, restore: bool, as_json: bool
+) -> None:
+    renderer, tally = Renderer(sys.stdout, sys.stderr), _Tally()
+
+    async def work(services: Services) -> None:
+        async with aclosing(read_all(services.imports(dry_run=dry_run, restore=restore))) as reads:
+            async for read in reads:
+                tally.take(read)
+                if len(tally.reads) % EVERY == 0:
+                    told = f"{len(tally.reads)} conversations, {tally['messages']} new messages"
+                    renderer.waiting(f"{'looking at' if dry_run else 'taking in'}: {told}")
+
+    try:
+        run(work)
+    finally:  # stopped, or on a full disk: what was taken in is there
+        renderer.waited()
+        if as_json:
+            _print_json(renderer, tally, dry_run=dry_run)
+        elif tally.reads:
+            _show(renderer, tally, dry_run=dry_run)
+    if not (tally.reads or as_json):
+        renderer.notice("there is nothing to merge")
+    if tally.faults:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _show(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
+    for fault in tally.faults[:MOST_NAMED]:
+        renderer.error(fault)
+    if len(tally.faults) > MOST_NAMED:
+        renderer.notice(f"… and {len(tally.faults) - MOST_NAMED} more could not be read; --json names all")
+    shown = ("new", "grown", "known", "removed", "unreadable", "messages")
+    rows = [(name, *(str(counts[each]) for each in shown)) for name, counts in sorted(tally.counts.items())]
+    renderer.rows(("format", "new", "grown", "known", "removed", "unreadable", "new messages"), rows)
+    if tally["removed"]:
+        told = counted(tally["removed"], "conversation")
+        renderer.notice(f"{told} had been removed here, and stayed so; --restore takes them in")
+    if dry_run:
+        renderer.notice("nothing was changed: --dry-run")
+
+
+def _print_json(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
+    from chatllm_cli.formats import json  # noqa: PLC0415
+
+    document = {
+        "dry_run": dry_run,
+        "formats": [{"format": name, **counts} for name, counts in sorted(tally.counts.items())],
+        "conversations": [
+            {
+                "source": read.source,
+                "format": read.format or None,
+                "title": read.title,
+                **(
+                    {"became": "unreadable", "messages": 0, "error": read.became.message}
+                    if isinstance(read.became, ChatllmError)
+                    else {"became": read.became.became, "messages": read.became.messages, "error": None}
+                ),
+            }
+            for read in tally.reads
+        ],
+    }
+    renderer.text(json.dump_data(document), end="")

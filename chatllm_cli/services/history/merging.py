@@ -1,0 +1,119 @@
+"""What a journal lacks of another one of the same conversation: pure functions, bytes in and bytes out.
+
+Journals only grow, and every message has an id of its own. So two that went on apart are brought together by what
+one has and the other has not; where both went on, both branches are kept.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from chatllm_cli.models import Conversation
+from chatllm_cli.services.history import records
+
+LAST_STANDS = {"title", "tags", "system_prompt"}  # types of records of which the last one stands
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A journal with what it lacked of another, and how many messages that were."""
+
+    data: bytes
+    messages: int = 0
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What a journal has."""
+
+    finished: set[str] = field(default_factory=set)  # messages
+    begun: set[str] = field(default_factory=set)  # replies of which there are marks
+    latest: dict[str, str] = field(default_factory=dict)  # when each of `LAST_STANDS` was said last
+    has_header: bool = False
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Take note of one record."""
+        match record["type"]:
+            case "message":
+                self.finished.add(record["id"])
+            case "partial":
+                self.begun.add(record["id"])
+            case "conversation":
+                self.has_header = True
+                self.latest |= {kind: max(self.latest.get(kind, ""), record["at"]) for kind in LAST_STANDS}
+            case kind if kind in LAST_STANDS:
+                self.latest[kind] = max(self.latest.get(kind, ""), record["at"])
+
+
+def journal_of(conversation: Conversation) -> bytes:
+    """Return the journal that is read as this conversation."""
+    messages = conversation.messages
+    lines = [records.conversation_record(conversation), *map(records.message_record, messages)]
+    if conversation.tags:
+        lines.append(records.tags_record(conversation.id, conversation.tags, conversation.created_at))
+    if messages and conversation.head != messages[-1].id:
+        lines.append(records.head_record(conversation.id, conversation.head, conversation.updated_at))
+    return records.encode(*lines)
+
+
+def merged(ours: bytes, theirs: bytes, conversation_id: str) -> Merged:
+    """Return our journal with what `theirs` has and it lacks, but for damaged lines.
+
+    A message that both have stays as it is in ours. Of titles, tags and system prompts the later one stands. The head
+    moves on with theirs if that went on from where ours stands. Raises `HistoryError` for a newer format.
+    """
+    known = set(records.lines(ours))
+    unknown = [line for line in records.lines(theirs) if line not in known]
+    if not unknown:
+        return Merged(ours)
+    mine = _facts(_read(known))
+    read = list(_read(line for line in unknown if not records.is_damaged(line)))
+    other = _facts(read)
+    news = b"".join(line + b"\n" for line, record in read if _is_news(record, mine, other))
+    if not news:
+        return Merged(ours)
+    torn = bool(ours) and not ours.endswith(b"\n")  # a torn last line is ended, as writers do
+    data = ours + b"\n" * torn + news
+    count = len((other.finished | other.begun) - mine.finished - mine.begun)
+    return Merged(data + _head(ours, theirs, data, conversation_id) if count else data, count)
+
+
+def _read(lines: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            record = records.parsed(line)
+            _ = record["type"], record["id"], record["at"]
+            yield line, record
+
+
+def _facts(read: Iterable[tuple[bytes, dict[str, Any]]]) -> _Facts:
+    facts = _Facts()
+    for _, record in read:
+        facts.take(record)
+    return facts
+
+
+def _is_news(record: dict[str, Any], mine: _Facts, other: _Facts) -> bool:
+    match record["type"]:
+        case "message":
+            return record["id"] not in mine.finished
+        case "partial":
+            return record["id"] not in mine.finished | other.finished
+        case "conversation":
+            return not mine.has_header
+        case "head":
+            return False
+        case kind if kind in LAST_STANDS:
+            return bool(other.latest[kind] == record["at"] > mine.latest.get(kind, ""))
+        case _:  # a later version's, of which nothing is known
+            return True
+
+
+def _head(ours: bytes, theirs: bytes, both: bytes, conversation_id: str) -> bytes:
+    """Return the record that puts the head where it belongs, if what was added leaves it elsewhere."""
+    before, after, now = (records.decode(data, conversation_id) for data in (ours, theirs, both))
+    down_to_theirs = replace(now, head=after.head).thread()
+    passed = {each for message in down_to_theirs for each in (message.id, message.continues)}
+    head = after.head if not before.messages or before.head in passed - {None} else before.head
+    return b"" if now.head == head else records.encode(records.head_record(conversation_id, head, now.updated_at))

@@ -1,0 +1,3 @@
+from chatllm_cli.services.imports.service import Imports, Read
+
+__all__ = ["Imports", "Read"]

@@ -1,0 +1,55 @@
+"""Which format a file is of: told by what is in it, never by its name."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from chatllm_cli.errors import FormatError
+from chatllm_cli.formats import json_values
+from chatllm_cli.formats.source import Outcomes, Source
+from chatllm_cli.services.imports.journals import JOURNAL, is_journal
+
+# The names that a person gives, each with its module in formats/. Those of JSON are told by their first value, in
+# this order: what a format has that no other has is looked for first.
+JSON = {
+    "chatllm": "json",
+    "chatgpt": "chatgpt",
+    "claude": "claude",
+    "openai": "openai",
+    "gptme": "gptme",
+    "shell_gpt": "shell_gpt",
+}
+OTHERS = {"llm": "llm_logs", "markdown": "markdown", "aichat": "aichat"}
+NAMES = (*JSON, JOURNAL, *OTHERS)
+
+
+class Loader(Protocol):
+    """A module of formats/ that reads conversations."""
+
+    is_one: Callable[[Any], bool]
+
+    def load(self, source: Source) -> Outcomes:
+        """Yield each conversation, or why it cannot be read. Raises `FormatError` if none of it can."""
+
+
+def loader(name: str) -> Loader:
+    """Return what reads the format with a name."""
+    module = importlib.import_module(f"chatllm_cli.formats.{(JSON | OTHERS)[name]}")
+    return cast("Loader", module)
+
+
+def detected(source: Source) -> str | None:
+    """Return the name of the format that a file is of; None if it is of none."""
+    begin = bytes(source.data[:4096]).removeprefix(json_values.BOM).lstrip()
+    if begin[:1] in {b"[", b"{"}:
+        value = json_values.first(source.data)
+        if is_journal(value):
+            return JOURNAL
+        return next((name for name in JSON if value is not None and loader(name).is_one(value)), None)
+    for name in OTHERS:
+        try:
+            if loader(name).is_one(source):
+                return name
+        except FormatError:
+            continue
+    return None

@@ -1,0 +1,109 @@
+"""Imports: conversations of other programs, and exported ones, read and taken into the history."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
+from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.services.history import Intake, Taken
+from chatllm_cli.services.imports.detection import detected, loader
+from chatllm_cli.services.imports.journals import JOURNAL, Journal, journals_under, read_journal
+from chatllm_cli.services.imports.sources import sources
+
+AT_ONCE = 6  # conversations that are written; of more the disk makes no better use
+Outcome = Imported | Journal | ChatllmError
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One conversation that was read, or could not be, and what became of it."""
+
+    source: str
+    format: str  # empty if it is not known
+    title: str
+    became: Taken | ChatllmError
+
+
+class Imports:
+    """Reads conversations from files, and has them taken in."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def run(
+        self, path: Path, format_: str | None = None, stdin: BinaryIO | None = None
+    ) -> AsyncGenerator[Read]:
+        """Take in all that is found at `path`, and yield what became of it; a format is found out unless given.
+
+        Files of a folder or an archive that hold no conversation are passed over. Raises `UsageError` for a path that
+        is not there, and `HistoryError` if nothing can be saved any more.
+        """
+        has_any = False
+        for found in sources(path, stdin):
+            if isinstance(found, FormatError):
+                has_any = True
+                yield Read(str(path), format_ or "", "", found)
+            elif name := format_ or detected(found):
+                async with aclosing(self._in_order(found.name, name, _outcomes(found, name))) as reads:
+                    async for read in reads:
+                        has_any = True
+                        yield read
+        if not has_any:
+            yield Read(str(path), "", "", FormatError(f"{path}: nothing in it is a conversation of a known format"))
+        await self._intake.finish()
+
+    async def merge(self, folder: Path) -> AsyncGenerator[Read]:
+        """Take in all of another machine's history, given its data folder, and yield what became of it.
+
+        Raises `UsageError` if there is none, and `HistoryError` if nothing can be saved any more.
+        """
+        async with aclosing(self._in_order(str(folder), JOURNAL, journals_under(folder))) as reads:
+            async for read in reads:
+                yield read
+        await self._intake.finish()
+
+    async def fold_copies(self) -> AsyncGenerator[Read]:
+        """Fold what sync tools left beside our own journals into these, and yield what became of it."""
+        async for path, became in self._intake.fold_copies():
+            yield Read(str(path), JOURNAL, "", became)
+
+    async def _in_order(self, source: str, format_: str, outcomes: Iterator[Outcome]) -> AsyncGenerator[Read]:
+        """Have several written at the same time: most of that is waiting for the disk."""
+        begun: deque[asyncio.Future[Read]] = deque()
+        try:
+            for outcome in outcomes:
+                begun.append(asyncio.ensure_future(self._read(source, format_, outcome)))
+                await asyncio.sleep(0)
+                if len(begun) >= AT_ONCE:
+                    yield await begun.popleft()
+            while begun:
+                yield await begun.popleft()
+        finally:
+            if begun:  # stopped, or the disk is full, which the others met as well
+                await asyncio.wait(begun)
+                for each in begun:
+                    _ = each.cancelled() or each.exception()
+
+    async def _read(self, source: str, format_: str, outcome: Outcome) -> Read:
+        if isinstance(outcome, ChatllmError):
+            return Read(source, format_, "", FormatError(f"{source}: {outcome.message}", hint=outcome.hint))
+        if isinstance(outcome, Journal):
+            taken = await self._intake.take_journal(outcome.data, outcome.conversation, outcome.attached)
+        else:
+            taken = await self._intake.take(outcome.conversation, outcome.files)
+        return Read(source, format_, outcome.conversation.title, taken)
+
+
+def _outcomes(source: Source, format_: str) -> Iterator[Outcome]:
+    try:
+        if format_ == JOURNAL:
+            yield read_journal(source)
+        else:
+            yield from loader(format_).load(source)
+    except (FormatError, HistoryError) as error:
+        yield error

@@ -1,0 +1,197 @@
+"""The files that conversations are read from: one, those of a folder or an archive, or what comes on stdin.
+
+Whatever is in them, no more is unpacked than `MOST_UNPACKED`, nothing is written but a nameless temporary file, and a
+name within an archive is only ever shown.
+"""
+
+import mmap
+import os
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from chatllm_cli.errors import FormatError, UsageError
+from chatllm_cli.formats.source import Source
+
+STDIN = Path("-")
+MOST_IN_MEMORY = 16 * 2**20  # bytes of a file; a larger one is mapped
+MOST_UNPACKED = 2 * 2**30  # bytes of a file in an archive, or of what comes on stdin
+MOST_FILES = 100_000  # in one folder or archive
+# What people write packs ten times smaller, perhaps. What packs better than this is made to burst.
+MOST_TIMES, UNSUSPICIOUS = 100, 16 * 2**20
+PIECE = 2**20
+LARGEST_BESIDE = 64 * 2**20  # bytes of a file that goes with a conversation
+ZIP = b"PK\x03\x04"
+Found = Source | FormatError  # a file, or what is wrong with it: its message names it
+
+
+def sources(path: Path, stdin: BinaryIO | None) -> Iterator[Found]:
+    """Yield the files at `path`, each to be used before the next is asked for.
+
+    Raises `UsageError` if nothing is there.
+    """
+    if path == STDIN and stdin is not None:
+        yield from _spooled(stdin)
+    elif path.is_dir():
+        yield from _in_folder(path)
+    elif not path.exists():
+        raise UsageError(f"there is no file {path}")
+    else:
+        beside = _beside_in(path.parent)
+        yield from _in_file(path, str(path), path.name, beside)
+
+
+def _spooled(stdin: BinaryIO) -> Iterator[Found]:
+    with tempfile.TemporaryFile() as file:
+        try:
+            _copy(stdin, file, packed=None)
+        except FormatError as error:
+            yield FormatError(f"stdin: {error.message}")
+            return
+        with _contents(file) as data:
+            if bytes(data[:4]) == ZIP:
+                yield from _in_archive(file, "stdin")
+            else:
+                yield Source("stdin", data)
+
+
+def _in_folder(root: Path) -> Iterator[Found]:
+    beside = _beside_in(root)
+    for number, path in enumerate(_walk(root)):
+        if number >= MOST_FILES:
+            yield FormatError(f"{root}: there are more than {MOST_FILES:,} files in it; the others are left out")
+            return
+        yield from _in_file(path, str(path), str(path.relative_to(root.parent)), beside)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield the files in a folder and those below it, but for hidden ones; no link is followed."""
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _in_file(path: Path, shown: str, name: str, beside: Callable[[str], bytes | None]) -> Iterator[Found]:
+    try:
+        # Without waiting: a pipe has nothing to say to this.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        yield FormatError(f"{shown}: it cannot be read: {error.strerror}")
+        return
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield FormatError(f"{shown}: it is no file")
+            return
+        with _contents(file) as data:
+            if bytes(data[:4]) == ZIP:
+                yield from _in_archive(file, shown)
+            else:
+                yield Source(name, data, path, beside)
+
+
+@contextmanager
+def _contents(file: IO[bytes]) -> "Iterator[bytes | mmap.mmap]":
+    """Give all of a file: what is small in memory, where nobody can cut it meanwhile."""
+    if os.fstat(file.fileno()).st_size <= MOST_IN_MEMORY:
+        file.seek(0)
+        yield file.read()
+    else:
+        with closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as mapped:
+            yield mapped
+
+
+def _in_archive(file: IO[bytes], shown: str) -> Iterator[Found]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        yield FormatError(f"{shown}: it is no archive that can be read: {error}")
+        return
+    with archive:
+        members = [each for each in archive.infolist() if not each.is_dir()]
+        if len(members) > MOST_FILES:
+            yield FormatError(f"{shown}: there are more than {MOST_FILES:,} files in it")
+            return
+
+        def beside(beginning: str) -> bytes | None:
+            return _member_beginning(archive, members, beginning)
+
+        for member in members:
+            with tempfile.TemporaryFile() as unpacked:
+                try:
+                    _unpack(archive, member, unpacked)
+                except FormatError as error:
+                    yield FormatError(f"{shown}, {member.filename}: {error.message}")
+                    continue
+                with _contents(unpacked) as data:
+                    yield Source(member.filename, data, None, beside)
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: IO[bytes]) -> None:
+    """Unpack one file. Raises `FormatError` if that cannot be, or it is too large."""
+    if member.flag_bits & 0x1:
+        raise FormatError("it is encrypted")
+    try:
+        with archive.open(member) as packed:
+            begin = packed.read(64)
+            if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{", b"-", b"m", b"S"}:  # as any format begins
+                into.write(begin)
+                _copy(packed, into, packed=member.compress_size)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+    ) as error:
+        raise FormatError(f"it cannot be unpacked: {error}") from None
+
+
+def _copy(source: IO[bytes] | BinaryIO, into: IO[bytes], *, packed: int | None) -> None:
+    size = 0
+    while piece := source.read(PIECE):
+        size += len(piece)
+        if size > MOST_UNPACKED:
+            raise FormatError(f"it is larger than {MOST_UNPACKED // 2**30} GiB")
+        if packed is not None and size > max(UNSUSPICIOUS, MOST_TIMES * packed):
+            raise FormatError(f"it unpacks to more than {MOST_TIMES} times its size")
+        into.write(piece)
+
+
+def _member_beginning(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], beginning: str) -> bytes | None:
+    for member in members:
+        if member.filename.rpartition("/")[2].startswith(beginning) and not member.flag_bits & 0x1:
+            try:
+                with archive.open(member) as packed:
+                    data = packed.read(LARGEST_BESIDE + 1)
+            except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+                return None
+            return data if len(data) <= LARGEST_BESIDE else None
+    return None
+
+
+def _beside_in(root: Path) -> Callable[[str], bytes | None]:
+    paths: list[Path] | None = None
+
+    def beside(beginning: str) -> bytes | None:
+        nonlocal paths
+        if paths is None:
+            paths = [path for _, path in zip(range(MOST_FILES), _walk(root), strict=False)]
+        for path in paths:
+            if path.name.startswith(beginning):
+                try:
+                    return path.read_bytes() if path.stat().st_size <= LARGEST_BESIDE else None
+                except OSError:
+                    return None
+        return None
+
+    return beside

@@ -1,0 +1,141 @@
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from chatllm_cli.config.places import Places
+from chatllm_cli.models import Attachment, Conversation, Message, Role
+from chatllm_cli.services.history.merging import journal_of
+from tests.conftest import Run
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+ID = "0123456789abcdef"
+PROMPT = Message("m1", Role.USER, "Hi", NOON)
+REPLY = Message("m2", Role.ASSISTANT, "Hello", NOON, parent="m1", model="openai/gpt")
+CONVERSATION = Conversation(ID, "Greeting", NOON, messages=(PROMPT, REPLY), head="m2")
+LONGER = replace(CONVERSATION, messages=(PROMPT, REPLY, Message("m3", Role.USER, "More", NOON, "m2")), head="m3")
+
+
+def put(root: Path, conversation: Conversation, name: str = "") -> Path:
+    """Store a conversation in the data folder of some machine."""
+    path = root / "conversations" / "2026" / "07" / f"{name or conversation.id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(journal_of(conversation))
+    return path
+
+
+def told(run: Run, *arguments: str) -> tuple[int, str, str]:
+    result = run("history", *arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("place", ["home/data", "home", "home/data/conversations"])
+def test_another_machines_history_is_merged_from_whichever_folder_of_it_is_named(
+    place: str, run: Run, tmp_path: Path, places: Places
+) -> None:
+    put(tmp_path / "home" / "data", LONGER)
+    put(places.data, CONVERSATION)
+    assert told(run, "merge", str(tmp_path / place)) == (0, "journal\t0\t1\t0\t0\t0\t1\n", "")
+    assert told(run, "merge", str(tmp_path / place)) == (0, "journal\t0\t0\t1\t0\t0\t0\n", "")
+    assert json.loads(run("history", "show", ID, "--json").stdout)["head"] == "m3"
+
+
+def test_images_come_along_with_a_merge(run: Run, tmp_path: Path, places: Places) -> None:
+    image = b"\x89PNG of a cat"
+    digest = sha256(image).hexdigest()
+    prompt = replace(PROMPT, attachments=(Attachment("cat.png", "image/png", len(image), sha256=digest),))
+    put(tmp_path / "other", replace(CONVERSATION, messages=(prompt, REPLY)))
+    (tmp_path / "other" / "attachments").mkdir()
+    (tmp_path / "other" / "attachments" / digest).write_bytes(image)
+    assert told(run, "merge", str(tmp_path / "other"))[0] == 0
+    assert (places.attachments / digest).read_bytes() == image
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(run: Run, tmp_path: Path, places: Places) -> None:
+    put(tmp_path / "other", CONVERSATION)
+    assert told(run, "merge", str(tmp_path / "other"), "--dry-run") == (
+        0, "journal\t1\t0\t0\t0\t0\t2\n", "nothing was changed: --dry-run\n"
+    )  # fmt: skip
+    assert not places.data.exists()
+
+
+def test_copies_of_sync_tools_are_told_of_and_brought_together(run: Run, places: Places) -> None:
+    put(places.data, CONVERSATION)
+    copy = put(places.data, LONGER, f"{ID} (conflicted copy 2026-11-26)")
+    notice = "1 conflicted copy of a sync tool; `chatllm history merge` brings them together\n"
+    assert told(run, "check") == (0, "", f"{notice}nothing is damaged\n")
+    assert told(run, "merge") == (0, "journal\t0\t1\t0\t0\t0\t1\n", "")
+    assert not copy.exists()
+    assert told(run, "merge") == (0, "", "there is nothing to merge\n")
+    assert told(run, "check") == (0, "", "nothing is damaged\n")
+
+
+def test_what_was_removed_here_stays_so_unless_it_is_wanted_back(run: Run, tmp_path: Path, places: Places) -> None:
+    put(places.data, CONVERSATION)
+    run("history", "rm", ID, "--yes")
+    put(tmp_path / "other", CONVERSATION)
+    assert told(run, "merge", str(tmp_path / "other")) == (
+        0,
+        "journal\t0\t0\t0\t1\t0\t0\n",
+        "1 conversation had been removed here, and stayed so; --restore takes them in\n",
+    )
+    assert told(run, "merge", str(tmp_path / "other"), "--restore") == (0, "journal\t1\t0\t0\t0\t0\t2\n", "")
+
+
+def test_a_journal_that_cannot_be_read_is_named_and_the_others_are_taken_in(
+    run: Run, tmp_path: Path, places: Places
+) -> None:
+    put(tmp_path / "other", CONVERSATION)
+    bad = put(tmp_path / "other", CONVERSATION, "f" * 16)
+    bad.write_bytes(b'{"v":99,"type":"message"}\n')
+    code, stdout, stderr = told(run, "merge", str(tmp_path / "other"))
+    assert (code, stdout) == (1, "journal\t1\t0\t0\t0\t1\t2\n")
+    assert stderr.startswith(
+        f"chatllm: {tmp_path / 'other'}: {bad.name}: conversation ffffffffffffffff was written by"
+    )
+
+
+def test_a_folder_without_a_history_is_refused(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    assert told(run, "merge", str(path)) == (2, "", f"chatllm: there is no folder {path}\n")
+    path.mkdir()
+    hint = "  hint: name the data folder of the other machine: `history path` shows it\n"
+    assert told(run, "merge", str(path)) == (2, "", f"chatllm: no conversations lie in {path}\n{hint}")
+
+
+def test_single_journals_are_imported_too(run: Run, tmp_path: Path) -> None:
+    path = put(tmp_path / "other", CONVERSATION)
+    renamed = tmp_path / "talk.jsonl"
+    shutil.copy(path, renamed)
+    assert told(run, "import", str(renamed)) == (0, "journal\t1\t0\t0\t0\t0\t2\n", "")
+    assert told(run, "import", str(path), str(renamed)) == (0, "journal\t0\t0\t2\t0\t0\t0\n", "")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    name = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *name, *arguments], cwd=folder, check=True, capture_output=True, timeout=50)
+
+
+def test_git_joins_two_histories_as_the_page_on_syncing_says(tmp_path: Path, run: Run, places: Places) -> None:
+    page = Path(__file__).parent.parent / "docs" / "sync.md"
+    setup = [line.strip() for line in page.read_text().splitlines() if line.startswith("    printf")]
+    path = put(places.data, CONVERSATION)
+    for command in setup:
+        subprocess.run(["bash", "-c", command], cwd=places.data, check=True, timeout=50)
+    git(places.data, "init", "-b", "main")
+    git(places.data, "add", "-A")
+    git(places.data, "commit", "-m", "so far")
+    git(tmp_path, "clone", str(places.data), "other")
+    for root, message_id in ((places.data, "m3"), (tmp_path / "other", "m4")):
+        message = Message(message_id, Role.USER, f"text of {message_id}", NOON, "m2")
+        put(root, replace(CONVERSATION, messages=(PROMPT, REPLY, message), head=message_id))
+        git(root, "commit", "-am", "more")
+    git(places.data, "pull", "--no-rebase", "--no-edit", str(tmp_path / "other"), "main")
+    both = json.loads(run("history", "show", path.stem, "--json").stdout)
+    assert [message["id"] for message in both["messages"]] == ["m1", "m2", "m3", "m4"]
+    assert told(run, "check") == (0, "", "nothing is damaged\n")
