@@ -7,7 +7,7 @@ from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.ids import stable_id
-from chatllm_cli.models import Message, Role
+from chatllm_cli.models import Attachment, Message, Role
 
 ROLES = {"user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT}  # others are a program's own words
 LONG_AGO = datetime.fromtimestamp(0, UTC)  # when what has no date was said
@@ -64,7 +64,9 @@ def _moment(value: object) -> datetime:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    shown = repr(value[:50] if isinstance(value, str) else value)
     return shown if len(shown) <= 40 else f"{shown[:40]}…"  # noqa: PLR2004  (of one line)
 
 
@@ -76,6 +78,7 @@ class Said:
     content: str
     at: datetime | None = None
     model: str | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 def chained(key: str, said: Iterable[Said], begun: datetime = LONG_AGO) -> tuple[Message, ...]:
@@ -89,6 +92,12 @@ def chained(key: str, said: Iterable[Said], begun: datetime = LONG_AGO) -> tuple
     for each in said:
         at = each.at or at
         made = stable_id(key, parent, each.role, each.content)
-        messages.append(Message(made, each.role, each.content, at, parent, model=each.model))
+        cost = 0.0 if each.role is Role.ASSISTANT else None  # none of our money
+        messages.append(
+            Message(
+                made, each.role, each.content, at, parent,
+                model=each.model, cost=cost, attachments=each.attachments,
+            )
+        )  # fmt: skip
         parent = made
     return tuple(messages)

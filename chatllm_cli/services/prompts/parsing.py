@@ -1,4 +1,4 @@
-"""The text of a prompt file as data: the only module that knows PyYAML, imported when a prompt is read.
+"""The text of a prompt file as data: it and formats.plain_yaml alone know PyYAML. Imported with a prompt.
 
 Front matter is YAML as people mean it: `no` and `2026-01-01` are words, a key stands once, and aliases, with
 which a few lines can stand for gigabytes, are refused.

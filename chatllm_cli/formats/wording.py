@@ -1,0 +1,34 @@
+"""What foreign programs keep besides text, as text: calls of tools, their results, and what cannot be taken along."""
+
+import json
+import re
+from typing import Any
+
+
+def joined(*texts: str) -> str:
+    """Return the texts that are not blank as paragraphs."""
+    return "\n\n".join(text for text in texts if text.strip())
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Return text between fences that it cannot end; an empty text if there is none."""
+    if not text.strip():
+        return ""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    end = "" if text.endswith("\n") else "\n"
+    return f"{fence}{language if language.isalnum() else ''}\n{text}{end}{fence}"
+
+
+def called(name: str, arguments: Any) -> str:
+    """Return the call of a tool; `arguments` is what it was given, or JSON of it."""
+    return f"[call {name or 'a tool'}: {as_json(arguments)}]"
+
+
+def as_json(value: Any) -> str:
+    """Return a text as it is, and anything else as JSON in one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def note(what: str, name: str = "") -> str:
+    """Return a word on something that is left out: an image, a file, or what nobody knows."""
+    return f"[{what}: {name}]" if name else f"[{what}]"
