@@ -7,7 +7,7 @@ from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.ids import stable_id
-from chatllm_cli.models import Message, Role
+from chatllm_cli.models import MOST_TOKENS, Message, Role, TokenUsage
 
 ROLES = {"user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT}  # others are a program's own words
 LONG_AGO = datetime.fromtimestamp(0, UTC)  # when what has no date was said
@@ -54,6 +54,15 @@ def as_moment(value: object, otherwise: datetime = LONG_AGO) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+def as_tokens(value: object) -> int:
+    """Return a number of tokens; 0 for None. Raises `FormatError` for anything else."""
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value < MOST_TOKENS:
+        raise FormatError(f"a number of tokens was expected, not {_shown(value)}")
+    return value
+
+
 def _moment(value: object) -> datetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC)
@@ -76,6 +85,8 @@ class Said:
     content: str
     at: datetime | None = None
     model: str | None = None
+    usage: TokenUsage | None = None
+    cost: float = 0.0  # of a reply; nothing is known to be owed where the file does not say it
 
 
 def chained(key: str, said: Iterable[Said], begun: datetime = LONG_AGO) -> tuple[Message, ...]:
@@ -89,6 +100,9 @@ def chained(key: str, said: Iterable[Said], begun: datetime = LONG_AGO) -> tuple
     for each in said:
         at = each.at or at
         made = stable_id(key, parent, each.role, each.content)
-        messages.append(Message(made, each.role, each.content, at, parent, model=each.model))
+        cost = each.cost if each.role is Role.ASSISTANT else None
+        messages.append(
+            Message(made, each.role, each.content, at, parent, model=each.model, usage=each.usage, cost=cost)
+        )
         parent = made
     return tuple(messages)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from chatllm_cli.amounts import file_size
 from chatllm_cli.errors import UsageError
-from chatllm_cli.services.attachments.kinds import HEAD, image_type, is_binary, is_pdf
+from chatllm_cli.pictures import image_type
+from chatllm_cli.services.attachments.kinds import HEAD, is_binary, is_pdf
 
 PIECE = 1 << 20  # bytes
 MAGIC = frozenset("*?[")

@@ -7,9 +7,6 @@ from contextlib import suppress
 PDF = "application/pdf"
 TEXT = "text/plain"
 HEAD = 8192  # bytes that are looked at for what no text has
-# The pictures that models take, by how they begin.
-_IMAGES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"),
-           (b"GIF89a", "image/gif"))  # fmt: skip
 # A page, or an XML file, may name its encoding where it begins.
 _NAMED = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]+)|<\?xml[^>]{0,100}?encoding=[\"']([\w.:-]+)", re.IGNORECASE
@@ -17,13 +14,6 @@ _NAMED = re.compile(
 _NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
 LEGACY = "cp1252"  # what browsers take for text that is nothing else
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-
-
-def image_type(data: bytes) -> str | None:
-    """Return the media type of a picture; None if it is none that models take."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for begin, kind in _IMAGES if data.startswith(begin)), None)
 
 
 def is_pdf(data: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chatllm_cli.amounts import file_size
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Attachment
+from chatllm_cli.pictures import image_type
 from chatllm_cli.services.attachments import files, kinds
 from chatllm_cli.services.attachments.store import AttachmentStore
 
@@ -106,7 +107,7 @@ class Attachments:
         data = await asyncio.to_thread(_read_text, found, self._most)
         if data is None and is_named:
             data = await asyncio.to_thread(_read, found.name, found.path, self._most)
-            if not (kinds.image_type(data) or kinds.is_pdf(data)):
+            if not (image_type(data) or kinds.is_pdf(data)):
                 return None
         if data is None:
             return None
@@ -129,7 +130,7 @@ class Attachments:
             )
 
     async def _attachment(self, name: str, data: bytes) -> Attachment:
-        if kind := kinds.image_type(data):
+        if kind := image_type(data):
             return Attachment(name, kind, len(data), sha256=await asyncio.to_thread(self._store.hold, data))
         if kinds.is_pdf(data):
             from chatllm_cli.services.attachments.extraction import text_of_pdf  # noqa: PLC0415
@@ -144,7 +145,7 @@ class Attachments:
         from chatllm_cli.services.attachments import extraction, web  # noqa: PLC0415  (httpx2 takes 60 ms)
 
         page = await web.fetch(url, self._most, self._timeouts)
-        if kinds.image_type(page.data) or kinds.is_pdf(page.data):
+        if image_type(page.data) or kinds.is_pdf(page.data):
             return await self._attachment(url, page.data)
         if kinds.is_binary(page.data) or (page.media_type.startswith("image/") and page.media_type != SVG):
             raise UsageError(f"{url} is neither text nor an image that models take", hint=KINDS)
