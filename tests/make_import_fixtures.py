@@ -1,4 +1,4 @@
-"""Make the fixtures of foreign formats with the tools themselves: by hand, `python -m tests.make_import_fixtures TOOLS`.
+"""Make the fixtures of foreign formats with the tools themselves: `python -m tests.make_import_fixtures TOOLS`.
 
 Each tool is installed into an environment of its own in the folder TOOLS, unless it is there from the last time, and
 asks a server on loopback with its home in a temporary folder. tests/data/imports/README.md says what each file is.
@@ -8,18 +8,21 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import MappingProxyType
 
 from tests.documents import IMAGES
 from tests.fake_openai import FakeOpenAI, Reply
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 PLACE = Path(__file__).parent / "data" / "imports"
 TOOLS = {
     "llm-0.36": ["llm==0.36"],
     "llm-0.27": ["llm==0.27.1", "openai<2", "httpx"],
+    "llm-0.4": ["llm==0.4.1", "openai<1", "setuptools"],
+    "llm-0.3": ["llm==0.3", "openai<1", "setuptools"],
     "shell-gpt": ["shell-gpt==1.5.1", "click"],
     "gptme": ["gptme==0.35.1"],
 }
@@ -29,7 +32,7 @@ LLM_MODELS = """\
 - {{model_id: hasty, model_name: length, api_base: "{url}"}}
 """
 ROLE = """{"name": "Pilot", "role": "You are Pilot\\nAnswer as a harbour pilot would."}"""
-TIDE_CALL: Reply = {
+VERSION_CALL: Reply = {
     "tool_calls": [
         {"index": 0, "id": "call_1", "type": "function", "function": {"name": "llm_version", "arguments": "{}"}}
     ]
@@ -69,7 +72,7 @@ class Bench:
         self.work.mkdir(parents=True)
         self.programs = folder / "bin"  # what gptme finds is told to the model
         self.programs.mkdir()
-        for name in ("bash", "sh"):
+        for name in ("bash", "sh", "mv", "tr", "od"):
             (self.programs / name).symlink_to(shutil.which(name) or name)
 
     def install(self, name: str) -> None:
@@ -81,7 +84,7 @@ class Bench:
     def says(self, *answers: str | Reply) -> None:
         self.server.deltas = Script({"content": each} if isinstance(each, str) else each for each in answers)
 
-    def run(self, tool: str, *arguments: str, given: bytes = b"", **more: str) -> None:
+    def run(self, tool: str, *arguments: str, given: bytes = b"", settings: Mapping[str, str] = NOTHING) -> None:
         environment = {
             "HOME": str(self.home),
             "PATH": str(self.programs),
@@ -90,7 +93,7 @@ class Bench:
             "TERM": "dumb",
             "OPENAI_API_KEY": "none",
             "OPENAI_BASE_URL": self.server.base_url,
-            **more,
+            **settings,
         }
         name, program = tool.split("/")
         command = [self.tools / name / "bin" / program, *arguments]
@@ -110,7 +113,7 @@ def make_llm(bench: Bench, version: str, name: str, *, keep: bool = False) -> No
     (user / "extra-openai-models.yaml").write_text(LLM_MODELS.format(url=bench.server.base_url))
 
     def llm(*arguments: str, given: bytes = b"") -> None:
-        bench.run(f"llm-{version}/llm", *arguments, given=given, LLM_USER_PATH=str(user))
+        bench.run(f"llm-{version}/llm", *arguments, given=given, settings={"LLM_USER_PATH": str(user)})
 
     if keep:
         bench.says("Am neuen Kai: 5 m.")
@@ -118,17 +121,35 @@ def make_llm(bench: Bench, version: str, name: str, *, keep: bool = False) -> No
     say_to_llm(bench, llm)
     if name == "threads":
         bench.says("The deck.")
-        bench.run(f"llm-{version}/python", "-c", FORK, LLM_USER_PATH=str(user))
+        bench.run(f"llm-{version}/python", "-c", FORK, settings={"LLM_USER_PATH": str(user)})
     copy_database(user / "logs.db", PLACE / "llm" / f"{name}.db", bench.work)
 
 
-def say_to_llm(bench: Bench, llm: Any) -> None:
+def make_oldest_llm(bench: Bench) -> None:
+    """Write the databases of versions that knew no conversations."""
+    log = bench.folder / "log-chat.db"
+    asked = {"OPENAI_API_BASE": bench.server.base_url, "LLM_LOG_PATH": str(log)}
+    bench.run("llm-0.3/llm", "init-db")
+    bench.run(
+        "llm-0.3/llm", "-m", "says-An-anchor-holds.", "--system", "Be brief.", "Was hält ein Schiff?", settings=asked
+    )
+    bench.run("llm-0.3/llm", "-m", "tokens-3", "Count", settings=asked)
+    copy_database(bench.home / ".llm" / "log.db", PLACE / "llm" / "log.db", bench.work)
+    newer = ("llm-0.4/llm", "--no-stream")
+    bench.run("llm-0.4/llm", "init-db", settings=asked)
+    bench.run(*newer, "-m", "says-Ahoy.", "--system", "Be brief.", "Schöne Grüße", settings=asked)
+    bench.run(*newer, "-m", "tokens-3", "Count", settings=asked)
+    bench.run(*newer, "--chat", "1", "-m", "says-Farewell.", "And at the end?", settings=asked)
+    copy_database(log, PLACE / "llm" / "log-chat.db", bench.work)
+
+
+def say_to_llm(bench: Bench, llm: Callable[..., None]) -> None:
     """Hold the conversations, the last of which can be gone on with."""
     bench.says("The keel 🚢 is the **lowest** part.", "Then the rudder.")
     llm("-m", "harbour", "-s", "Be brief. 日本語も可。", "What is a keel?")
     llm("-c", "And behind it?")
     llm("-m", "hasty", "Cut this short")
-    bench.says(TIDE_CALL, "It is that version.")
+    bench.says(VERSION_CALL, "It is that version.")
     llm("-m", "harbour", "-T", "llm_version", "Which version are you?")
     bench.says("A very small picture.", "A list of boats.")
     llm("-m", "harbour", "-a", "-", "What is in it?", given=IMAGES["image/png"])
@@ -144,8 +165,9 @@ def copy_database(source: Path, target: Path, work: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     with sqlite3.connect(source) as database:
-        for table, column in (("attachments", "path"), ("fragments", "source")):
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, '')", [f"{work}/"])
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'fragments'").fetchone():
+            database.execute("UPDATE attachments SET path = replace(path, ?, '')", [f"{work}/"])
+            database.execute("UPDATE fragments SET source = replace(source, ?, '')", [f"{work}/"])
         database.commit()
         database.execute("PRAGMA page_size = 512")
         database.execute("VACUUM INTO ?", [str(target)])
@@ -167,9 +189,9 @@ def make_shell_gpt(bench: Bench) -> None:
     }
     bench.says("Slow ahead ⚓.", "Hard to port!", "Grüße zurück.")
     ask = ("shell-gpt/sgpt", "--model", "deltas", "--no-cache")
-    bench.run(*ask, "--role", "Pilot", "--chat", "harbour", "How do I come in?", **settings)
-    bench.run(*ask, "--role", "Pilot", "--chat", "harbour", "And now?\nThere is a mole.", **settings)
-    bench.run(*ask, "--chat", "greeting", "Schöne Grüße", **settings)
+    bench.run(*ask, "--role", "Pilot", "--chat", "harbour", "How do I come in?", settings=settings)
+    bench.run(*ask, "--role", "Pilot", "--chat", "harbour", "And now?\nThere is a mole.", settings=settings)
+    bench.run(*ask, "--chat", "greeting", "Schöne Grüße", settings=settings)
     for name in ("harbour", "greeting"):
         copy(chats / name, PLACE / "shell_gpt" / name)
 
@@ -200,6 +222,7 @@ def main() -> None:
         bench = Bench(Path(sys.argv[1]).absolute(), Path(folder), server)
         for name in TOOLS:
             bench.install(name)
+        make_oldest_llm(bench)
         make_llm(bench, "0.27", "responses")
         make_llm(bench, "0.36", "upgraded", keep=True)
         shutil.rmtree(bench.folder / "llm-user-0.36")

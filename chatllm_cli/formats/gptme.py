@@ -3,6 +3,7 @@
 All files of a folder begin alike, and so do the ids of their messages: read one by one, they make one conversation.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import dropwhile, takewhile
 from pathlib import PurePath
@@ -34,7 +35,7 @@ def is_one(value: Any) -> bool:
 def load(source: Source) -> Outcomes:
     """Yield the one conversation of a file. Raises `FormatError`, also if a single line of it cannot be read."""
     name = _name(source)
-    said = [_said(entry) for entry in _entries(source)]
+    said = list(_all_said(source))
     prompt = "\n\n".join(each.content for each in takewhile(_is_system, said) if each.content)
     said = [each for each in dropwhile(_is_system, said) if each.content]
     if not said:
@@ -61,13 +62,14 @@ def _name(source: Source) -> str:
     return PurePath(source.name).stem
 
 
-def _entries(source: Source) -> list[dict[str, Any]]:
-    entries = []
+def _all_said(source: Source) -> Iterator[Said]:
     for number, entry in enumerate(json_values.values(source.all()), start=1):
-        if isinstance(entry, FormatError):
-            raise FormatError(f"message {number} cannot be read: {entry.message}")
-        entries.append(as_object(entry))
-    return entries
+        try:
+            if isinstance(entry, FormatError):
+                raise entry
+            yield _said(as_object(entry))
+        except FormatError as error:
+            raise FormatError(f"message {number}: {error.message}") from None
 
 
 def _said(entry: dict[str, Any]) -> Said:

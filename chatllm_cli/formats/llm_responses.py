@@ -53,8 +53,11 @@ def conversations(database: Database) -> dict[str, Rows]:
         for row in database.rows("responses", ("id", "conversation_id"), "ORDER BY id"):
             _add(found, as_text(row["conversation_id"] or row["id"]), "responses", row["rowid"])
     for table in _oldest(database):
-        for row in database.rows(table, ("chat_id",), "ORDER BY rowid"):
-            _add(found, f"{_OLDEST[0]} {row['chat_id'] or row['rowid']}", table, row["rowid"])
+        begun: dict[object, str] = {}  # by the number of a first row, which others have as well, when it was written
+        for row in database.rows(table, ("chat_id", "timestamp", "datetime_utc"), "ORDER BY rowid"):
+            first = row["chat_id"] or row["rowid"]
+            at = begun.setdefault(first, f"{row['timestamp'] or row['datetime_utc']} {first}")
+            _add(found, f"log {at}", table, row["rowid"])
     return found
 
 

@@ -45,7 +45,11 @@ class Said:
 
     def call(self, name: object, arguments: object) -> None:
         """Take a call of a tool."""
-        self.texts.append(f"[called {as_text(name)} {json.dumps(arguments, ensure_ascii=False)}]")
+        try:
+            shown = json.dumps(arguments, ensure_ascii=False)
+        except RecursionError:
+            raise FormatError("the arguments of a tool are nested too deeply") from None
+        self.texts.append(f"[called {as_text(name)} {shown}]")
 
     def result(self, name: object, output: object, exception: object) -> None:
         """Take what a tool returned."""

@@ -24,6 +24,8 @@ _MODES = slice(18, 20)
 _WITH_LOG, _WITHOUT_LOG = b"\2\2", b"\1\1"
 # What opening without a right to write fails with where a log or a journal has to be worked in first.
 _NEEDS_WRITING = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+# What reading ends in; what is no UTF-8 may even stand in the message of an error.
+UNREADABLE = (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError)
 
 
 class Database:
@@ -33,18 +35,22 @@ class Database:
         self._connection = connection
         # Of the tables alone: a view, a virtual table and a generated column could have anything run.
         listed = self._run("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
-        self._columns = {name: self._columns_of(name) for (name,) in listed if isinstance(name, str)}
-
-    def _columns_of(self, table: str) -> frozenset[str]:
-        return frozenset(name for (name,) in self._run("SELECT name FROM pragma_table_info(?, 'main')", table))
+        self._tables = {name for (name,) in listed}
+        self._columns: dict[str, frozenset[str]] = {}
 
     def has(self, table: str, *columns: str) -> bool:
         """Tell whether there is a table with at least these columns."""
-        return self._columns.get(table, frozenset()).issuperset(columns) and table in self._columns
+        return table in self._tables and self._columns_of(table).issuperset(columns)
+
+    def _columns_of(self, table: str) -> frozenset[str]:
+        if table not in self._columns:
+            listed = self._run("SELECT name FROM pragma_table_info(?, 'main')", table)
+            self._columns[table] = frozenset(name for (name,) in listed)
+        return self._columns[table]
 
     def rows(self, table: str, columns: Sequence[str], end: str = "", *values: object) -> Iterator[dict[str, Any]]:
         """Yield rows of a table, None for a column that is not there; `end` is the SQL behind the table's name."""
-        there = [column for column in columns if column in self._columns[table]]
+        there = [column for column in columns if column in self._columns_of(table)]
         wanted = ", ".join(
             ["rowid", *(f'"{column}"' for column in there)]
         )  # in quotes it would be a text if it is none
@@ -53,8 +59,9 @@ class Database:
 
     def _run(self, statement: str, *values: object) -> Iterator[Any]:
         try:
-            yield from self._connection.execute(statement, values)
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
+            for row in self._connection.execute(statement, values):  # noqa: UP028  (`yield from` would close it late)
+                yield row
+        except UNREADABLE as error:
             raise FormatError(_told(error)) from None
 
 
@@ -72,7 +79,7 @@ def opened(source: Source) -> Iterator[Database]:
         try:
             connection = _connected(source, stack)
             stack.callback(connection.close)
-        except (sqlite3.Error, sqlite3.Warning, OSError) as error:
+        except (*UNREADABLE, OSError) as error:
             raise FormatError(_told(error)) from None
         yield Database(connection)
 
@@ -105,11 +112,11 @@ def _holds(path: Path) -> bool:
 
 
 def _in_memory(source: Source) -> sqlite3.Connection:
-    data = bytearray(source.all(MOST_BYTES))
+    data = source.all(MOST_BYTES)
     if data[_MODES] == _WITH_LOG:  # which a database in memory cannot have
-        data[_MODES] = _WITHOUT_LOG
+        data = data[: _MODES.start] + _WITHOUT_LOG + data[_MODES.stop :]
     connection = _new(":memory:")
-    connection.deserialize(bytes(data))
+    connection.deserialize(data)
     return connection
 
 
