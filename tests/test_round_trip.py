@@ -3,15 +3,17 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from chatllm_cli.formats import json
+from chatllm_cli.formats import json, markdown
 from chatllm_cli.formats.source import Imported, Source
 from chatllm_cli.models import Conversation
 from chatllm_cli.services.history import HistoryService, files, records
-from tests.trees import FILES, trees
+from tests.trees import FILES, SEEDS, grown
 
 GROWN = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))  # 25 trees each
 
@@ -58,11 +60,32 @@ def dumped_lines(conversations: Sequence[Conversation]) -> str:
 
 
 @GROWN
-@given(grown=trees())
-def test_what_is_exported_imported_and_exported_again_is_the_same_byte_for_byte(grown: list[Conversation]) -> None:
+@given(seeds=SEEDS)
+def test_what_is_exported_imported_and_exported_again_is_the_same_byte_for_byte(seeds: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        begun = asyncio.run(stored(Path(folder, "one"), grown))
+        begun = asyncio.run(stored(Path(folder, "one"), grown(seeds)))
         there = asyncio.run(stored(Path(folder, "two"), loaded(dumped_array(begun))))
         assert dumped_array(there) == dumped_array(begun)
         assert dumped_lines(there) == dumped_lines(begun)
         assert loaded(dumped_lines(begun)) == begun == there
+
+
+@GROWN
+@given(seeds=SEEDS)
+def test_markdown_brings_back_what_was_said_and_every_branch_of_it(seeds: list[int]) -> None:
+    whole = [in_milliseconds(each) for each in grown(seeds, halves=False, images=False)]
+    threads = [replace(each, messages=each.thread()) for each in whole]
+    for kept, has_branches in ((whole, True), (threads, False)):
+        document = "\n".join(markdown.dump(each, branches=has_branches) for each in whole)
+        found = list(markdown.load(Source("export.md", document.encode())))
+        assert [each.conversation for each in found if isinstance(each, Imported)] == kept
+
+
+def in_milliseconds(conversation: Conversation) -> Conversation:
+    """Return a conversation with its times as the history keeps them."""
+    messages = tuple(replace(each, at=cut(each.at)) for each in conversation.messages)
+    return replace(conversation, created_at=cut(conversation.created_at), messages=messages)
+
+
+def cut(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
