@@ -163,6 +163,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
     ask(run, "-s", "Be kind.", "grüße 日本")
     ((head, prompt, reply),) = journals(places)
     document = {
+        "format": "chatllm 1",
         "id": head["id"],
         "title": "grüße 日本",
         "created_at": at(head).isoformat(),
@@ -208,7 +209,6 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
         ],
         "head": reply["id"],
         "tags": [],
-        "damaged_lines": 0,
     }
     result = run("history", "export", "--format", "json")
     expected = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
