@@ -28,6 +28,7 @@ def chat(
     if STDIN in (flags.file or []):
         raise UsageError("chat cannot attach stdin: you type there", hint="`chatllm ask -f -` can")
     flags, filled = flags.with_prompt()
+    model = flags.one_model
     settings, keep_settings = flags.load()
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
@@ -38,7 +39,7 @@ def chat(
         last = await _picked(services) if pick else await resumed(services, renderer, conversation, last=continue_)
         if pick and last is None:
             return
-        endpoints = await choose(services, renderer, flags.model, last)
+        endpoints = await choose(services, renderer, model, last)
         attachments = await attach(services, renderer, flags.file or [])
         keep_settings()
         session = Session(
