@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.ask import GO_ON, Question, exit_code
 from chatllm_cli.cli.request_flags import RequestFlags
-from chatllm_cli.cli.running import choose
+from chatllm_cli.cli.running import check_differ, choose
 from chatllm_cli.errors import ChatllmError, ExitCode, HistoryError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Role
 from chatllm_cli.render.json_renderer import JsonRenderer, described
@@ -55,10 +55,10 @@ class Asked:
 class Round:
     """The models that are asked together, and where their answers go."""
 
-    services: Services
     renderer: Renderer
     chat: "ChatService"
     log: "OpenConversation"
+    keeps: bool  # whether the settings want it kept
     asked: Sequence[Asked] = ()
     front: TurnView | None = None  # what is on the screen
     lift: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
@@ -117,8 +117,7 @@ class Round:
             renderer.ending(outcome, command=GO_ON if self._goes_on(asked) else "")
             if renderer.shows_usage:
                 renderer.usage(await self.chat.bill(self.log.conversation, outcome, asked.endpoints))
-            is_lost = self.services.settings.history.enabled and not self.log.is_kept
-            self.codes.append(exit_code(outcome, is_lost=is_lost))
+            self.codes.append(exit_code(outcome, is_lost=self.keeps and not self.log.is_kept))
             return
         if isinstance(outcome, IncompleteAnswerError) and self.log.is_kept:
             outcome.hint = "what came is in the history" + (f"; {GO_ON} goes on" if self._goes_on(asked) else "")
@@ -164,10 +163,10 @@ async def ask_models(
             "to go on with an answer goes with one model", hint="give a prompt, or leave out the other -m"
         )
     chosen = [await choose(services, renderer, model, last) for model in flags.model or ()]
-    _check_differ([endpoints[0].address for endpoints in chosen])
+    check_differ(chosen)
     log = await services.open_conversation(question.topic, chosen[0][0], system_prompt=flags.system, last=last)
-    chat = services.build_chat(cached=services.settings.history.enabled)
-    together = Round(services, renderer, chat, log)
+    keeps = services.settings.history.enabled
+    together = Round(renderer, services.build_chat(cached=keeps), log, keeps)
     together.asked = [
         Asked(endpoints, LateView(together.lend, tells_secrets=renderer.is_read_by_a_person)) for endpoints in chosen
     ]
@@ -175,12 +174,6 @@ async def ask_models(
         together.lift = lifted
         await _show_all(together, question, flags.options(), columns=columns)
     return next((code for code in together.codes if code), ExitCode.DONE)
-
-
-def _check_differ(addresses: Sequence[str]) -> None:
-    for address in addresses:
-        if addresses.count(address) > 1:
-            raise UsageError(f"{address} is named twice: each model is asked once")
 
 
 async def _show_all(together: Round, question: Question, options: ChatOptions, *, columns: bool) -> None:

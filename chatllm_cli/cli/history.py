@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli import history_changes
+from chatllm_cli.cli import history_changes, history_replay
 from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, file_of, looks_of
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
@@ -204,6 +204,7 @@ def path() -> None:
 
 
 history_changes.add_to(app)
+app.command()(history_replay.replay)
 
 NOTHING = 'there is no conversation yet; `chatllm ask "…"` begins one'
 

@@ -69,7 +69,7 @@ class JsonRenderer(Renderer):
         """Tell that it is not said: the object has it."""
         return False
 
-    def heading(self, text: str) -> None:
+    def heading(self, text: str, *, style: str = "bold") -> None:
         """Say nothing: each object names its model."""
 
     def answers(self, answers: Sequence[Mapping[str, Any]], **more: Any) -> None:

@@ -131,12 +131,12 @@ class Renderer:
         if self.out.last not in {"", "\n"}:
             self.put("\n")
 
-    def heading(self, text: str) -> None:
+    def heading(self, text: str, *, style: str = "bold") -> None:
         """Put a line above an answer that is one of several."""
         if not self.is_terminal:
             self.put(f"## {clean_line(text) if self.cleans else ' '.join(text.split())}\n")
         else:
-            self.put(self.out.styled(fitting(clean_line(text), max(self.out.width - 1, 1)), "bold") + "\n")
+            self.put(self.out.styled(fitting(clean_line(text), max(self.out.width - 1, 1)), style) + "\n")
 
     def question(self, text: str) -> None:
         """Ask something on stderr that is answered in the same line."""

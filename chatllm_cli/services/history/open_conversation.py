@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,13 +36,15 @@ class OpenConversation:
         self._attached = attached
         self._path = path  # None keeps nothing
         self._unsaved: list[records.Record] = []
+        self._underway: Counter[int] = Counter()  # how often each of those is being written, by its identity
         self._marked: dict[str, int] = {}  # by a reply's id: how many of its characters were kept
         self._is_stored = is_stored  # whether there is a file, be it without messages
 
     @property
     def is_kept(self) -> bool:
-        """Whether all of it is on the disk."""
-        return self._path is not None and bool(self.conversation.messages) and not self._unsaved
+        """Whether all of it is on the disk, or on its way there for somebody else who waits for it."""
+        waiting = any(not self._underway[id(record)] for record in self._unsaved)
+        return self._path is not None and bool(self.conversation.messages) and not waiting
 
     @property
     def _has_begun(self) -> bool:
@@ -118,13 +121,14 @@ class OpenConversation:
 
     async def _write_unsaved(self) -> None:
         unsaved = tuple(self._unsaved)  # more may come while these are written
-        written = threading.Event()
+        written, identities = threading.Event(), Counter(map(id, unsaved))
+        self._underway += identities
         try:
             await self._write(records.encode(*unsaved), durable=True, written=written)
         finally:  # cancelled or not: what is on the disk need not go there again
             if written.is_set() or self._path is None:  # others may have written some of these meanwhile
-                done = set(map(id, unsaved))
-                self._unsaved = [record for record in self._unsaved if id(record) not in done]
+                self._unsaved = [record for record in self._unsaved if id(record) not in identities]
+            self._underway -= identities
 
     def _beginning(self) -> bytes:
         """Return what a file needs that is not there: yet, or any more since somebody removed it."""
