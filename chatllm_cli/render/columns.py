@@ -22,6 +22,7 @@ from chatllm_cli.render.turn_views import TurnView
 
 NARROWEST = 30  # columns of the screen for an answer
 BETWEEN = " │ "
+STEADY = 8
 MOST_SHOWN = 16_384  # characters at the end of an answer: more than a live area holds on any screen
 
 
@@ -52,7 +53,8 @@ class Column:
     def rows(self, width: int, most: int) -> Sequence[Row]:
         """Return the last rows of what there is to be seen."""
         text = self.end or self.thoughts or self.waiting
-        return wrapped(text.strip("\n"), width, most) if text else ()
+        # More than are shown: a paragraph whose beginning is out of sight would be broken anew with each word.
+        return wrapped(text.strip("\n"), width, most * STEADY)[-most:] if text else ()
 
 
 class Board:

@@ -96,13 +96,19 @@ def _marks(old: str, new: str) -> tuple[Sequence[Span], Sequence[Span]]:
     if len(before) * len(after) > MOST_COMPARED:
         return (), ()
     matcher = SequenceMatcher(None, before, after, autojunk=False)
-    if matcher.ratio() < ALIKE:
+    same = sum(len(_said(before[at : at + size])) for at, _, size in matcher.get_matching_blocks())
+    if 2 * same < ALIKE * (len(_said(before)) + len(_said(after))):
         return (), ()
     changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
     return (
         _spans(before, [(begin, end) for _, begin, end, _, _ in changes]),
         _spans(after, [(begin, end) for _, _, _, begin, end in changes]),
     )
+
+
+def _said(words: Sequence[str]) -> Sequence[str]:
+    """Return words without the blanks between them."""
+    return [word for word in words if not word.isspace()]
 
 
 def _spans(words: Sequence[str], changes: Sequence[Span]) -> Sequence[Span]:
