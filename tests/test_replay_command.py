@@ -29,7 +29,8 @@ def thread(run: Run) -> list[str]:
     """What the conversation says as it stands, from its head up."""
     found = conversation(run)
     messages = {each["id"]: each for each in found["messages"]}
-    said, current = [], found["head"]
+    said: list[str] = []
+    current = found["head"]
     while current:
         said.insert(0, messages[current]["content"])
         current = messages[current]["parent"]
@@ -220,6 +221,7 @@ def test_flags_that_make_no_sense_here_are_none(run: Run) -> None:
         assert flag not in told
 
 
+@pytest.mark.embedded
 def test_a_prompt_with_an_image_is_skipped_where_none_is_seen(
     run: Run, talk: FakeOpenAI, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
