@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli import history_changes, history_import
+from chatllm_cli.cli import history_changes, history_import, history_replay
 from chatllm_cli.cli.asking import counted
 from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, file_of, looks_of
 from chatllm_cli.cli.running import run
@@ -209,6 +209,7 @@ def path() -> None:
 
 history_import.add_to(app)
 history_changes.add_to(app)
+app.command()(history_replay.replay)
 
 NOTHING = 'there is no conversation yet; `chatllm ask "…"` begins one'
 

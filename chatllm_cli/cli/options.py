@@ -130,6 +130,9 @@ SchemaSpec = Annotated[
         callback=check_is_text,
     ),
 ]
+Columns = Annotated[
+    bool, typer.Option("--columns", help="Show the answers of several models side by side, on a terminal.")
+]
 Profile = Annotated[
     str | None,
     typer.Option(

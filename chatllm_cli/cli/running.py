@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.places import find_places
+from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation, Endpoint
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.quiet_terminal import modes, set_modes
@@ -81,6 +82,14 @@ async def choose(
         if providers.stands_in(endpoint, model or ""):
             renderer.stand_in(endpoint.address)
     return [endpoint, *providers.fallbacks(endpoint)]
+
+
+def check_differ(chosen: Sequence[Sequence[Endpoint]]) -> None:
+    """Raise `UsageError` if a model is to be asked twice, be it by another name."""
+    addresses = [endpoints[0].address for endpoints in chosen]
+    for address in addresses:
+        if addresses.count(address) > 1:
+            raise UsageError(f"{address} is named twice: each model is asked once")
 
 
 async def resumed(services: Services, renderer: Renderer, address: str | None, *, last: bool) -> Conversation | None:

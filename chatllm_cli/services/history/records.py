@@ -48,8 +48,11 @@ def conversation_record(conversation: Conversation) -> Record:
     }
 
 
-def message_record(message: Message) -> Record:
-    """Describe a message; what only replies have is left out where it is not set."""
+def message_record(message: Message, *, is_aside: bool = False) -> Record:
+    """Describe a message; what only replies have is left out where it is not set.
+
+    One that stands aside leaves the head where it is: no moment lies between the two at which a kill would move it.
+    """
     record = {
         "type": "message",
         "id": message.id,
@@ -75,6 +78,7 @@ def message_record(message: Message) -> Record:
         "continues": message.continues,
         "cost": message.cost,
         "attachments": [_attachment_entry(each) for each in message.attachments] or None,
+        "aside": is_aside or None,
     }
     return record | {key: value for key, value in extras.items() if value is not None}
 
@@ -89,8 +93,8 @@ def hashes_in(data: bytes) -> set[str]:
     return {found.decode() for found in HASHES.findall(data)}
 
 
-def partial_record(reply: Message, text: str, begin: int) -> Record:
-    """Describe text of `reply` that begins with its character number `begin`."""
+def partial_record(reply: Message, text: str, begin: int, *, is_aside: bool = False) -> Record:
+    """Describe text of `reply` that begins with its character number `begin`; as for the message if it is aside."""
     record = {
         "type": "partial",
         "id": reply.id,
@@ -100,7 +104,8 @@ def partial_record(reply: Message, text: str, begin: int) -> Record:
         "from": begin,
         "text": text,
     }
-    return record | ({"continues": reply.continues} if reply.continues else {})
+    extras = {"continues": reply.continues, "aside": is_aside}
+    return record | {key: value for key, value in extras.items() if value}
 
 
 def system_prompt_record(conversation: Conversation, at: datetime) -> Record:
@@ -277,7 +282,7 @@ class _Reader:
         )
         self._messages[message.id] = message
         self._finished.add(message.id)
-        self._head = message.id
+        self._move_head(message.id, record)
 
     def _take_partial(self, record: dict[str, Any]) -> None:
         reply_id = message_fields.identifier(record["id"])
@@ -296,7 +301,11 @@ class _Reader:
         marks = self._marks.setdefault(reply_id, [])
         marks.append(mark_of(record, marks))
         self._messages.setdefault(reply_id, begun)
-        self._head = reply_id
+        self._move_head(reply_id, record)
+
+    def _move_head(self, message_id: str, record: dict[str, Any]) -> None:
+        if not record.get("aside"):
+            self._head = message_id
 
     def _take_system_prompt(self, record: dict[str, Any]) -> None:
         self._header = replace(self._header, system_prompt=message_fields.text(record["system_prompt"]))
