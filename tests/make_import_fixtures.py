@@ -96,7 +96,7 @@ class Bench:
             **settings,
         }
         name, program = tool.split("/")
-        command = [self.tools / name / "bin" / program, *arguments]
+        command: list[str | Path] = [self.tools / name / "bin" / program, *arguments]
         done = subprocess.run(
             command, env=environment, cwd=self.work, input=given, capture_output=True, timeout=120, check=False
         )

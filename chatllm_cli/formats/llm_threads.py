@@ -28,6 +28,8 @@ from chatllm_cli.models import Role
 
 MOST_THREADS = 1_000_000
 MOST_MESSAGES = 1_000_000  # of one conversation
+_THREAD_COLUMNS = ("name", "tip_message_hash", "datetime_utc")
+_NO_THREAD = dict.fromkeys(_THREAD_COLUMNS)
 _MESSAGE_COLUMNS = ("hash", "parent_hash", "role")
 _PART_COLUMNS = ("type", "text", "payload")
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT}
@@ -64,7 +66,7 @@ def families(database: Database) -> dict[str, list[str]]:
         _check(len(origins), MOST_THREADS, "threads")
     roots = _roots(origins)
     found = defaultdict(list)
-    for thread in origins:
+    for thread in sorted(origins):  # by when they began: what a fork has in common is of the turns of the first
         found[roots[thread]].append(thread)
     return found
 
@@ -94,11 +96,11 @@ def read(database: Database, threads: Iterable[str], tree: Tree) -> Told:
     title, last = "", ""
     head: str | None = None
     for thread in threads:
-        named = next(database.rows("threads", ("name", "tip_message_hash"), "WHERE id = ?", thread), None)
-        title = title or as_text(named and named["name"])
+        row = next(database.rows("threads", _THREAD_COLUMNS, "WHERE id = ?", thread), _NO_THREAD)
+        title = title or as_text(row["name"])
         newest, end = chains.take_turns(thread)
-        if tip := as_text(named and named["tip_message_hash"]):
-            end = chains.grown_to(tip, thread)
+        if tip := as_text(row["tip_message_hash"]):  # it may be of no turn
+            end = chains.grow(tip, as_moment(as_text(row["datetime_utc"])))
         if head is None or newest > last:
             last, head = max(newest, last), end
     return Told(title, head)
@@ -120,18 +122,16 @@ class _Chains:
             newest = as_text(turn["id"])
             asked, tip = as_text(turn["parent_message_hash"]), as_text(turn["tip_message_hash"])
             if asked:
-                end = self._grow(asked, asked_at(turn), turn)
+                end = self.grow(asked, asked_at(turn))
             if tip:
-                end = self._grow(tip, answered_at(turn), turn, is_answer=True)
+                end = self.grow(tip, answered_at(turn), turn)
         return newest, end
 
-    def grown_to(self, tip: str, thread: str) -> str | None:
-        """Add what was said down to a message that may be of no turn, and return its id."""
-        row = next(self._database.rows("threads", ("datetime_utc",), "WHERE id = ?", thread), None)
-        return self._grow(tip, as_moment(as_text(row and row["datetime_utc"])), None)
+    def grow(self, tip: str, at: datetime, answered: Mapping[str, Any] | None = None) -> str | None:
+        """Add the messages down to `tip` that are not there yet, and return the id of the last one.
 
-    def _grow(self, tip: str, at: datetime, turn: Mapping[str, Any] | None, *, is_answer: bool = False) -> str | None:
-        """Add the messages down to `tip` that are not there yet, and return the id of the last one."""
+        Replies among them are those of the turn that is `answered`; nobody knows whose they are without one.
+        """
         chain = list(self._up_from(tip))
         for found in reversed(chain):
             place = self._places.get(as_text(found["parent_hash"]), Place())
@@ -139,8 +139,7 @@ class _Chains:
             if role == "system":
                 place = self._tree.instruct(place, said.content, at)
             else:
-                is_last = is_answer and found is chain[0]
-                facts = reply_facts(turn or {}, is_last=is_last) if role == "assistant" else None
+                facts = None if role != "assistant" else reply_facts(answered, is_last=found is chain[0])
                 place = self._tree.grow(place, _ROLES.get(role, Role.SYSTEM), said, at, facts)
             self._places[as_text(found["hash"])] = place
         return self._places[tip].below
@@ -167,7 +166,7 @@ class _Chains:
 
     def _take(self, part: Mapping[str, Any], said: Said) -> None:
         """Take one part of a message: its text stands in a column, or what it is made of in the payload."""
-        payload, kind = as_object(parsed(part["payload"] or "{}")), as_text(part["type"])
+        payload, kind = as_object(parsed(part["payload"])) if part["payload"] else {}, as_text(part["type"])
         if kind == "reasoning":
             said.reasoning += self._text(part, payload)
         elif kind == "tool_call":
@@ -178,7 +177,8 @@ class _Chains:
             said.texts.append(self._text(part, payload))
         elif kind != "attachment":
             raise FormatError(f"it has a part of a kind that is not known: {kind[:40]}")
-        self._tree.attach(said, self._attached(payload))
+        if payload:
+            self._tree.attach(said, self._attached(payload))
 
     def _text(self, part: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
         if part["text"] is not None or "text_ref" not in payload:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,9 +86,18 @@ class Tree:
         made = stable_id("llm", self._key, place.below, role, content, *attached)
         if made not in self.messages:
             self._charge(len(content) + len(said.reasoning))
-            message = Message(made, role, content, at, place.below, reasoning=said.reasoning, **(facts or {}))
-            self.messages[made] = replace(message, attachments=tuple(said.attachments))
-        return replace(place, below=made)
+            attachments = tuple(said.attachments)
+            self.messages[made] = Message(
+                made,
+                role,
+                content,
+                at,
+                place.below,
+                reasoning=said.reasoning,
+                attachments=attachments,
+                **(facts or {}),
+            )
+        return Place(made, place.system)
 
     def instruct(self, place: Place, text: str, at: datetime) -> Place:
         """Take a system prompt: the first one is the conversation's, each other that comes in its place a message."""
@@ -97,7 +106,7 @@ class Tree:
         is_first = place.below is None and (text == self.system_prompt or not self.messages)
         if is_first:
             self.system_prompt = text
-        place = replace(place, system=text)
+        place = Place(place.below, text)
         return place if is_first else self.grow(place, Role.SYSTEM, Said([text]), at)
 
     def attach(self, said: Said, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -144,9 +153,11 @@ def answered_at(row: Mapping[str, Any]) -> datetime:
     return asked_at(row) + timedelta(milliseconds=waited if known else 0)
 
 
-def reply_facts(row: Mapping[str, Any], *, is_last: bool = True) -> dict[str, Any]:
+def reply_facts(row: Mapping[str, Any] | None, *, is_last: bool = True) -> dict[str, Any]:
     """Return what a reply has besides its text: what a turn took stands on its last one."""
-    facts: dict[str, Any] = {"model": as_text(row.get("model")) or None, "cost": 0.0}
+    if row is None:
+        return {"cost": 0.0}
+    facts: dict[str, Any] = {"model": as_text(row["model"]) or None, "cost": 0.0}
     if not is_last:
         return facts
     reason = _finish_reason(row["response_json"])
@@ -167,7 +178,7 @@ def _finish_reason(details: object) -> str | None:
 def _usage(row: Mapping[str, Any]) -> TokenUsage | None:
     if row["input_tokens"] is None and row["output_tokens"] is None:
         return None
-    details = as_object(parsed(row["token_details"] or "{}"))
+    details = as_object(parsed(row["token_details"])) if row["token_details"] else {}
     cached = details.get("prompt_tokens_details")
     cached_tokens = cached.get("cached_tokens") if isinstance(cached, dict) else None
     return TokenUsage(*map(as_tokens, (row["input_tokens"], row["output_tokens"], cached_tokens)))

@@ -18,8 +18,8 @@ def is_one(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == FIELDS
+        and all(isinstance(each, str) for each in value.values())
         and value["role"] in {"system", "user"}
-        and isinstance(value["content"], str)
     )
 
 

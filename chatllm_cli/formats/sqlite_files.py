@@ -14,6 +14,7 @@ from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.source import MOST_BYTES, Source
 
 MAGIC = b"SQLite format 3\0"
+LONGEST_WAIT = 5.0  # seconds for a program that is just writing
 LONGEST = 64 * 2**20  # bytes of one row
 # What SQLite may do for one database, in instructions of its machine: reading an honest one takes about one a byte.
 MOST_STEPS = 2_000_000
@@ -37,6 +38,7 @@ class Database:
         listed = self._run("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
         self._tables = {name for (name,) in listed}
         self._columns: dict[str, frozenset[str]] = {}
+        self._selections: dict[tuple[str, tuple[str, ...]], tuple[str, list[str], dict[str, None]]] = {}
 
     def has(self, table: str, *columns: str) -> bool:
         """Tell whether there is a table with at least these columns."""
@@ -50,12 +52,21 @@ class Database:
 
     def rows(self, table: str, columns: Sequence[str], end: str = "", *values: object) -> Iterator[dict[str, Any]]:
         """Yield rows of a table, None for a column that is not there; `end` is the SQL behind the table's name."""
-        there = [column for column in columns if column in self._columns_of(table)]
-        wanted = ", ".join(
-            ["rowid", *(f'"{column}"' for column in there)]
-        )  # in quotes it would be a text if it is none
-        for row in self._run(f'SELECT {wanted} FROM main."{table}" {end}', *values):  # noqa: S608  (names of our own)
-            yield dict.fromkeys(columns) | dict(zip(["rowid", *there], row, strict=True))
+        statement, found, missing = self._selection(table, tuple(columns))
+        for row in self._run(f"{statement} {end}", *values):
+            yield dict(zip(found, row, strict=True)) | missing
+
+    def _selection(self, table: str, columns: tuple[str, ...]) -> tuple[str, list[str], dict[str, None]]:
+        """Return the SQL that selects what there is of `columns`, what it selects, and what there is not."""
+        if (table, columns) not in self._selections:
+            there = [column for column in columns if column in self._columns_of(table)]
+            wanted = ", ".join(
+                ["rowid", *(f'"{column}"' for column in there)]
+            )  # "rowid" would be a text if it is none
+            missing = dict.fromkeys(column for column in columns if column not in there)
+            statement = f'SELECT {wanted} FROM main."{table}"'  # noqa: S608  (names of our own)
+            self._selections[table, columns] = statement, ["rowid", *there], missing
+        return self._selections[table, columns]
 
     def _run(self, statement: str, *values: object) -> Iterator[Any]:
         try:
@@ -134,7 +145,7 @@ def _of_file(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _new(address: str) -> sqlite3.Connection:
-    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(address, LONGEST_WAIT, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _begun(connection: sqlite3.Connection, size: int) -> sqlite3.Connection:
