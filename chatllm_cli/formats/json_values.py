@@ -20,10 +20,10 @@ HEAD_LINES = 10  # that are looked at to tell whether each stands for itself
 SPACE = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-# What is no bracket, and then one, or the end of all. It fits everywhere: nothing is looked at twice, a string that
-# never ends included.
-_BRACKET = re.compile(rb'(?:[^][{}"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))*+(?:([][{}])|\Z)', re.DOTALL)
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# What is no bracket, and then one, or the end. It fits everywhere, so that nothing is looked at twice. A string
+# ends with its line at the latest: no JSON has line breaks within one, and what is damaged ends there.
+_BRACKET = re.compile(rb'(?:[^][{}"]++|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+(?:"|\\?(?:\n|\Z)))*+(?:([][{}])|\Z)')
+_STRING = re.compile(rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"')
 _BLANK = re.compile(rb"[ \t\r\n,]*+")
 _SCALAR = re.compile(rb'[^][{}", \t\r\n]++')
 

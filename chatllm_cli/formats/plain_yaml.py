@@ -10,7 +10,7 @@ import yaml
 
 from chatllm_cli.errors import FormatError
 
-MOST_VALUES = 500_000
+MOST_VALUES = 100_000  # of a session: 30,000 messages
 MOST_DEPTH = 50
 _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, if PyYAML was built with it
 _NULLS = {"", "~", "null"}
