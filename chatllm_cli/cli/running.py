@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,7 @@ from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation, Endpoint
+from chatllm_cli.render.progress import Counter
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.quiet_terminal import modes, set_modes
 
@@ -32,7 +32,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_FAREWELL = 2.0  # seconds to save what there is, after a signal
 PAUSE = 0.05
 LAST_RESORT = 1.0  # seconds more, for what cannot be cancelled
-PATIENCE, REPAINT = 1.0, 0.2  # seconds before indexing is shown, and between two looks of it
 
 
 def run(
@@ -49,7 +48,12 @@ def run(
     gc.freeze()  # what was imported stays
     gc.enable()
     loop = asyncio.new_event_loop()
-    services = Services(settings, find_places(), progress=_Indexing(), on_key=keys_seen.add)
+    services = Services(
+        settings,
+        find_places(),
+        progress=Counter(Renderer(sys.stdout, sys.stderr), "indexing the history"),
+        on_key=keys_seen.add,
+    )
     try:
         return loop.run_until_complete(_run(work, services, dies_by_signals=dies_by_signals))
     finally:
@@ -134,23 +138,6 @@ def handling(
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
-
-
-class _Indexing:
-    """Shows how far the index is, once that takes long enough to be wondered about."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._shown = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done == total or now - self._begin < PATIENCE or now - self._shown < REPAINT:
-            if done == total and self._shown:
-                Renderer(sys.stdout, sys.stderr).waited()
-            return
-        self._shown = now
-        Renderer(sys.stdout, sys.stderr).waiting(f"indexing the history: {done} of {total} conversations")
 
 
 class _Stopper:

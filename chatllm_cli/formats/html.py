@@ -39,7 +39,7 @@ def dump_all(conversations: Iterable[tuple[Conversation, Files]]) -> str:
             f'<li><a href="#c{number}">{escape(_title(conversation))}</a> '
             f'<span class="details">{_time(conversation.created_at)}</span></li>\n'
         )
-    title = f"{len(sections)} conversations"
+    title = "1 conversation" if len(sections) == 1 else f"{len(sections)} conversations"
     contents = f'<nav aria-label="Contents">\n<h1>{title}</h1>\n<ol>\n{"".join(entries)}</ol>\n</nav>\n'
     return _page(title, contents + "".join(sections))
 

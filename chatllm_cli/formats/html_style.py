@@ -57,7 +57,9 @@ h1 { font-size: 1.75rem; line-height: 1.25; margin: 0 0 .5rem; text-wrap: balanc
 .facts { margin: 0; }
 .conversation > header { padding-bottom: 1.25rem; border-bottom: 1px solid var(--line); }
 time { white-space: nowrap; }
-nav + .conversation, .conversation + .conversation { margin-top: 4rem; padding-top: 2rem; border-top: 3px solid var(--line); }
+nav + .conversation, .conversation + .conversation {
+  margin-top: 4rem; padding-top: 2rem; border-top: 3px solid var(--line);
+}
 nav ol { padding-left: 1.5rem; }
 nav li { margin: .3rem 0; }
 .message { margin: 1.75rem 0; }

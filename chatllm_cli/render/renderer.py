@@ -3,8 +3,8 @@
 import json
 import os
 import select
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from chatllm_cli.amounts import dollars
 from chatllm_cli.errors import ChatllmError, UsageError
 from chatllm_cli.models import Bill, Conversation, Message, Status
-from chatllm_cli.private_files import replace_file, replace_private_file
+from chatllm_cli.private_files import replace_file, replace_private_file, replacing
 from chatllm_cli.render.clean import clean, clean_line
 from chatllm_cli.render.terminal import Stream, columns_of, fitting
 from chatllm_cli.render.themes import BY_BACKGROUND, Looks, background
@@ -264,10 +264,28 @@ def is_cut(reply: Message) -> bool:
 def write_output(path: Path, text: str, *, is_private: bool = False, hint: str | None = None) -> None:
     """Put `text` into a file, whole or not at all. Raises `UsageError`."""
     put = replace_private_file if is_private else replace_file
+    with _telling(path, hint):
+        put(path, encoded(text))
+
+
+@contextmanager
+def private_output(path: Path) -> Iterator[Callable[[str], object]]:
+    """Put what the block writes into a file of the owner's alone, whole or not at all. Raises `UsageError`."""
+    with _telling(path), replacing(path) as write:
+        yield lambda text: write(encoded(text))
+
+
+@contextmanager
+def _telling(path: Path, hint: str | None = None) -> Iterator[None]:
     try:
-        put(path, text.encode("utf-8", "backslashreplace"))
+        yield
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def encoded(text: str) -> bytes:
+    """Return a text as a file has it; half of a surrogate pair, which UTF-8 cannot hold, is spelled out."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def check_output(path: Path) -> None:

@@ -241,8 +241,7 @@ class _Reader:
         for reply_id in unfinished.keys() - self._finished:
             self._messages[reply_id] = replace(self._messages[reply_id], content=unfinished[reply_id])
         messages = tuple(self._messages.values())
-        prompts = (message.topic for message in messages if message.role is Role.USER)
-        title = self._header.title or title_of(next(prompts, ""))
+        title = self._header.title or title_of(first_prompt(messages))
         return replace(
             self._header,
             title=title,
@@ -318,6 +317,11 @@ class _Reader:
 
     def _take_head(self, record: dict[str, Any]) -> None:
         self._head = message_fields.identifier_or_none(record["head"])
+
+
+def first_prompt(messages: Iterable[Message]) -> str:
+    """Return what a title is made of."""
+    return next((message.topic for message in messages if message.role is Role.USER), "")
 
 
 TITLE_LENGTH = 60

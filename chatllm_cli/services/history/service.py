@@ -24,6 +24,7 @@ from chatllm_cli.services.history.upkeep import Upkeep
 from chatllm_cli.surrogates import without_halves
 
 MOST_DIGITS = 10  # of an @N: no more conversations than that
+FORK = " (fork)"  # behind the title of a copy
 LIST_HINT = "`chatllm history list` shows what there is"
 MOST_NEAR, SHORTEST_NEAR = 5, 3
 Answer = TypeVar("Answer")
@@ -167,7 +168,7 @@ class HistoryService:
             replace(
                 origin,
                 id=new_id(),
-                title=f"{origin.title} (fork)".lstrip(),
+                title=f"{origin.title}{FORK}".lstrip(),
                 created_at=datetime.now(UTC),
                 messages=(),
                 head=None,
