@@ -115,7 +115,7 @@ async def test_what_could_not_be_written_goes_with_the_next_write_and_nothing_of
 
 
 async def test_a_reply_that_could_not_be_written_waits_though_others_were_written_meanwhile(
-    history: HistoryService, log: OpenConversation, monkeypatch: pytest.MonkeyPatch
+    history: HistoryService, log: OpenConversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append, writes = journal.append, 0
 
@@ -129,12 +129,23 @@ async def test_a_reply_that_could_not_be_written_waits_though_others_were_writte
 
     monkeypatch.setattr(journal, "append", full_at_the_third)
     messages = OTHER, THIRD, replace(OTHER, id="m5")
+    path = journal_of(tmp_path)
     adding = [Aside(log, "m1").add(each) for each in messages]
     results = await asyncio.gather(*adding, return_exceptions=True)
     assert [type(result) for result in results] == [type(None), type(None), HistoryError]
     assert not log.is_kept
     await log.save()
+    assert path.read_text().count('"type":"message"') == 5, "each is written once"
     assert await stored(history, log) == (["m1", "m2", "m3", "m4", "m5"], "m2")
+
+
+async def test_what_another_is_writing_right_now_does_not_count_as_lost(log: OpenConversation) -> None:
+    writing = asyncio.ensure_future(Aside(log, "m1").add(OTHER))
+    await asyncio.sleep(0)
+    assert not writing.done()
+    assert log.is_kept
+    await writing
+    assert log.is_kept
 
 
 async def test_a_file_that_was_emptied_is_written_anew_with_the_head_where_it_was(

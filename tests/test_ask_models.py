@@ -1,6 +1,8 @@
 """`ask` with several models."""
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
-from tests.terminal import CTRL_C, Terminal
+from tests.terminal import CHATLLM, CTRL_C, Terminal
 from tests.test_ask import journal_of
 from tests.test_history_command import Record
 
@@ -343,3 +345,15 @@ def test_where_nothing_can_be_painted_columns_are_as_without(
     assert screen.wait() == 0
     shown = "default/says-one\none\n7 in · 3 out\n\ndefault/says-two\ntwo\n7 in · 3 out"
     assert screen.text == shown
+
+
+def test_whoever_closes_the_pipe_stops_all_of_them(run: Run, provider: FakeOpenAI) -> None:
+    command = [CHATLLM, "ask", "-m", "tokens-400-20", "-m", "tokens-300-20", "hi"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.read(60).startswith(b"## default/tokens-400-20\nword0 ")
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (-signal.SIGPIPE, b"")
+    process.stderr.close()
+    assert {each["status"] for each in conversation(run)["messages"][1:]} == {"interrupted"}

@@ -27,7 +27,7 @@ class Line:
 
 def show_difference(renderer: Renderer, old: tuple[str, str], new: tuple[str, str]) -> None:
     """Show how one answer differs from another, each of them a name and a text; nothing if it does not."""
-    if renderer.out.can_paint:
+    if renderer.paints_answers:
         _paint(renderer, old, new)
     elif text := unified(old, new):
         renderer.text(text, end="")

@@ -120,7 +120,8 @@ class OpenConversation:
             await self._write_unsaved()
 
     async def _write_unsaved(self) -> None:
-        unsaved = tuple(self._unsaved)  # more may come while these are written
+        waiting = [record for record in self._unsaved if not self._underway[id(record)]]
+        unsaved = tuple(waiting or self._unsaved)  # more may come while these are written
         written, identities = threading.Event(), Counter(map(id, unsaved))
         self._underway += identities
         try:
