@@ -374,6 +374,15 @@ def other_files(folder: Path) -> Iterator[bytes]:
     yield b"[]"
 
 
+def test_llm_can_write_while_a_conversation_is_being_imported(database: Path) -> None:
+    reading = llm_logs.load(source_of(database))
+    next(reading)
+    change(database, "UPDATE threads SET name = 'Renamed' WHERE name = 'Cut this short'")
+    second = next(reading)
+    assert isinstance(second, Imported)
+    assert second.conversation.title == "Renamed"
+
+
 def test_other_files_are_none_of_its(tmp_path: Path) -> None:
     for data in other_files(tmp_path):
         source = Source("x.db", data)
