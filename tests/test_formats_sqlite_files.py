@@ -74,10 +74,24 @@ def test_what_stands_in_the_log_of_a_live_database_is_read(tmp_path: Path, write
     assert texts(source_of(tmp_path / "live" / "a.db")) == ["one", "two"]
 
 
-def test_what_is_written_meanwhile_is_not_seen(tmp_path: Path, writer: sqlite3.Connection) -> None:
+def test_what_is_read_at_once_is_as_it_was_at_one_moment(tmp_path: Path, writer: sqlite3.Connection) -> None:
     with opened(source_of(tmp_path / "live" / "a.db")) as database:
-        writer.execute("INSERT INTO t VALUES ('two')")
-        assert [row["x"] for row in database.rows("t", ("x",))] == ["one"]
+        with database.at_once():
+            before = list(database.rows("t", ("x",)))
+            writer.execute("INSERT INTO t VALUES ('two')")
+            assert list(database.rows("t", ("x",))) == before
+        assert len(list(database.rows("t", ("x",)))) == 2
+
+
+def test_another_program_can_write_between_what_is_read_at_once(tmp_path: Path) -> None:
+    path = made(tmp_path / "x.db")
+    with opened(source_of(path)) as database, closing(sqlite3.connect(path, 0, isolation_level=None)) as other:
+        with database.at_once():
+            list(database.rows("t", ("x",)))
+            with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+                other.execute("INSERT INTO t VALUES ('two')")
+        next(database.rows("t", ("x",)))
+        other.execute("INSERT INTO t VALUES ('two')")
 
 
 def test_a_log_that_a_crash_left_is_read_in_a_copy(tmp_path: Path, writer: sqlite3.Connection) -> None:
@@ -131,7 +145,7 @@ def test_a_query_that_does_not_end_is_ended(tmp_path: Path) -> None:
 
 def test_a_value_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_files, "LONGEST", 1000)
-    made(tmp_path / "x.db", "CREATE TABLE t (x TEXT)", f"INSERT INTO t VALUES ('{'x' * 2000}')")
+    made(tmp_path / "x.db", "CREATE TABLE t (x TEXT)", "INSERT INTO t VALUES (hex(zeroblob(1000)))")
     with pytest.raises(FormatError, match="string or blob too big"):
         texts(source_of(tmp_path / "x.db"))
 

@@ -31,9 +31,9 @@ def load(source: Source) -> Outcomes:
     with opened(source) as database:
         if not _is_llms(database):
             raise FormatError("it is a database, but not one of llm's logs")
-        families = llm_threads.families(database)
-        older = llm_responses.conversations(database)
-        reader = _Reader(database, older)
+        with database.at_once():
+            families, older = llm_threads.families(database), llm_responses.conversations(database)
+            reader = _Reader(database, older)
         for key, threads in families.items():
             yield from reader.outcomes(key, threads)
         for key in list(older):
@@ -53,10 +53,12 @@ class _Reader:
     def outcomes(self, key: str, threads: Sequence[str]) -> Outcomes:
         """Yield a conversation, unless nothing was said in it."""
         try:
-            if imported := self._read(key, threads):
-                yield imported
+            with self._database.at_once():
+                imported = self._read(key, threads)
         except FormatError as error:
             yield FormatError(f"conversation {key[:60]}: {error.message}")
+        else:
+            yield from [imported] if imported else ()
 
     def _read(self, key: str, threads: Sequence[str]) -> Imported | None:
         tree, told = Tree(key), Told()

@@ -40,6 +40,16 @@ class Database:
         self._columns: dict[str, frozenset[str]] = {}
         self._selections: dict[tuple[str, tuple[str, ...]], tuple[str, list[str], dict[str, None]]] = {}
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Read all within as it is at one moment: so long, and no longer, another program that writes has to wait."""
+        list(self._run("BEGIN"))
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                list(self._run("ROLLBACK"))
+
     def has(self, table: str, *columns: str) -> bool:
         """Tell whether there is a table with at least these columns."""
         return table in self._tables and self._columns_of(table).issuperset(columns)
@@ -83,7 +93,7 @@ def is_database(source: Source) -> bool:
 
 @contextmanager
 def opened(source: Source) -> Iterator[Database]:
-    """Open a database as it is at this moment. Raises `FormatError`."""
+    """Open a database. Raises `FormatError`."""
     if not is_database(source):
         raise FormatError("it is no SQLite database")
     with ExitStack() as stack:
@@ -149,7 +159,7 @@ def _new(address: str) -> sqlite3.Connection:
 
 
 def _begun(connection: sqlite3.Connection, size: int) -> sqlite3.Connection:
-    """Bound what a connection may do, and begin to read: what others write from now on is not seen."""
+    """Bound what a connection may do, and see whether anything can be read."""
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     steps = iter(range((MOST_STEPS + size * STEPS_PER_BYTE) // STEPS_AT_ONCE))
@@ -157,7 +167,6 @@ def _begun(connection: sqlite3.Connection, size: int) -> sqlite3.Connection:
     try:
         for setting in ("trusted_schema = OFF", "cell_size_check = ON", "query_only = ON", "mmap_size = 0"):
             connection.execute(f"PRAGMA {setting}")
-        connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         connection.close()
