@@ -155,7 +155,7 @@ def test_files_are_told_by_their_names_and_what_says_nothing_is_left_out() -> No
         (written(HELLO | {"timestamp": "soon"}).all(), "message 1: a time was expected, not 'soon'"),
         (written(HELLO | {"timestamp": 1}).all(), "message 1: a text was expected, not 1"),
         (written(HELLO | {"files": "a"}).all(), "message 1: a list was expected, not 'a'"),
-        (written(HI | {"metadata": [1]}).all(), "message 1: an object was expected, not [1]"),
+        (written(HI | {"metadata": [1]}).all(), "message 1: an object was expected, not a list"),
         (written(HI | {"metadata": {"cost": -1}}).all(), "message 1: an amount of money was expected"),
         (written(HI | {"metadata": {"cost": True}}).all(), "message 1: an amount of money was expected"),
         (b'{"role": "assistant", "metadata": {"cost": 1e999}}', "message 1: an amount of money was expected"),

@@ -102,3 +102,47 @@ SEEDS = st.lists(st.integers(0, 2**64), min_size=25, max_size=25, unique=True)
 def grown(seeds: list[int], *, halves: bool = True, images: bool = True) -> list[Conversation]:
     """Return a tree for each seed."""
     return [conversation(Random(seed), halves=halves, images=images) for seed in seeds]  # noqa: S311  (no secrets)
+
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def minutes(count: int) -> datetime:
+    """Return a moment in that talk."""
+    return AT + timedelta(minutes=count)
+
+
+# A talk that is whole: the first answer was asked for anew: what hangs on `a1` is another branch.
+CONVERSATION = Conversation(
+    "c1",
+    "Grüße",
+    AT,
+    "openai/gpt",
+    "Be kind.",
+    (
+        Message("u1", Role.USER, "Say *hello*\n\nin 日本", AT),
+        Message("a1", Role.ASSISTANT, "left out", minutes(1), "u1", model="openai/gpt", cached=True),
+        Message(
+            "a2",
+            Role.ASSISTANT,
+            "こんにちは",
+            minutes(2),
+            "u1",
+            Status.TRUNCATED,
+            "hub/other",
+            TokenUsage(3, 4),
+            "length",
+        ),
+        Message("u2", Role.USER, "more", minutes(3), "a2"),
+        Message("a3", Role.ASSISTANT, "", minutes(4), "u2", Status.ERROR, "hub/other", error="hub failed"),
+        Message("u3", Role.USER, "again", minutes(5), "a3"),
+        Message("a4", Role.ASSISTANT, "done", minutes(6), "u3"),
+    ),
+    "a4",
+    damaged_lines=1,
+)
+
+
+def titled(title: str) -> Conversation:
+    """Return a conversation of which there is only a title."""
+    return Conversation("c1", title, AT)

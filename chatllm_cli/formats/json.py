@@ -51,12 +51,14 @@ def load(source: Source) -> Outcomes:
     """Yield each conversation of a file. Raises `FormatError` if nothing of it is JSON."""
     for number, value in enumerate(values(source.data), start=1):
         try:
-            yield value if isinstance(value, FormatError) else _imported(value)
+            yield _imported(value)
         except FormatError as error:
             yield FormatError(f"number {number}: {error.message}", hint=error.hint)
 
 
 def _imported(value: Any) -> Imported:
+    if isinstance(value, FormatError):
+        raise value
     if not is_one(value):
         raise FormatError("it is no conversation as chatllm writes it: the field 'format' does not say so")
     version = int(value["format"].removeprefix("chatllm "))

@@ -84,8 +84,8 @@ def _front_matter(conversation: Conversation, messages: Sequence[Message]) -> st
 
 def _yaml(value: Any) -> str:
     """Return a JSON string, or an array: they are YAML's, too, once what cannot be printed is escaped."""
-    told = json.dumps(value, ensure_ascii=False)
-    return told if told.isprintable() else json.dumps(value)
+    told = without_halves(json.dumps(value, ensure_ascii=False))
+    return told if told.isprintable() else json.dumps(json.loads(told))
 
 
 def _details(message: Message, before: str | None) -> dict[str, Any]:
