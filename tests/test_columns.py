@@ -1,4 +1,5 @@
 import pytest
+from rich.console import ConsoleDimensions
 
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.render.columns import Board, ColumnView, columns_that_fit
@@ -129,3 +130,20 @@ def test_an_answer_that_never_came_leaves_its_column_empty(both: FakeTerminal) -
         view.close()
     board.finish()
     assert both.text == lines(("hub/one", "hub/two"), ("said", ""))
+
+
+def test_a_window_that_becomes_narrower_costs_nothing_that_stands_above() -> None:
+    terminal = FakeTerminal(100, 24)
+    terminal.write("above\n")
+    renderer = Renderer(terminal, terminal)
+    renderer.console.size = ConsoleDimensions(100, 24)
+    board = Board(renderer, ["hub/one", "hub/two"])
+    views = [ColumnView(renderer, board, column) for column in board.columns]
+    views[0].on_chunk("left")
+    views[1].on_chunk("right")
+    board.refresh()
+    renderer.console.size = ConsoleDimensions(64, 24)  # which has room for the rows: they end behind the right text
+    terminal.screen.resize(24, 64)
+    views[0].on_chunk(" more")
+    board.refresh()
+    assert terminal.text == "above\n" + lines(("hub/one", "hub/two"), ("left more", "right"), cells=30)

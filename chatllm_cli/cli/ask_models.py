@@ -1,7 +1,7 @@
 """`chatllm ask -m A -m B …`: one prompt, several models at once, their answers one after another or side by side."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,10 +17,11 @@ from chatllm_cli.render.late_view import LateView
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView, open_turn_view
 from chatllm_cli.repl.quiet_terminal import quiet_terminal
+from chatllm_cli.services.history import Aside
 
 if TYPE_CHECKING:
     from chatllm_cli.services.chat import ChatService
-    from chatllm_cli.services.history import Aside, OpenConversation
+    from chatllm_cli.services.history import OpenConversation
 
 
 @dataclass(eq=False)
@@ -29,8 +30,8 @@ class Asked:
 
     endpoints: Sequence[Endpoint]
     listener: LateView
-    log: "OpenConversation | Aside | None" = None  # once the prompt is kept
-    answering: "asyncio.Task[Message | ChatllmError] | None" = None
+    log: "OpenConversation | Aside"
+    answering: "asyncio.Task[Message | ChatllmError]"
     view: TurnView | None = None  # while it is shown
     timings: Mapping[str, float | None] = field(default_factory=dict)  # once it was
 
@@ -42,13 +43,8 @@ class Asked:
     @property
     def reply(self) -> Message | None:
         """What came of the reply; None as long as nothing is kept of it."""
-        last = self.log.conversation.thread()[-1:] if self.log else ()
+        last = self.log.conversation.thread()[-1:]
         return last[0] if last and last[0].role is Role.ASSISTANT else None
-
-    async def outcome(self) -> Message | ChatllmError:
-        """Wait for the reply, or for what it failed of."""
-        assert self.answering  # noqa: S101  (they are waited for once they are asked)
-        return await self.answering
 
 
 @dataclass(eq=False)
@@ -64,23 +60,23 @@ class Round:
     lift: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
     codes: list[ExitCode] = field(default_factory=list)
 
-    async def begin(self, question: Question, options: ChatOptions) -> None:
-        """Keep the prompt, and ask all of them."""
-        from chatllm_cli.services.history import Aside  # noqa: PLC0415  (aiofiles, which --help does without)
-
-        first = self.asked[0]
+    async def begin(self, question: Question, chosen: Sequence[Sequence[Endpoint]], options: ChatOptions) -> None:
+        """Keep the prompt, and ask all of them; the first one's answer becomes the head."""
+        listeners = [LateView(self.lend, tells_secrets=self.renderer.is_read_by_a_person) for _ in chosen]
         prompt = await self.chat.put(
-            self.log, question.prompt, first.endpoints[0], first.listener, attachments=question.attachments
+            self.log, question.prompt, chosen[0][0], listeners[0], attachments=question.attachments
         )
-        for each in self.asked:
-            each.log = self.log if each is first else Aside(self.log, prompt.id)
-        for each in self.asked:
-            each.answering = asyncio.create_task(self._answer(each, options))
+        logs: list[OpenConversation | Aside] = [self.log, *(Aside(self.log, prompt.id) for _ in chosen[1:])]
+        self.asked = [
+            Asked(endpoints, listener, log, asyncio.create_task(self._answer(log, endpoints, options, listener)))
+            for endpoints, listener, log in zip(chosen, listeners, logs, strict=True)
+        ]
 
-    async def _answer(self, asked: Asked, options: ChatOptions) -> Message | ChatllmError:
-        assert asked.log  # noqa: S101  (`begin` has seen to it)
+    async def _answer(
+        self, log: "OpenConversation | Aside", endpoints: Sequence[Endpoint], options: ChatOptions, listener: LateView
+    ) -> Message | ChatllmError:
         try:
-            return await self.chat.go_on(asked.log, asked.endpoints, options, asked.listener)
+            return await self.chat.go_on(log, endpoints, options, listener)
         except ChatllmError as error:
             return error
 
@@ -107,12 +103,12 @@ class Round:
     async def show_to_its_end(self, asked: Asked, view: TurnView) -> None:
         """Show a turn in `view` until it is over."""
         self.open(asked, view)
-        await asked.outcome()
+        await asked.answering
         self.close(asked)
 
     async def tell(self, asked: Asked, renderer: Renderer) -> None:
         """Say on stderr how a turn ended that is over."""
-        outcome = await asked.outcome()
+        outcome = await asked.answering
         if isinstance(outcome, Message):
             renderer.ending(outcome, command=GO_ON if self._goes_on(asked) else "")
             if renderer.shows_usage:
@@ -129,7 +125,7 @@ class Round:
 
     async def stop(self) -> None:
         """Stop whoever still answers, and wait until what came is kept."""
-        tasks = [each.answering for each in self.asked if each.answering]
+        tasks = [each.answering for each in self.asked]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -167,19 +163,16 @@ async def ask_models(
     log = await services.open_conversation(question.topic, chosen[0][0], system_prompt=flags.system, last=last)
     keeps = services.settings.history.enabled
     together = Round(renderer, services.build_chat(cached=keeps), log, keeps)
-    together.asked = [
-        Asked(endpoints, LateView(together.lend, tells_secrets=renderer.is_read_by_a_person)) for endpoints in chosen
-    ]
     with quiet_terminal() as lifted:
         together.lift = lifted
-        await _show_all(together, question, flags.options(), columns=columns)
+        await _show_all(together, lambda: together.begin(question, chosen, flags.options()), columns=columns)
     return next((code for code in together.codes if code), ExitCode.DONE)
 
 
-async def _show_all(together: Round, question: Question, options: ChatOptions, *, columns: bool) -> None:
+async def _show_all(together: Round, begin: Callable[[], Awaitable[None]], *, columns: bool) -> None:
     renderer = together.renderer
     try:
-        await together.begin(question, options)
+        await begin()
         if isinstance(renderer, JsonRenderer):
             await _show_as_json(together, renderer)
         else:

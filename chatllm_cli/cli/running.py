@@ -97,16 +97,16 @@ def check_differ(chosen: Sequence[Sequence[Endpoint]]) -> None:
 
 
 async def resumed(services: Services, renderer: Renderer, address: str | None, *, last: bool) -> Conversation | None:
-    """Return the conversation to go on with: the one at `address`, or the last one, or none.
+    """Return the conversation to go on with: the one at `address`, or the last one, or none."""
+    return await found(services, renderer, address) if last or address is not None else None
 
-    Says so if it is damaged.
-    """
-    if address is None and not last:
-        return None
-    found = await (services.history.last() if address is None else services.history.load(address))
-    if found.damaged_lines:
-        renderer.notice(f"damaged lines in this conversation, skipped: {found.damaged_lines} (`history check`)")
-    return found
+
+async def found(services: Services, renderer: Renderer, address: str | None) -> Conversation:
+    """Return the conversation at `address`, or the last one without. Says so if it is damaged."""
+    conversation = await (services.history.last() if address is None else services.history.load(address))
+    if damaged := conversation.damaged_lines:
+        renderer.notice(f"damaged lines in this conversation, skipped: {damaged} (`history check`)")
+    return conversation
 
 
 async def _run(work: Callable[[Services], Awaitable[Result]], services: Services, *, dies_by_signals: bool) -> Result:

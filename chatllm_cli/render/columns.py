@@ -114,8 +114,8 @@ class Board:
 
 def _row(texts: Sequence[str], widths: Sequence[int], cells: int) -> Row:
     """Return the pieces of a row, each in a column of its own."""
-    *before, last = [text + " " * max(cells - width, 0) for text, width in zip(texts, widths, strict=True)]
-    return Row(BETWEEN.join([*before, last.rstrip(" ")]), len(BETWEEN) * len(before) + cells * len(texts))
+    before = [text + " " * max(cells - width, 0) for text, width in zip(texts[:-1], widths[:-1], strict=True)]
+    return Row(BETWEEN.join([*before, texts[-1]]), (cells + len(BETWEEN)) * len(before) + widths[-1])
 
 
 class ColumnView(TurnView):
