@@ -98,7 +98,7 @@ def test_a_chat_without_a_role_has_no_system_prompt() -> None:
     ("data", "message"),
     [
         (b"", "it ends too early"),
-        (b"[", "it ends too early"),
+        (b"[", "it is no JSON: Expecting value"),
         (b"{}", "it is no list of messages"),
         (b"[]", "nothing was said in it"),
         (written(SYSTEM), "nothing was said in it"),

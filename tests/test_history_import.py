@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from chatllm_cli.cli.history_import import Format
 from chatllm_cli.config.places import Places
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from chatllm_cli.services.history.merging import journal_of
+from chatllm_cli.services.imports.detection import NAMES
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
+from tests.terminal import Terminal
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ID = "0123456789abcdef"
@@ -216,13 +220,16 @@ def test_a_file_of_no_known_format_is_refused(
 
 def test_arguments_that_cannot_be_used_are_refused_before_anything_is_done(run: Run, tmp_path: Path) -> None:
     path = str(FIXTURES / "openai" / "training.jsonl")
-    formats = "auto, chatllm, chatgpt, claude, openai, gptme, shell_gpt, journal, llm, markdown, aichat"
-    assert told(run, "import", path, "--format", "msn") == (
-        2, "", f"chatllm: there is no format 'msn'\n  hint: one of: {formats}\n"
-    )  # fmt: skip
+    code, stdout, stderr = told(run, "import", path, "--format", "msn")
+    assert (code, stdout) == (2, "")
+    assert "'msn' is not one of 'auto', 'chatllm', " in " ".join(stderr.split())
     assert told(run, "import", str(tmp_path / "nothing")) == (
         2, "", f"chatllm: there is no file {tmp_path / 'nothing'}\n"
     )  # fmt: skip
+
+
+def test_every_format_can_be_named() -> None:
+    assert sorted(Format) == sorted(["auto", *NAMES])
 
 
 def test_a_format_that_is_named_is_taken_for_granted(run: Run, tmp_path: Path) -> None:
@@ -285,3 +292,9 @@ def test_an_import_onto_a_full_disk_says_so_and_tells_what_was_taken_in(run: Run
     assert (code, stdout) == (8, "")
     assert stderr.startswith("chatllm: conversation ")
     assert " could not be saved: " in stderr
+
+
+def test_a_terminal_shows_only_columns_that_say_something(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("history", "import", str(FIXTURES / "openai"), columns=50)
+    assert shown.wait() == 0
+    assert shown.text == "format  new  known  new messages\nopenai  3    1      12"
