@@ -127,7 +127,7 @@ def test_a_file_beside_is_asked_for_by_its_id_alone_and_once() -> None:
     assert wanted == ["file-1", "file-2"]
 
 
-def message(node: str, role: str, content: Any, **fields: Any) -> dict[str, Any]:
+def message(node: str, role: Any, content: Any, **fields: Any) -> dict[str, Any]:
     return {"id": node, "author": {"role": role}, "content": content, **fields}
 
 

@@ -15,6 +15,7 @@ from chatllm_cli.formats.source import MOST_BYTES
 # Each value becomes an object of some 60 bytes, or 200: what is all commas and brackets takes many times its size.
 MOST_VALUES = 2_000_000
 WINDOW = 4 * 2**20
+MOST_FAULTS = 1000  # one after another: what follows on as many is not looked at
 LOOKED_AT = 100  # values, to tell a format by
 HEAD_LINES = 10  # that are looked at to tell whether each stands for itself
 SPACE = b" \t\r\n"
@@ -50,8 +51,8 @@ def parse(data: bytes) -> Any:
 def values(data: bytes | mmap) -> Iterator[Any | FormatError]:
     """Yield each value of an array; of what is none, each value that stands there: one in all, or one a line.
 
-    One that cannot be read comes as the error; it is the last if it is too long, unless each stands in a line of its
-    own. Raises `FormatError` for what is no JSON at all.
+    One that cannot be read comes as the error, and so do several one after another; it is the last if it is too long,
+    unless each stands in a line of its own. Raises `FormatError` for what is no JSON at all.
     """
     begin = _begin(data)
     yield from map(_parsed, _lines(data, begin, len(data))) if _is_in_lines(data, begin) else _in_a_row(data, begin)
@@ -81,9 +82,9 @@ def _in_a_row(data: bytes | mmap, place: int) -> Iterator[Any | FormatError]:
     if data[place : place + 1] not in {b"[", b"{"}:
         raise FormatError("it is no JSON")
     window = _Window(data)
-    is_in_array = False
+    is_in_array, faults = False, 0
     end: int | None
-    while place < len(data):
+    while place < len(data) and faults < MOST_FAULTS:
         if data[place : place + 1] == (b"]" if is_in_array else b"["):
             is_in_array = not is_in_array
             place = _after_blank(data, place + 1)
@@ -93,11 +94,13 @@ def _in_a_row(data: bytes | mmap, place: int) -> Iterator[Any | FormatError]:
         else:
             end = _end(data, place)
             value = _parsed(data[place : min(end or len(data), place + MOST_BYTES + 1)])
-        yield value
+        faults = faults + 1 if isinstance(value, FormatError) else 0
+        if faults < 2:  # noqa: PLR2004  (the pieces of one that is damaged are one fault)
+            yield value
         if end is None:
             return
         place = _after_blank(data, end)
-    if is_in_array:
+    if is_in_array and not faults:
         yield _parsed(b"")
 
 
@@ -128,6 +131,8 @@ class _Window:
                 value, end = _DECODER.raw_decode(self._text, self._in_text(place))
                 at, character = self._place
                 return value, at + len(self._text[character:end].encode())
+            if self._end == len(self._data):
+                break
         return None
 
     def _move_to(self, place: int) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from chatllm_cli.errors import ChatllmError
+from chatllm_cli.formats import json as json_format
+from chatllm_cli.formats import markdown
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import records
 
@@ -48,6 +50,18 @@ def journal_of(conversation: Conversation) -> bytes:
     """Return the journal that this conversation leaves behind."""
     messages = map(records.message_record, conversation.messages)
     return records.encode(records.conversation_record(conversation), *messages)
+
+
+def use(conversation: Conversation) -> None:
+    """Do everything that is done to a conversation that was read."""
+    conversation.thread()
+    conversation.aside()
+    assert conversation.updated_at
+    assert isinstance(conversation.last_model, str)
+    for message in conversation.messages:
+        conversation.find(message.id)
+    assert isinstance(markdown.dump(conversation), str)
+    assert isinstance(json_format.dump(conversation), str)
 
 
 @contextmanager

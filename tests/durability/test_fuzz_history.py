@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
-from chatllm_cli.formats import json as json_format
-from chatllm_cli.formats import markdown
-from chatllm_cli.models import Conversation, TokenUsage
+from chatllm_cli.models import TokenUsage
 from chatllm_cli.services.history import HistoryService, Query, records
-from tests.durability.helpers import NOON, chance, conversation_of, journal_of, named, turns
+from tests.durability.helpers import NOON, chance, conversation_of, journal_of, named, turns, use
 from tests.durability.odd_values import text, value
 
 BASE = [
@@ -59,18 +57,6 @@ def journal(seed: int) -> bytes:
     """Return a file that resembles a journal more or less."""
     random = chance("journal", seed)
     return b"\n".join(line(random) for _ in range(random.randint(0, 8)))
-
-
-def use(conversation: Conversation) -> None:
-    """Do everything that is done to a conversation that was read."""
-    conversation.thread()
-    conversation.aside()
-    assert conversation.updated_at
-    assert isinstance(conversation.last_model, str)
-    for message in conversation.messages:
-        conversation.find(message.id)
-    assert isinstance(markdown.dump(conversation), str)
-    assert isinstance(json_format.dump(conversation), str)
 
 
 @pytest.mark.slow
