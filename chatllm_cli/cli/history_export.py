@@ -148,7 +148,8 @@ async def _write_all(
                 write(text)
         if not document.conversations:
             raise report.nothing()
-        write(document.end())
+        for text in document.end():
+            write(text)
 
 
 @contextmanager

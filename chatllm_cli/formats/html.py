@@ -1,7 +1,7 @@
 """Conversations as one page that stands for itself: nothing in it acts, and nothing is loaded from elsewhere."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
 
@@ -26,36 +26,52 @@ Files = Mapping[str, bytes]  # what is attached, by its SHA-256
 
 def dump(conversation: Conversation, files: Files) -> str:
     """Return a page of one conversation, as it was down to the head, with its pictures."""
-    return _page(_title(conversation), _section(conversation, files))
+    return _head(_title(conversation)) + _shown(_section(conversation, files)) + _TAIL
 
 
-def dump_all(conversations: Iterable[tuple[Conversation, Files]]) -> str:
-    """Return a page of all of them, with a table of contents."""
-    entries: list[str] = []
-    sections: list[str] = []
-    for number, (conversation, files) in enumerate(conversations, start=1):
-        sections.append(_section(conversation, files, f' id="c{number}"'))
-        entries.append(
+class Page:
+    """A page of several conversations, with a table of contents above them."""
+
+    def __init__(self) -> None:
+        self._entries: list[str] = []
+        self._sections: list[bytes] = []  # which take less room than text
+
+    def add(self, conversation: Conversation, files: Files) -> None:
+        """Take a conversation, as it was down to the head, with its pictures."""
+        number = len(self._entries) + 1
+        self._sections.append(_shown(_section(conversation, files, f' id="c{number}"')).encode())
+        self._entries.append(
             f'<li><a href="#c{number}">{escape(_title(conversation))}</a> '
             f'<span class="details">{_time(conversation.created_at)}</span></li>\n'
         )
-    title = "1 conversation" if len(sections) == 1 else f"{len(sections)} conversations"
-    contents = f'<nav aria-label="Contents">\n<h1>{title}</h1>\n<ol>\n{"".join(entries)}</ol>\n</nav>\n'
-    return _page(title, contents + "".join(sections))
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the page, piece by piece."""
+        count = len(self._entries)
+        title = "1 conversation" if count == 1 else f"{count} conversations"
+        yield _head(title)
+        yield _shown(f'<nav aria-label="Contents">\n<h1>{title}</h1>\n<ol>\n{"".join(self._entries)}</ol>\n</nav>\n')
+        for section in self._sections:
+            yield section.decode()
+        yield _TAIL
 
 
-def _page(title: str, body: str) -> str:
-    # Cleaned as a whole, so that nothing is passed over: a reader must see what there is, and in its order.
-    return clean(
-        without_halves(
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            '<meta name="referrer" content="no-referrer">\n<meta name="generator" content="chatllm">\n'
-            f"<title>{escape(_on_a_line(title))}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n"
-            f"<main>\n{body}</main>\n</body>\n</html>\n"
-        )
+def _head(title: str) -> str:
+    return _shown(
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n<meta name="generator" content="chatllm">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n<main>\n"
     )
+
+
+_TAIL = "</main>\n</body>\n</html>\n"
+
+
+def _shown(page: str) -> str:
+    """Return a part of a page as readers are to see it: cleaned as a whole, so that nothing is passed over."""
+    return clean(without_halves(page))
 
 
 def _section(conversation: Conversation, files: Files, attributes: str = "") -> str:

@@ -1,10 +1,14 @@
 """The formats that conversations are written in, by name and ending: one of them, or several after each other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from chatllm_cli.models import Conversation
+
+if TYPE_CHECKING:
+    from chatllm_cli.formats.html import Page
 
 
 class Format(StrEnum):
@@ -70,13 +74,13 @@ class Document:
         self._kind = kind
         self._branches = branches
         self._is_for_one = is_for_one
-        self._waiting: list[tuple[Conversation, Files]] = []
-        self.conversations = 0  # that something was written of
+        self._page = _new_page() if kind is Format.HTML and not is_for_one else None
+        self.conversations = 0  # that something was, or will be, written of
 
     def add(self, conversation: Conversation, files: Files) -> str | None:
         """Return what is to be written of a conversation now; None if there is nothing in it for this format."""
-        if self._kind is Format.HTML and not self._is_for_one:
-            self._waiting.append((conversation, files))
+        if self._page:
+            self._page.add(conversation, files)
             self.conversations += 1
             return ""
         dumped = dump(self._kind, conversation, files, branches=self._branches)
@@ -91,12 +95,15 @@ class Document:
         between = {Format.MARKDOWN: "\n", Format.TEXT: "\n\n"}
         return "" if is_first else between.get(self._kind, "")
 
-    def end(self) -> str:
-        """Return what is to be written after all of them."""
-        if self._kind is Format.JSON and not self._is_for_one:
-            return "]\n"
-        if self._kind is Format.HTML and not self._is_for_one:
-            from chatllm_cli.formats import html  # noqa: PLC0415
+    def end(self) -> Iterator[str]:
+        """Yield what is to be written after all of them."""
+        if self._page:
+            yield from self._page.pieces()
+        elif self._kind is Format.JSON and not self._is_for_one:
+            yield "]\n"
 
-            return html.dump_all(self._waiting)
-        return ""
+
+def _new_page() -> "Page":
+    from chatllm_cli.formats.html import Page  # noqa: PLC0415
+
+    return Page()
