@@ -172,10 +172,8 @@ class Came:
         which = counted(prompts, "prompt") if done == prompts else f"{done} of {counted(prompts, 'prompt')}"
         usages = [reply.usage for reply in self.replies if reply.usage]
         taken, brought = sum(each.input_tokens for each in usages), sum(each.output_tokens for each in usages)
-        cost, unpriced = (
-            sum(each.cost or 0.0 for each in self.replies),
-            sum(each.is_unpriced for each in self.replies),
-        )
+        cost = sum(each.cost or 0.0 for each in self.replies)
+        unpriced = sum(each.is_unpriced for each in self.replies)
         parts = [f"{which} asked again on {address}", f"{counted(same, 'answer')} the same"]
         parts += [f"{taken:,} in", f"{brought:,} out"] if usages else []
         if cost:
