@@ -86,20 +86,23 @@ def note_removal(root: Path, conversation_id: str) -> None:
             os.close(descriptor)
 
 
+def removed_ids(root: Path) -> set[str]:
+    """Return the ids of the conversations that were removed on purpose. Raises OSError."""
+    try:
+        return set((root / REMOVED).read_text("utf-8", "replace").split("\n")) - {""}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
 def was_removed(journal: Path) -> bool:
     """Tell whether a conversation was removed on purpose. Raises OSError."""
-    try:
-        return journal.stem in (journal.parents[2] / REMOVED).read_text("utf-8", "replace").split("\n")
-    except FileNotFoundError:
-        return False
+    return journal.stem in removed_ids(journal.parents[2])
 
 
 def forget_removal(root: Path, conversation_id: str) -> None:
     """Let a conversation that was removed be there again. Raises OSError."""
-    path = root / REMOVED
-    with suppress(FileNotFoundError):
-        left = [each for each in path.read_text("utf-8", "replace").split("\n") if each != conversation_id]
-        replace_private_file(path, "\n".join(left).encode())
+    left = sorted(removed_ids(root) - {conversation_id})
+    replace_private_file(root / REMOVED, "".join(f"{each}\n" for each in left).encode())
 
 
 def remove_asides(journal: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ class Intake:
         self._is_dry = dry_run
         self._restores = restore
         self._known: dict[str, Path] | None = None
-        self._would_be: dict[str, bytes] = {}  # journals, had it not been a dry run
+        self._removed: set[str] = set()
+        self._would_be: dict[str, bytes] = {}  # journals, had it not been a dry run; packed
         self._changed: set[Path] = set()  # folders whose names would not survive a power cut yet
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by conversation
 
@@ -91,23 +93,25 @@ class Intake:
     async def _take(self, data: bytes, conversation: Conversation, attached: Mapping[str, bytes]) -> Taken:
         known = await self._places()
         path = known.get(conversation.id) or self._new_path(conversation)
-        if files.was_removed(path):
-            if not self._restores:
-                return Taken(Became.REMOVED)
-            if not self._is_dry:
-                files.forget_removal(self._folder, conversation.id)
+        is_removed = conversation.id in self._removed
+        if is_removed and not self._restores:
+            return Taken(Became.REMOVED)
         if self._is_dry:
             return self._would_take(data, conversation, path)
         taken = await self._write(path, data, conversation, self._keeping(data, attached))
         known[conversation.id] = path
+        if is_removed:
+            self._removed.remove(conversation.id)
+            files.forget_removal(self._folder, conversation.id)
         return taken
 
     def _would_take(self, data: bytes, conversation: Conversation, path: Path) -> Taken:
-        ours = self._would_be.get(conversation.id)
-        if ours is None:
+        if (packed := self._would_be.get(conversation.id)) is not None:
+            ours = zlib.decompress(packed)
+        else:
             ours = path.read_bytes() if path.exists() else b""
         both = _both(ours, data, conversation)
-        self._would_be[conversation.id] = both.data
+        self._would_be[conversation.id] = zlib.compress(both.data, 1)
         return _taken(ours, both)
 
     async def _write(
@@ -148,6 +152,7 @@ class Intake:
         if self._known is None:
             journals = await asyncio.to_thread(files.all_journals, self._folder)
             self._known = {files.id_of(path): path for path in journals}
+            self._removed = files.removed_ids(self._folder)
         return self._known
 
     def _new_path(self, conversation: Conversation) -> Path:
