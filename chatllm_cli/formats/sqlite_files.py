@@ -16,10 +16,11 @@ from chatllm_cli.formats.source import MOST_BYTES, Source
 MAGIC = b"SQLite format 3\0"
 LONGEST_WAIT = 5.0  # seconds for a program that is just writing
 LONGEST = 64 * 2**20  # bytes of one row
-# What SQLite may do for one database, in instructions of its machine: reading an honest one takes about one a byte.
+# What SQLite may do for one database, in instructions of its machine: reading an honest one takes not even one a byte.
 MOST_STEPS = 2_000_000
 STEPS_PER_BYTE = 5
 STEPS_AT_ONCE = 1000
+LONGEST_MESSAGE = 200  # characters of SQLite's own, which may hold a name out of the file
 # In a file's head: how it may be written, and how it may be read. 2 is with a write-ahead log, 1 without.
 _MODES, _READ_MODE = slice(18, 20), slice(19, 20)
 _WITH_LOG, _WITHOUT_LOG = b"\2", b"\1\1"
@@ -71,9 +72,8 @@ class Database:
         """Return the SQL that selects what there is of `columns`, what it selects, and what there is not."""
         if (table, columns) not in self._selections:
             there = [column for column in columns if column in self._columns_of(table)]
-            wanted = ", ".join(
-                ["rowid", *(f'"{column}"' for column in there)]
-            )  # "rowid" would be a text if it is none
+            # In quotes, what is no column would be a text: rowid may be none.
+            wanted = ", ".join(["rowid", *(f'"{column}"' for column in there)])
             missing = dict.fromkeys(column for column in columns if column not in there)
             statement = f'SELECT {wanted} FROM main."{table}"'  # noqa: S608  (names of our own)
             self._selections[table, columns] = statement, ["rowid", *there], missing
@@ -114,7 +114,7 @@ def _is_interrupt(error: Exception) -> bool:
 def _told(error: Exception) -> str:
     if _is_interrupt(error):
         return "the database takes too long to read"
-    return f"the database cannot be read: {error}"
+    return f"the database cannot be read: {str(error)[:LONGEST_MESSAGE]}"
 
 
 def _connected(source: Source, stack: ExitStack) -> sqlite3.Connection:
@@ -129,7 +129,7 @@ def _connected(source: Source, stack: ExitStack) -> sqlite3.Connection:
     try:  # without a log nobody writes to it: it need not be locked, which would make an empty log
         return _begun(_of_file(source.path, "immutable=1" if has_log and not _holds(log) else "mode=ro"), size)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in _NEEDS_WRITING:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NEEDS_WRITING:
             raise
         return _begun(_of_copy(source.path, companions, stack), size)
 
