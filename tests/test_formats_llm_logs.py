@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import llm_logs
+from chatllm_cli.formats import llm_logs, sqlite_files
 from chatllm_cli.formats.source import Imported, Outcome, Source
 from chatllm_cli.models import Attachment, Conversation, Message, TokenUsage
 from tests.documents import GIF, PNG
@@ -38,6 +38,9 @@ GUSTS = [
     ["assistant", "A list of boats.", "harbour", "complete", TOOK],
 ]
 DEPTH = [["user", "Wie tief ist es?"], ["assistant", "Am Kai: 4 m.", "harbour", "complete", TOOK]]
+
+
+LEFT_OUT = ("the conversations after it are left out: there is too much to read",)
 
 
 def with_tool(version: str) -> list[Any]:
@@ -372,6 +375,36 @@ def other_files(folder: Path) -> Iterator[bytes]:
     yield b"SQLite format 3\0" + b"\0" * 4096
     yield change(folder / "other.db", "CREATE TABLE messages (hash TEXT)").read_bytes()
     yield b"[]"
+
+
+def test_where_reading_would_take_too_long_it_ends(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = outcomes(database)
+    monkeypatch.setattr(sqlite_files, "STEPS_AT_ONCE", 10)
+    monkeypatch.setattr(sqlite_files, "STEPS_PER_BYTE", 0)
+    endings = []
+    for steps in range(1000, 6000, 250):  # how many it takes is SQLite's to say
+        monkeypatch.setattr(sqlite_files, "MOST_STEPS", steps)
+        with suppress(FormatError):  # nothing could be read
+            read = outcomes(database)
+            complete = [each for each in read if isinstance(each, Imported)]
+            assert complete == whole[: len(complete)]
+            endings.append([each.message for each in read if isinstance(each, FormatError)])
+
+    cut = [ending for ending in endings if ending]
+    assert cut
+    assert all(ending[0].endswith(": the database takes too long to read") for ending in cut)
+    assert {*(tuple(ending[1:]) for ending in cut)} == {LEFT_OUT}
+    assert endings[-1] == []
+
+
+def test_what_becomes_more_than_any_file_holds_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm_logs, "MOST_SAID", 110)
+    first, second, last = outcomes(database)
+
+    assert isinstance(first, Imported)
+    assert isinstance(second, Imported)
+    assert isinstance(last, FormatError)
+    assert (last.message,) == LEFT_OUT
 
 
 def test_llm_can_write_while_a_conversation_is_being_imported(database: Path) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -114,6 +114,17 @@ def test_a_database_whose_log_is_folded_in_is_read_without_a_new_one(
     assert texts(source_of(tmp_path / "live" / "a.db")) == ["one"]
     assert texts(Source("-", before["a.db"])) == ["one"]
     assert files(tmp_path / "live") == before
+
+
+@pytest.mark.parametrize("modes", [b"\1\2", b"\2\1", b"\3\2", b"\2\3"])
+def test_whatever_its_head_says_of_a_log_nothing_is_written_beside_it(tmp_path: Path, modes: bytes) -> None:
+    (tmp_path / "folder").mkdir()
+    path = made(tmp_path / "folder" / "x.db")
+    data = path.read_bytes()
+    path.write_bytes(data[:18] + modes + data[20:])
+    with suppress(FormatError):
+        assert texts(source_of(path)) == ["one"]
+    assert list(files(path.parent)) == ["x.db"]
 
 
 def test_a_change_that_a_crash_left_half_done_is_undone_in_a_copy(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import llm_responses, llm_threads
 from chatllm_cli.formats.llm_threads import Told
 from chatllm_cli.formats.llm_tree import Tree
-from chatllm_cli.formats.source import Imported, Outcomes, Source
+from chatllm_cli.formats.source import Imported, Outcome, Outcomes, Source
 from chatllm_cli.formats.sqlite_files import Database, is_database, opened
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Conversation
+
+# Characters of all conversations: a fragment stands once in the file, and may be in each of them.
+MOST_SAID = 4 * 2**30
 
 
 def is_one(source: Source) -> bool:
@@ -34,10 +37,18 @@ def load(source: Source) -> Outcomes:
         with database.at_once():
             families, older = llm_threads.families(database), llm_responses.conversations(database)
             reader = _Reader(database, older)
-        for key, threads in families.items():
-            yield from reader.outcomes(key, threads)
-        for key in list(older):
-            yield from reader.outcomes(key, ())
+        said = 0
+        for key, threads in [*families.items(), *((key, []) for key in older)]:
+            for outcome in reader.outcomes(key, threads):
+                yield outcome
+                said += _length(outcome)
+            if database.is_exhausted or said > MOST_SAID:
+                yield FormatError("the conversations after it are left out: there is too much to read")
+                return
+
+
+def _length(outcome: Outcome) -> int:
+    return sum(len(each.content) for each in outcome.conversation.messages) if isinstance(outcome, Imported) else 0
 
 
 def _is_llms(database: Database) -> bool:
@@ -51,7 +62,7 @@ class _Reader:
         self._responses = llm_responses.Reader(database)
 
     def outcomes(self, key: str, threads: Sequence[str]) -> Outcomes:
-        """Yield a conversation, unless nothing was said in it."""
+        """Yield a conversation, unless nothing was said in it, or it was read already."""
         try:
             with self._database.at_once():
                 imported = self._read(key, threads)

@@ -16,13 +16,14 @@ from chatllm_cli.formats.source import MOST_BYTES, Source
 MAGIC = b"SQLite format 3\0"
 LONGEST_WAIT = 5.0  # seconds for a program that is just writing
 LONGEST = 64 * 2**20  # bytes of one row
-# What SQLite may do for one database, in instructions of its machine: reading an honest one takes about one a byte.
+# What SQLite may do for one database, in instructions of its machine: reading an honest one takes not even one a byte.
 MOST_STEPS = 2_000_000
-STEPS_PER_BYTE = 50
+STEPS_PER_BYTE = 5
 STEPS_AT_ONCE = 1000
-# In a file's head: how it was written last, and how it may be read. 2 is with a write-ahead log, 1 without.
-_MODES = slice(18, 20)
-_WITH_LOG, _WITHOUT_LOG = b"\2\2", b"\1\1"
+LONGEST_MESSAGE = 200  # characters of SQLite's own, which may hold a name out of the file
+# In a file's head: how it may be written, and how it may be read. 2 is with a write-ahead log, 1 without.
+_MODES, _READ_MODE = slice(18, 20), slice(19, 20)
+_WITH_LOG, _WITHOUT_LOG = b"\2", b"\1\1"
 # What opening without a right to write fails with where a log or a journal has to be worked in first.
 _NEEDS_WRITING = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 # What reading ends in; what is no UTF-8 may even stand in the message of an error.
@@ -34,6 +35,7 @@ class Database:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.is_exhausted = False  # nothing more can be read: SQLite has done all that it may
         # Of the tables alone: a view, a virtual table and a generated column could have anything run.
         listed = self._run("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
         self._tables = {name for (name,) in listed}
@@ -47,7 +49,7 @@ class Database:
         try:
             yield
         finally:
-            if self._connection.in_transaction:
+            if self._connection.in_transaction and not self.is_exhausted:
                 list(self._run("ROLLBACK"))
 
     def has(self, table: str, *columns: str) -> bool:
@@ -70,9 +72,8 @@ class Database:
         """Return the SQL that selects what there is of `columns`, what it selects, and what there is not."""
         if (table, columns) not in self._selections:
             there = [column for column in columns if column in self._columns_of(table)]
-            wanted = ", ".join(
-                ["rowid", *(f'"{column}"' for column in there)]
-            )  # "rowid" would be a text if it is none
+            # In quotes, what is no column would be a text: rowid may be none.
+            wanted = ", ".join(["rowid", *(f'"{column}"' for column in there)])
             missing = dict.fromkeys(column for column in columns if column not in there)
             statement = f'SELECT {wanted} FROM main."{table}"'  # noqa: S608  (names of our own)
             self._selections[table, columns] = statement, ["rowid", *there], missing
@@ -83,6 +84,7 @@ class Database:
             for row in self._connection.execute(statement, values):  # noqa: UP028  (`yield from` would close it late)
                 yield row
         except UNREADABLE as error:
+            self.is_exhausted = self.is_exhausted or _is_interrupt(error)
             raise FormatError(_told(error)) from None
 
 
@@ -105,10 +107,14 @@ def opened(source: Source) -> Iterator[Database]:
         yield Database(connection)
 
 
+def _is_interrupt(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+
+
 def _told(error: Exception) -> str:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+    if _is_interrupt(error):
         return "the database takes too long to read"
-    return f"the database cannot be read: {error}"
+    return f"the database cannot be read: {str(error)[:LONGEST_MESSAGE]}"
 
 
 def _connected(source: Source, stack: ExitStack) -> sqlite3.Connection:
@@ -117,13 +123,13 @@ def _connected(source: Source, stack: ExitStack) -> sqlite3.Connection:
     if source.path is None:
         return _begun(_in_memory(source), size)
     log, index, _ = companions = [Path(f"{source.path}{end}") for end in ("-wal", "-shm", "-journal")]
-    has_log = source.data[_MODES] == _WITH_LOG
+    has_log = source.data[_READ_MODE] == _WITH_LOG
     if has_log and _holds(log) and not index.exists():
         return _begun(_of_copy(source.path, companions, stack), size)
     try:  # without a log nobody writes to it: it need not be locked, which would make an empty log
         return _begun(_of_file(source.path, "immutable=1" if has_log and not _holds(log) else "mode=ro"), size)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in _NEEDS_WRITING:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NEEDS_WRITING:
             raise
         return _begun(_of_copy(source.path, companions, stack), size)
 
@@ -134,7 +140,7 @@ def _holds(path: Path) -> bool:
 
 def _in_memory(source: Source) -> sqlite3.Connection:
     data = source.all(MOST_BYTES)
-    if data[_MODES] == _WITH_LOG:  # which a database in memory cannot have
+    if data[_READ_MODE] == _WITH_LOG:  # which a database in memory cannot have
         data = data[: _MODES.start] + _WITHOUT_LOG + data[_MODES.stop :]
     connection = _new(":memory:")
     connection.deserialize(data)
