@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.attachments.store import AttachmentStore
     from chatllm_cli.services.cache import ResponseCache, Store
     from chatllm_cli.services.chat import ChatService
+    from chatllm_cli.services.exporting import Exporter
     from chatllm_cli.services.history import HistoryService, OpenConversation
     from chatllm_cli.services.imports import Imports
     from chatllm_cli.services.input_history import InputHistory
@@ -202,6 +203,13 @@ class Services:
         self._known_keys.update(secrets_of(self.settings), (each.key for each in self._stored_keys.values()))
         harmless = self.providers.keys_for_this_machine()
         return PromptGuard(looks=mode != "off", replaces=mode == "replace", known=self._known_keys, harmless=harmless)
+
+    @cached_property
+    def exporter(self) -> "Exporter":
+        """What hands out conversations of the history."""
+        from chatllm_cli.services.exporting import Exporter
+
+        return Exporter(self.history, self._attachment_store.load, lambda: self.guard.keys)
 
     @property
     def llm(self) -> LanguageModel:

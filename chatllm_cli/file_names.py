@@ -1,10 +1,12 @@
-"""The names of files, as somebody begins to type them."""
+"""The names of files: as somebody begins to type them, and made of what was said."""
 
 import os
+import unicodedata
 from itertools import islice
 from pathlib import Path
 
 MOST_RETURNED = 2000
+LONGEST_PART = 60  # characters of a name that is made of words, of which none takes more than four bytes
 
 
 def names_beginning(text: str) -> list[str]:
@@ -23,6 +25,16 @@ def names_beginning(text: str) -> list[str]:
             return sorted(f"{folder}{slash}{_shown(entry)}" for entry in islice(fitting, MOST_RETURNED))
     except (OSError, RuntimeError, ValueError):
         return []
+
+
+def safe_part(words: str) -> str:
+    """Return a part of a file's name that is made of words: lower-case letters and digits, with dashes between them.
+
+    It has no separator, no dot and nothing that a shell would take for its own; it is empty if there is no letter.
+    """
+    folded = unicodedata.normalize("NFC", words).lower()
+    kept = "".join(each if each.isalnum() or unicodedata.category(each)[0] == "M" else " " for each in folded)
+    return "-".join(kept.split())[:LONGEST_PART].strip("-")
 
 
 def _shown(entry: "os.DirEntry[str]") -> str:

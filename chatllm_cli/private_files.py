@@ -10,8 +10,9 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +92,33 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def replace_private_file(path: Path, data: bytes, *, mode: int = FILE_MODE, name_survives: bool = True) -> None:
-    """Put `data` at `path` so that a reader, or a crash, meets the old file or the new one, whole.
+    """Put `data` at `path` as `replacing` does."""
+    with replacing(path, mode=mode, name_survives=name_survives) as write:
+        write(data)
 
-    A symbolic link is followed, and what is no file (a device, a pipe) is written to, not replaced. Unless the
-    `name_survives`, a power cut may still bring the old one back, until its folder is synced.
+
+@contextmanager
+def replacing(
+    path: Path, *, mode: int = FILE_MODE, name_survives: bool = True
+) -> Iterator[Callable[[bytes], object]]:
+    """Put what the block writes at `path` so that a reader, or a crash, meets the old file or the new one, whole.
+
+    If the block fails, the old one stays. A symbolic link is followed, and what is no file (a device, a pipe) is
+    written to, not replaced. Unless the `name_survives`, a power cut may still bring the old one back, until its
+    folder is synced.
     """
     if opened := DESCRIPTOR.fullmatch(str(path)):  # somebody's redirection: what is there before stays
-        write_all(int(opened[1]), data)
+        yield partial(write_all, int(opened[1]))
         return
     if path.exists() and not path.is_file():
-        path.write_bytes(data)
+        with path.open("wb") as device:
+            yield device.write
         return
     path = resolved(path)
     descriptor, temporary = tempfile.mkstemp(prefix=temporary_prefix(path), dir=path.parent)  # 0600 by contract
     try:
         try:
-            write_all(descriptor, data)
+            yield partial(write_all, descriptor)
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:

@@ -12,11 +12,11 @@ from prompt_toolkit.output import DummyOutput
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
+from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatOptions, Conversation
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.loop import Loop
 from chatllm_cli.repl.session import Session
-from chatllm_cli.services.chat.attached import text_in
 from tests.fakes import ENDPOINT, FakeLLM
 
 ENTER, ALT_ENTER, CTRL_C, CTRL_D, CTRL_J, CTRL_R, CTRL_U = "\r", "\x1b\r", "\x03", "\x04", "\n", "\x12", "\x15"

@@ -68,7 +68,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help(run: Run, monkeypatch: 
         ("history", "chatllm history [OPTIONS] COMMAND [ARGS]..."),
         ("history list", "chatllm history list [OPTIONS]"),
         ("history show", "chatllm history show [OPTIONS] [CONVERSATION]"),
-        ("history export", "chatllm history export [OPTIONS] [CONVERSATION]"),
+        ("history export", "chatllm history export [OPTIONS] [CONVERSATION]..."),
         ("models", "chatllm models [OPTIONS] COMMAND [ARGS]..."),
         ("models list", "chatllm models list [OPTIONS]"),
         ("config", "chatllm config [OPTIONS] COMMAND [ARGS]..."),

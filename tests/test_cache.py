@@ -12,12 +12,12 @@ from typing import Literal
 import pytest
 
 from chatllm_cli.errors import ChatllmError
+from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatOptions, Completion, Role, TokenUsage
 from chatllm_cli.services.cache import CacheStats, ResponseCache
 from chatllm_cli.services.cache.disk import DiskStore
 from chatllm_cli.services.cache.entries import LARGEST, Entry, pack
 from chatllm_cli.services.cache.stores import StoreError
-from chatllm_cli.services.chat.attached import text_in
 from tests.caches import ANSWER, OTHER, REQUEST, answer, cache_on, change_row, disk_cache
 from tests.test_cache_keys import OTHERS
 

@@ -33,7 +33,7 @@ from chatllm_cli.models import (
 )
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat.context import GO_ON, context, status_of
-from chatllm_cli.services.history import HistoryService, OpenConversation
+from chatllm_cli.services.history import Aside, HistoryService, OpenConversation
 from chatllm_cli.services.redaction import PromptGuard
 from tests.fakes import DONE, ENDPOINT, FakeLLM, RecordingListener, Step, chat_service
 
@@ -556,3 +556,38 @@ async def test_a_secret_in_what_is_attached_is_told(places: Places) -> None:
     await desk.chat.send(desk.log, "hi", [ENDPOINT], ChatOptions(), desk.listener, attachments=[leak])
     assert desk.listener.secrets == [(["OpenAI key"], True)]
     assert (await desk.history.load("@1")).messages[0].attachments == (replace(TEXT, text="[OpenAI key]"),)
+
+
+async def test_a_prompt_that_is_put_is_answered_by_whoever_is_asked(desk: Desk) -> None:
+    prompt = await desk.chat.put(desk.log, "Hi", ENDPOINT, desk.listener)
+    assert desk.log.conversation.messages == (prompt,)
+    logs: list[OpenConversation | Aside] = [desk.log, *(Aside(desk.log, prompt.id) for _ in range(2))]
+    for text, log in zip(("one", "two", "three"), logs, strict=True):
+        desk.llm.reply(text)
+        await desk.chat.go_on(log, [ENDPOINT], ChatOptions(), desk.listener)
+    assert {request.messages for request in desk.llm.requests} == {((Role.USER, "Hi"),)}
+    said = [(message.content, message.parent) for message in desk.log.conversation.messages]
+    assert said == [("Hi", None), ("one", prompt.id), ("two", prompt.id), ("three", prompt.id)]
+    assert desk.log.conversation.last_text == "one"
+
+
+async def test_a_prompt_that_says_nothing_is_not_put(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="the prompt is empty"):
+        await desk.chat.put(desk.log, " ", ENDPOINT, desk.listener)
+    assert desk.log.conversation.messages == ()
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_secrets_in_what_was_said_are_told_once_and_replaced_if_that_is_wished(*, replaces: bool) -> None:
+    key = f"sk-proj-{'a1B2' * 12}"
+    prompts = [Message(f"m{n}", Role.USER, f"{n}: {key}", datetime.now(UTC)) for n in range(2)]
+    reply = Message("m2", Role.ASSISTANT, key, datetime.now(UTC), parent="m1")
+    said = Conversation("c1", "", datetime.now(UTC), messages=(*prompts, reply), head="m2")
+    listener = RecordingListener()
+    guard = PromptGuard(looks=True, replaces=replaces)
+    checked = chat_service(FakeLLM(), guard=guard).checked(said, listener)
+    ((kinds, replaced),) = listener.secrets
+    shown = f"[{kinds[0]}]" if replaces else key
+    assert (len(kinds), replaced) == (1, replaces)
+    assert [message.content for message in checked.messages] == [f"0: {shown}", f"1: {shown}", key]
+    assert [message.id for message in checked.messages] == ["m0", "m1", "m2"]

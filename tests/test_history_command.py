@@ -50,11 +50,15 @@ def shown(records: Sequence[Record]) -> str:
 
 
 def markdown(records: Sequence[Record], title: str) -> str:
-    head, _, reply = records
+    head, prompt, reply = records
+    asked = {"id": prompt["id"], "role": "user", "at": at(prompt).isoformat()}
+    answered = {"id": reply["id"], "role": "assistant", "at": at(reply).isoformat(), "model": MODEL}
+    answered |= {"usage": reply["usage"] | {"cached_tokens": 0}, "finish_reason": "stop", "cost": 0.0}
     return (
         f'---\nid: "{head["id"]}"\ntitle: "{title}"\nmodel: "{MODEL}"\n'
         f'created: "{at(head).isoformat()}"\nupdated: "{at(reply).isoformat()}"\n---\n\n'
-        f"## User\n\n{records[1]['content']}\n\n## Assistant ({MODEL})\n\nhello there\n"
+        f"<!-- chatllm {json.dumps(asked)} -->\n## User\n\n{records[1]['content']}\n\n"
+        f"<!-- chatllm {json.dumps(answered)} -->\n## Assistant ({MODEL})\n\nhello there\n\n<!-- chatllm end -->\n"
     )
 
 
@@ -163,6 +167,7 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
     ask(run, "-s", "Be kind.", "grüße 日本")
     ((head, prompt, reply),) = journals(places)
     document = {
+        "format": "chatllm 1",
         "id": head["id"],
         "title": "grüße 日本",
         "created_at": at(head).isoformat(),
@@ -208,7 +213,6 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
         ],
         "head": reply["id"],
         "tags": [],
-        "damaged_lines": 0,
     }
     result = run("history", "export", "--format", "json")
     expected = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
@@ -218,15 +222,15 @@ def test_json_holds_everything_that_is_stored(run: Run, provider: FakeOpenAI, pl
 def test_markdown_holds_what_was_said(run: Run, provider: FakeOpenAI, places: Places) -> None:
     ask(run, "-s", "Be kind.", 'say "hi"')
     (records,) = journals(places)
-    before, after = markdown(records, 'say \\"hi\\"').split("## User")
+    before, after = markdown(records, 'say \\"hi\\"').split("<!--", 1)
     result = run("history", "export", "--format", "markdown")
-    expected = f"{before}## System\n\nBe kind.\n\n## User{after}"
+    expected = f'{before}<!-- chatllm {{"system_prompt": true}} -->\n## System\n\nBe kind.\n\n<!--{after}'
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
 
 
 def test_markdown_says_of_a_reply_that_it_is_not_whole(run: Run, provider: FakeOpenAI) -> None:
     run("ask", "-m", "length", "hi")
-    assert run("history", "export").stdout.splitlines()[-3:] == [
+    assert run("history", "export").stdout.splitlines()[-5:-2] == [
         "## Assistant (default/length, truncated)",
         "",
         "cut short",
@@ -265,7 +269,6 @@ def test_a_file_that_exists_is_replaced_whole(run: Run, provider: FakeOpenAI, tm
     ("name", "reason"),
     [
         ("nowhere/chat.md", "No such file or directory"),
-        ("folder", "Is a directory"),
         ("file/chat.md", "Not a directory"),
         ("x" * 300, "File name too long"),
     ],
@@ -288,7 +291,7 @@ def test_an_unknown_format_is_a_usage_error(run: Run, provider: FakeOpenAI) -> N
     ask(run, "hi")
     result = run("history", "export", "--format", "xml")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "'xml' is not one of 'markdown', 'json'." in result.stderr
+    assert "'xml' is not one of 'markdown', 'json', 'jsonl', 'html', 'text', 'openai'." in result.stderr
 
 
 def test_an_unknown_conversation_writes_no_file(run: Run, provider: FakeOpenAI, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import json
 import shutil
 import subprocess
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -8,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from chatllm_cli.cli.history_import import Format
 from chatllm_cli.config.places import Places
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from chatllm_cli.services.history.merging import journal_of
+from chatllm_cli.services.imports.detection import NAMES
 from tests.conftest import Run
+from tests.fake_openai import FakeOpenAI
+from tests.terminal import Terminal
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ID = "0123456789abcdef"
@@ -139,3 +145,156 @@ def test_git_joins_two_histories_as_the_page_on_syncing_says(tmp_path: Path, run
     both = json.loads(run("history", "show", path.stem, "--json").stdout)
     assert [message["id"] for message in both["messages"]] == ["m1", "m2", "m3", "m4"]
     assert told(run, "check") == (0, "", "nothing is damaged\n")
+
+
+FIXTURES = Path(__file__).parent / "data" / "imports"
+NO_FORMAT = "nothing in it is a conversation of a known format"
+
+
+def test_a_folder_of_anything_is_looked_through_and_what_is_found_is_counted_by_format(run: Run) -> None:
+    code, stdout, stderr = told(run, "import", str(FIXTURES))
+    assert (code, stderr) == (0, "")
+    rows = [line.split("\t") for line in stdout.splitlines()]
+    assert [row[0] for row in rows] == ["aichat", "chatgpt", "claude", "gptme", "llm", "openai", "shell_gpt"]
+    again = [line.split("\t") for line in told(run, "import", str(FIXTURES))[1].splitlines()]
+    known = [[row[0], "0", "0", str(sum(map(int, row[1:4]))), "0", "0", "0"] for row in rows]
+    assert again == known
+
+
+def test_what_is_imported_is_found_and_goes_on_as_any_other(run: Run, provider: FakeOpenAI) -> None:
+    run("history", "import", str(FIXTURES / "shell_gpt" / "harbour"))
+    (row,) = [line.split("\t") for line in run("history", "list").stdout.splitlines()]
+    assert run("ask", "-c", "-m", "default/says-hello", "more").stdout == "hello"
+    assert json.loads(run("history", "show", row[1], "--json").stdout)["messages"][-1]["content"] == "hello"
+    roles = [message["role"] for message in provider.chats[-1].body["messages"]]
+    assert roles[-3:] == ["user", "assistant", "user"]
+
+
+def test_an_archive_is_imported_as_it_was_downloaded(run: Run, tmp_path: Path) -> None:
+    folder = FIXTURES / "chatgpt"
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("chat.html", "user.json"):
+            archive.writestr(name, "{}")
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"some-folder/{file.name}")
+    from_zip = told(run, "import", str(path))
+    assert from_zip[0] == 0
+    assert told(run, "import", str(folder))[1].split("\t")[1:4] == ["0", "0", from_zip[1].split("\t")[1]]
+
+
+def test_what_comes_on_stdin_is_imported(run: Run) -> None:
+    data = (FIXTURES / "openai" / "training.jsonl").read_bytes()
+    result = run("history", "import", "-", stdin=data)
+    assert (result.exit_code, result.stdout.split("\t")[0], result.stderr) == (0, "openai", "")
+
+
+def test_a_broken_conversation_is_named_and_the_others_of_its_file_are_taken_in(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "training.jsonl"
+    good = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
+    path.write_text(f'{good}\n{{"messages": 7}}\n{good.replace("b", "c")}\n')
+    code, stdout, stderr = told(run, "import", str(path))
+    assert (code, stdout) == (1, "openai\t2\t0\t0\t0\t1\t4\n")
+    assert stderr.startswith("chatllm: training.jsonl: ")
+    assert "2" in stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("note.txt", b"just a note", "{path}: " + NO_FORMAT),
+        ("empty.json", b"", "{path}: " + NO_FORMAT),
+        ("package.json", b'{"name": "x"}', "{path}: " + NO_FORMAT),
+    ],
+)
+def test_a_file_of_no_known_format_is_refused(
+    name: str, data: bytes, message: str, run: Run, tmp_path: Path, places: Places
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    code, stdout, stderr = told(run, "import", str(path))
+    assert (code, stdout) == (1, "unknown\t0\t0\t0\t0\t1\t0\n")
+    assert stderr == f"chatllm: {message.format(path=path)}\n"
+    assert not places.data.exists()
+
+
+def test_arguments_that_cannot_be_used_are_refused_before_anything_is_done(run: Run, tmp_path: Path) -> None:
+    path = str(FIXTURES / "openai" / "training.jsonl")
+    code, stdout, stderr = told(run, "import", path, "--format", "msn")
+    assert (code, stdout) == (2, "")
+    assert "'msn' is not one of 'auto', 'chatllm', " in " ".join(stderr.split())
+    assert told(run, "import", str(tmp_path / "nothing")) == (
+        2, "", f"chatllm: there is no file {tmp_path / 'nothing'}\n"
+    )  # fmt: skip
+
+
+def test_every_format_can_be_named() -> None:
+    assert sorted(Format) == sorted(["auto", *NAMES])
+
+
+def test_a_format_that_is_named_is_taken_for_granted(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text('[{"role": "user", "content": "a"}]')
+    assert told(run, "import", str(path), "--format", "claude")[1] == "claude\t0\t0\t0\t0\t1\t0\n"
+    assert told(run, "import", str(path), "--format", "shell_gpt")[1] == "shell_gpt\t1\t0\t0\t0\t0\t1\n"
+
+
+def test_json_names_every_conversation(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "training.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "a"}]}\n{"messages": 7}\n')
+    code, stdout, _ = told(run, "import", str(path), "--dry-run", "--json")
+    document = json.loads(stdout)
+    error = document["conversations"][1].pop("error")
+    assert (code, document) == (
+        1,
+        {
+            "dry_run": True,
+            "formats": [{"format": "openai", "new": 1, "messages": 1, "unreadable": 1}],
+            "conversations": [
+                {
+                    "source": "training.jsonl",
+                    "format": "openai",
+                    "title": "",
+                    "became": "new",
+                    "messages": 1,
+                    "error": None,
+                },
+                {
+                    "source": "training.jsonl",
+                    "format": "openai",
+                    "title": "",
+                    "became": "unreadable",
+                    "messages": 0,
+                },
+            ],
+        },
+    )
+    assert error.startswith("training.jsonl: ")
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl", "markdown"])
+def test_what_is_exported_comes_back_as_it_was(format_: str, run: Run, tmp_path: Path, home: Path) -> None:
+    run("history", "import", str(FIXTURES))
+    first, second = tmp_path / "first", tmp_path / "second"
+    export = ("history", "export", "--all", "--no-redact", "--branches", "--format", format_)
+    assert run(*export, "-o", str(first)).exit_code == 0
+    shutil.rmtree(home / "chatllm")
+    code, _, stderr = told(run, "import", str(first))
+    assert (code, stderr) == (0, "")
+    assert run(*export, "-o", str(second)).exit_code == 0
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_import_onto_a_full_disk_says_so_and_tells_what_was_taken_in(run: Run, places: Places) -> None:
+    places.conversations.parent.mkdir(parents=True)
+    places.conversations.write_text("in the way")
+    code, stdout, stderr = told(run, "import", str(FIXTURES / "openai"))
+    assert (code, stdout) == (8, "")
+    assert stderr.startswith("chatllm: conversation ")
+    assert " could not be saved: " in stderr
+
+
+def test_a_terminal_shows_only_columns_that_say_something(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("history", "import", str(FIXTURES / "openai"), columns=50)
+    assert shown.wait() == 0
+    assert shown.text == "format  new  known  new messages\nopenai  3    1      12"

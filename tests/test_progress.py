@@ -2,7 +2,8 @@ import io
 
 import pytest
 
-from chatllm_cli.render.progress import ProgressBar, bar, clock
+from chatllm_cli.render import progress as progress_module
+from chatllm_cli.render.progress import Counter, ProgressBar, bar, clock
 from chatllm_cli.render.renderer import Renderer
 from tests.terminal import FakeTerminal
 
@@ -54,3 +55,16 @@ def test_a_time_is_shown_as_on_a_clock(seconds: float, shown: str) -> None:
 @pytest.mark.parametrize(("share", "filled"), [(0, 0), (0.049, 0), (0.05, 1), (0.5, 10), (1, 20)])
 def test_the_bar_is_full_only_at_the_end(share: float, filled: int) -> None:
     assert bar(share).count("=") == filled
+
+
+def test_a_count_is_shown_once_it_takes_long_and_taken_away_at_the_end(
+    on_terminal: Renderer, err: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Counter(on_terminal, "exporting")
+    count(1, 3)
+    assert err.text == ""
+    monkeypatch.setattr(progress_module, "PATIENCE", 0.0)
+    count(2, 3)
+    assert err.text == "exporting: 2 of 3 conversations"
+    count(3, 3)
+    assert err.text == ""

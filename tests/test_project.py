@@ -33,7 +33,15 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["--version"], ["ask", "--help"], ["history", "list"], ["config", "path"]]
+    "command",
+    [
+        ["--help"],
+        ["--version"],
+        ["ask", "--help"],
+        ["history", "list"],
+        ["history", "export", "--help"],
+        ["config", "path"],
+    ],
 )
 def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: list[str]) -> None:
     done = subprocess.run(
@@ -43,6 +51,7 @@ def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: list[str]
     assert status == "exit 0"
     heavy = {"langchain_core", "langchain_openai", "langsmith", "openai", "prompt_toolkit", "diskcache", "xllamacpp"}
     heavy |= {"genai_prices", "pydantic", "redis", "markdownify", "bs4", "lxml", "pypdf", "httpx2"}
+    heavy |= {"pygments", "markdown_it", "rich"}
     assert heavy & set(modules.split()) == set()
 
 

@@ -280,3 +280,42 @@ def test_who_stops_an_answer_is_told_what_is_left_of_it(
 def test_a_wait_that_finds_no_room_is_shown_in_short(on_terminal: Renderer, err: FakeTerminal) -> None:
     on_terminal.waiting("a long story of why nothing comes " * 3, "retry 1/5 in 7 s (Ctrl-C stops)")
     assert err.text == "retry 1/5 in 7 s (Ctrl-C stops)"
+
+
+def test_a_heading_is_a_line_of_markdown_on_a_pipe(on_pipe: Renderer, pipe: io.StringIO) -> None:
+    on_pipe.heading(f"hub/{TITLE}\nmodel")
+    assert pipe.getvalue() == f"## hub/{TITLE} model\n"
+
+
+def test_a_heading_is_bold_clean_and_one_row_on_a_terminal(on_terminal: Renderer, out: FakeTerminal) -> None:
+    on_terminal.heading(f"hub/{TITLE}\nmodel {'x' * 100}")
+    assert out.text == f"hub/{SPELLED} model {'x' * 100}"[: COLUMNS - 2] + "…"
+    assert out.screen.buffer[0][0].bold
+
+
+def test_a_line_is_ended_if_an_answer_left_it_open(on_pipe: Renderer, pipe: io.StringIO) -> None:
+    on_pipe.end_line()
+    for text in ("open", "", "ended\n", ""):
+        on_pipe.put(text)
+        on_pipe.end_line()
+    assert pipe.getvalue() == "open\nended\n"
+
+
+def test_what_is_said_about_one_of_several_models_says_which(on_pipe: Renderer, err_pipe: io.StringIO) -> None:
+    about = on_pipe.about("hub/model")
+    about.notice("cut off")
+    about.error(ChatllmError("it broke", hint="mend it"))
+    on_pipe.notice("done")
+    told = "hub/model: cut off\nchatllm: hub/model: it broke\n  hint: mend it\ndone\n"
+    assert err_pipe.getvalue() == told
+
+
+def test_a_script_is_told_beside_it_which_model_it_is_about() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    renderer = JsonRenderer(out, err)
+    renderer.about("hub/model").notice("cut off")
+    renderer.notice("done")
+    renderer.heading("hub/model")
+    assert (out.getvalue(), err.getvalue()) == (
+        "", '{"notice": "cut off", "model": "hub/model"}\n{"notice": "done"}\n'
+    )  # fmt: skip

@@ -238,6 +238,26 @@ async def test_save_and_export_write_files_and_never_over_one(desk: Desk, tmp_pa
     ]
 
 
+async def test_export_takes_the_format_of_the_ending_and_leaves_out_secrets(desk: Desk, tmp_path: Path) -> None:
+    secret = "sk-proj-" + "a1B2" * 10
+    desk.llm.reply(f"not {secret}")
+    endings = ("md", "json", "jsonl", "html", "txt")
+    paths = [tmp_path / f"talk.{ending}" for ending in endings]
+    await desk.run(typed(f"is it {secret}?", *(f"/export {path}" for path in paths)))
+    documents = [path.read_text() for path in paths]
+    assert [secret[:16] in document for document in documents] == [False] * 5
+    assert [document[:15] for document in documents] == [
+        '---\nid: "' + json.loads(documents[1])["id"][:6],
+        '{\n  "format": "',
+        '{"format":"chat',
+        "<!DOCTYPE html>",
+        "is it [OpenAI k",
+    ]
+    told = "2 secrets were replaced (OpenAI key); `chatllm history export --no-redact` keeps them"
+    expected = [line for path in paths for line in (f"the conversation is written to {path}", told)]
+    assert desk.told[-10:] == expected
+
+
 async def test_copy_takes_the_answer_or_one_of_its_code_blocks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[str] = []
 

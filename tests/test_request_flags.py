@@ -1,6 +1,8 @@
+import inspect
+
 import pytest
 
-from chatllm_cli.cli.request_flags import RequestFlags
+from chatllm_cli.cli.request_flags import RequestFlags, with_request_flags
 from chatllm_cli.config.places import Places
 from chatllm_cli.errors import ConfigError, UsageError
 from chatllm_cli.models import ChatOptions
@@ -92,3 +94,24 @@ def test_an_option_in_a_variable_is_what_it_is_after_the_flag(
     run("ask", "hi")
     body = provider.chats[0].body
     assert (body["top_k"], body["user"]) == (5, "me")
+
+
+def test_the_model_is_the_one_that_is_named() -> None:
+    assert RequestFlags().one_model is None
+    assert RequestFlags(model=["a"]).one_model == "a"
+    with pytest.raises(UsageError, match="one model at a time"):
+        _ = RequestFlags(model=["a", "b"]).one_model
+
+
+def test_a_command_may_do_without_some_of_the_flags() -> None:
+    def command(flags: RequestFlags, word: str = "") -> None:
+        given.append((flags, word))
+
+    given: list[tuple[RequestFlags, str]] = []
+    shown = inspect.signature(with_request_flags(command, but=("file", "seed"))).parameters
+    everything = inspect.signature(with_request_flags(command)).parameters
+    assert everything.keys() - shown.keys() == {"file", "seed"}
+    with_request_flags(command, but=("file", "seed"))(
+        **{name: "word" if name == "word" else parameter.default for name, parameter in shown.items()}
+    )
+    assert given == [(RequestFlags(), "word")]

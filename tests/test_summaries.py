@@ -12,8 +12,8 @@ from chatllm_cli.errors import (
     ProviderUnavailableError,
     QuotaError,
 )
+from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatOptions, Chunk, Role, TokenUsage, Trimmed
-from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.sizes import likely, size_of
 from chatllm_cli.services.chat.summaries import ASK
 from chatllm_cli.services.chat.trimming import SUMMED_UP

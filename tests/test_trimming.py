@@ -9,6 +9,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.config.sections import BudgetSettings, PriceSettings, TimeoutSettings
 from chatllm_cli.errors import ContextLengthError
+from chatllm_cli.message_content import text_in
 from chatllm_cli.models import (
     Attachment,
     ChatOptions,
@@ -25,7 +26,6 @@ from chatllm_cli.models import (
 )
 from chatllm_cli.services.cache import ResponseCache
 from chatllm_cli.services.chat import Budget
-from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.sizes import Messages
 from chatllm_cli.services.chat.summaries import Summaries

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.attaching import STDIN, attach, read_stdin
 from chatllm_cli.cli.options import (
+    Columns,
     ContinueOrFinish,
     Extract,
     ExtractAll,
@@ -48,6 +49,20 @@ GO_ON = "`chatllm ask -c`"
 SHOW = "`chatllm history show` shows the answer"
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked."""
+
+    prompt: str
+    title: str  # what the conversation is to be called after
+    attachments: Sequence[Attachment]
+
+    @property
+    def topic(self) -> str:
+        """The text that says what it is about; empty if nothing is asked."""
+        return self.title or next((each.name for each in self.attachments), "")
+
+
 class AskCommand(TyperCommand):
     """`ask`, whose -x may stand with a number or without."""
 
@@ -79,12 +94,15 @@ def ask(
     schema: SchemaSpec = None,
     as_json: Json = False,
     json_stream: JsonStream = False,
+    columns: Columns = False,
 ) -> None:
-    """Ask one question and print the answer."""
+    """Ask one question and print the answer, or those of several models."""
     if flags.plain and markdown:
         raise UsageError("--plain and --markdown are not to be had together")
     if json_stream and output is not None:
         raise UsageError("--json-stream does not go into a file: it comes in pieces", hint="--json -o does")
+    if len(flags.model or ()) > 1:
+        _check_goes_with_several(output, extract, schema, extract_all=extract_all, json_stream=json_stream)
     wish = _wish(output, extract, schema, extract_all=extract_all, as_json=as_json or json_stream)
     flags, filled = flags.with_prompt()
     files = flags.file or []
@@ -103,8 +121,12 @@ def ask(
 
     async def work(services: Services) -> ExitCode:
         last = await resumed(services, renderer, conversation, last=continue_)
-        attachments = await attach(services, renderer, files, stdin)
-        return await _ask(services, renderer, prompt, title, attachments, flags, last, wish, schema)
+        question = Question(prompt, title, await attach(services, renderer, files, stdin))
+        if len(flags.model or ()) > 1:
+            from chatllm_cli.cli.ask_models import ask_models  # noqa: PLC0415  (what most runs do without)
+
+            return await ask_models(services, renderer, question, flags, last, columns=columns)
+        return await _ask(services, renderer, question, flags, last, wish, schema)
 
     code = run(work, settings)
     keep_settings()
@@ -124,12 +146,25 @@ def _wish(output: Path | None, extract: int | None, schema: str | None, *, extra
     return Wish(extract, extract_all, file, wants_value=schema is not None)
 
 
+def _check_goes_with_several(
+    output: Path | None, extract: int | None, schema: str | None, *, extract_all: bool, json_stream: bool
+) -> None:
+    ones = {
+        "-o": output,
+        "-x": extract,
+        "--schema": schema,
+        "--extract-all": extract_all,
+        "--json-stream": json_stream,
+    }
+    for name, value in ones.items():
+        if value not in {None, False}:
+            raise UsageError(f"{name} goes with one model: -m is given more than once")
+
+
 async def _ask(
     services: Services,
     renderer: Renderer,
-    prompt: str,
-    title: str,
-    attachments: Sequence[Attachment],
+    question: Question,
     flags: RequestFlags,
     last: Conversation | None,
     wish: Wish,
@@ -139,8 +174,8 @@ async def _ask(
 
     settings = services.settings
     schema = _read_schema(spec) if spec is not None else None
-    endpoints = await choose(services, renderer, flags.model, last)
-    topic = title or next((each.name for each in attachments), "")
+    endpoints = await choose(services, renderer, flags.one_model, last)
+    topic = question.topic
     log = await services.open_conversation(topic, endpoints[0], system_prompt=flags.system, last=last)
     options = flags.options("" if schema is None else json.dumps(schema))
     chat = services.build_chat(cached=settings.history.enabled)
@@ -149,11 +184,11 @@ async def _ask(
         with quiet_terminal() as lifted:
             view.lends(lifted)
             if schema is not None:
-                reply, wish = await _ask_structured(
-                    chat, log, prompt, attachments, endpoints, options, view, wish, schema
-                )
+                reply, wish = await _ask_structured(chat, log, question, endpoints, options, view, wish, schema)
             elif topic:
-                reply = await chat.send(log, prompt, endpoints, options, view, attachments=attachments)
+                reply = await chat.send(
+                    log, question.prompt, endpoints, options, view, attachments=question.attachments
+                )
             else:
                 reply = await chat.go_on(log, endpoints, options, view)
     except asyncio.CancelledError:
@@ -186,8 +221,7 @@ def _read_schema(spec: str) -> dict[str, Any]:
 async def _ask_structured(
     chat: "ChatService",
     log: "OpenConversation",
-    prompt: str,
-    attachments: Sequence[Attachment],
+    question: Question,
     endpoints: Sequence[Endpoint],
     options: ChatOptions,
     view: "TurnView",
@@ -197,6 +231,7 @@ async def _ask_structured(
     from chatllm_cli.services.chat.structured import send_structured  # noqa: PLC0415
     from chatllm_cli.services.structured_output import fitted  # noqa: PLC0415
 
+    prompt, attachments = question.prompt, question.attachments
     reply, value = await send_structured(
         chat, log, prompt, endpoints, options, view, lambda text: fitted(text, schema), view.on_misfit, attachments
     )

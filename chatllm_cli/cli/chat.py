@@ -23,6 +23,7 @@ def chat(
     pick: Annotated[bool, typer.Option("-r", "--resume", help="Pick a conversation to go on with.")] = False,
 ) -> None:
     """Talk with a model, turn after turn."""
+    _ = flags.one_model  # which is told before all else
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="`chatllm ask` takes its prompt from a pipe")
     if STDIN in (flags.file or []):
@@ -38,7 +39,7 @@ def chat(
         last = await _picked(services) if pick else await resumed(services, renderer, conversation, last=continue_)
         if pick and last is None:
             return
-        endpoints = await choose(services, renderer, flags.model, last)
+        endpoints = await choose(services, renderer, flags.one_model, last)
         attachments = await attach(services, renderer, flags.file or [])
         keep_settings()
         session = Session(

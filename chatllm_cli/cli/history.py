@@ -2,36 +2,23 @@
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chatllm_cli.bootstrap import Services
-from chatllm_cli.cli import history_changes, history_import
+from chatllm_cli.cli import history_changes, history_export, history_import, history_replay
 from chatllm_cli.cli.asking import counted
-from chatllm_cli.cli.options import Address, AsJson, Since, Until, check_is_text, file_of, looks_of
+from chatllm_cli.cli.options import Address, AsJson, OfModel, Since, Tag, Until, looks_of
 from chatllm_cli.cli.running import run
 from chatllm_cli.config.places import find_places
 from chatllm_cli.errors import ExitCode, UsageError
 from chatllm_cli.models import Conversation, Filter
-from chatllm_cli.render.renderer import Renderer, write_output
+from chatllm_cli.render.renderer import Renderer
 
 app = typer.Typer(help="Find, show, change and export the stored conversations.", no_args_is_help=True)
 
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, max=1_000_000, help="How many.")]
-OfModel = Annotated[
-    str | None,
-    typer.Option("-m", "--model", metavar="TEXT", help="Only of models named so, in part.", callback=check_is_text),
-]
-Tag = Annotated[str | None, typer.Option("--tag", help="Only with this tag.", callback=check_is_text)]
-
-
-class Format(StrEnum):
-    """What a conversation can be exported as."""
-
-    MARKDOWN = "markdown"
-    JSON = "json"
 
 
 class Sort(StrEnum):
@@ -153,7 +140,7 @@ def show(
 
     conversation = _load(address)
     if block is not None or as_json:
-        text = _dump(conversation, Format.JSON) if block is None else _code_block(conversation, block)
+        text = _as_json(conversation) if block is None else _code_block(conversation, block)
         Renderer(sys.stdout, sys.stderr).text(text, end="")
         return
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(load_settings()) if sys.stdout.isatty() else None)
@@ -162,22 +149,6 @@ def show(
             history_views.show_tree(renderer, conversation)
         else:
             history_views.show_conversation(renderer, conversation, is_raw=raw)
-
-
-@app.command()
-def export(
-    address: Address = "@1",
-    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.MARKDOWN,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The file to write; stdout unless given.")
-    ] = None,
-) -> None:
-    """Write a conversation as a document."""
-    document = _dump(_load(address), format_)
-    if file := file_of(output):
-        write_output(file, document, is_private=True)
-    else:
-        Renderer(sys.stdout, sys.stderr).text(document, end="")
 
 
 @app.command()
@@ -201,6 +172,9 @@ def stats(
         history_views.show_tallies(renderer, tallies, by)
 
 
+app.command()(history_export.export)
+
+
 @app.command()
 def path() -> None:
     """Show where the conversations lie."""
@@ -209,6 +183,7 @@ def path() -> None:
 
 history_import.add_to(app)
 history_changes.add_to(app)
+app.command()(history_replay.replay)
 
 NOTHING = 'there is no conversation yet; `chatllm ask "…"` begins one'
 
@@ -229,10 +204,10 @@ def _code_block(conversation: Conversation, number: int) -> str:
     return blocks[number - 1]
 
 
-def _dump(conversation: Conversation, format_: Format) -> str:
-    from chatllm_cli.formats import json, markdown  # noqa: PLC0415  (only here)
+def _as_json(conversation: Conversation) -> str:
+    from chatllm_cli.formats import json  # noqa: PLC0415  (only here)
 
-    return json.dump(conversation) if format_ is Format.JSON else markdown.dump(conversation)
+    return json.dump(conversation)
 
 
 def _print_json(renderer: Renderer, items: object) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -20,13 +21,37 @@ from chatllm_cli.render.renderer import Renderer
 if TYPE_CHECKING:
     from chatllm_cli.services.imports import Imports, Read
 
-AUTO = "auto"
 MOST_NAMED = 20  # faults on a terminal or a pipe; --json has all
 EVERY = 50  # conversations between two looks of how many there are
+COLUMNS = {
+    "new": "new",
+    "grown": "grown",
+    "known": "known",
+    "removed": "removed",
+    "unreadable": "unreadable",
+    "messages": "new messages",
+}
+ALWAYS = {"new", "messages"}  # the others stand on a terminal only where there are any
 
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken in.")]
 Restore = Annotated[bool, typer.Option("--restore", help="Take in conversations that were removed here, too.")]
+
+
+class Format(StrEnum):
+    """What can be imported; a test holds it equal to what there is."""
+
+    AUTO = "auto"
+    CHATLLM = "chatllm"
+    MARKDOWN = "markdown"
+    JOURNAL = "journal"
+    CHATGPT = "chatgpt"
+    CLAUDE = "claude"
+    LLM = "llm"
+    AICHAT = "aichat"
+    SHELL_GPT = "shell_gpt"
+    GPTME = "gptme"
+    OPENAI = "openai"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,20 +64,20 @@ def import_(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE|DIR|-...",
+            metavar="FILE|DIR|-",
             help="A file, a zip, a folder of them, or - for stdin: of chatllm, ChatGPT, Claude, llm, aichat, "
             "shell_gpt, gptme, or in OpenAI's format.",
         ),
     ],
     format_: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="Which it is, if it is not told by what is in it.")
-    ] = AUTO,
+        Format, typer.Option("--format", help="Which it is, if that is not told by what is in it.")
+    ] = Format.AUTO,
     dry_run: DryRun = False,
     restore: Restore = False,
     as_json: AsJson = False,
 ) -> None:
     """Take in conversations of other programs, and exported ones; none comes twice."""
-    name = None if format_ == AUTO else _known_format(format_)
+    name = None if format_ is Format.AUTO else format_.value
     stdin = _stdin() if Path("-") in paths else None
 
     async def read_all(imports: "Imports") -> "AsyncGenerator[Read]":
@@ -68,7 +93,7 @@ def merge(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]", help="The data folder of another machine; without it only conflicted copies are merged."
+            metavar="DIR", help="The data folder of another machine; without it only conflicted copies are merged."
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -87,14 +112,6 @@ def merge(
                 yield read
 
     _take(read_all, dry_run=dry_run, restore=restore, as_json=as_json)
-
-
-def _known_format(name: str) -> str:
-    from chatllm_cli.services.imports.detection import NAMES  # noqa: PLC0415  (aiofiles)
-
-    if name not in NAMES:
-        raise UsageError(f"there is no format '{name}'", hint=f"one of: {', '.join((AUTO, *NAMES))}")
-    return name
 
 
 def _stdin() -> BinaryIO:
@@ -157,9 +174,9 @@ def _show(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
         renderer.error(fault)
     if len(tally.faults) > MOST_NAMED:
         renderer.notice(f"… and {len(tally.faults) - MOST_NAMED} more could not be read; --json names all")
-    shown = ("new", "grown", "known", "removed", "unreadable", "messages")
+    shown = [each for each in COLUMNS if tally[each] or each in ALWAYS or not renderer.is_terminal]
     rows = [(name, *(str(counts[each]) for each in shown)) for name, counts in sorted(tally.counts.items())]
-    renderer.rows(("format", "new", "grown", "known", "removed", "unreadable", "new messages"), rows)
+    renderer.rows(("format", *(COLUMNS[each] for each in shown)), rows)
     if tally["removed"]:
         told = counted(tally["removed"], "conversation")
         renderer.notice(f"{told} had been removed here, and stayed so; --restore takes them in")

@@ -76,6 +76,11 @@ Since = Annotated[
     datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only from then on: today, 7d, 2w, 2026-11-30.")
 ]
 Until = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=Moment, help="Only before then.")]
+OfModel = Annotated[
+    str | None,
+    typer.Option("-m", "--model", metavar="TEXT", help="Only of models named so, in part.", callback=check_is_text),
+]
+Tag = Annotated[str | None, typer.Option("--tag", help="Only with this tag.", callback=check_is_text)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Continue = Annotated[bool, typer.Option("-c", "--continue", help="Go on with the last conversation.")]
 Resume = Annotated[
@@ -129,6 +134,9 @@ SchemaSpec = Annotated[
         help='Ask for JSON that fits: a JSON Schema, its file, or "name, age int, tags list".',
         callback=check_is_text,
     ),
+]
+Columns = Annotated[
+    bool, typer.Option("--columns", help="Show the answers of several models side by side, on a terminal.")
 ]
 Profile = Annotated[
     str | None,

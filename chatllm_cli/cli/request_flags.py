@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -33,13 +33,13 @@ class RequestFlags:
     """What was said of a request on the command line; None, or False, was not."""
 
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "-m",
             "--model",
             metavar="PROVIDER/MODEL",
-            help="The model to ask, or its alias.",
-            callback=check_is_text,
+            help="The model to ask, or its alias. `ask` takes several, and asks them at once.",
+            callback=check_are_text,
             autocompletion=complete_model,
         ),
     ] = None
@@ -141,6 +141,13 @@ class RequestFlags:
     profile: Profile = None
     plain: Annotated[bool, typer.Option("--plain", help="Show the answer as plain text.")] = False
 
+    @property
+    def one_model(self) -> str | None:
+        """The model that is named; None if none is. Raises `UsageError` for several."""
+        if len(self.model or ()) > 1:
+            raise UsageError("one model at a time: -m is given more than once", hint="`chatllm ask` takes several")
+        return self.model[0] if self.model else None
+
     def with_prompt(self) -> "tuple[RequestFlags, FilledPrompt | None]":
         """Return the prompt that -p names, and these flags with what it says where they say nothing.
 
@@ -156,7 +163,7 @@ class RequestFlags:
         filled = Prompts(find_places().prompts).load(self.prompt).filled(values)
         options = filled.template.options
         told = {
-            "model": filled.template.model or None,
+            "model": [filled.template.model] if filled.template.model else None,
             "system": filled.system or None,
             "temperature": options.temperature,
             "top_p": options.top_p,
@@ -252,12 +259,13 @@ def _parsed(options: list[str]) -> dict[str, Any]:
     return parsed
 
 
-def with_request_flags(command: Callable[..., None]) -> Callable[..., None]:
+def with_request_flags(command: Callable[..., None], *, but: Collection[str] = ()) -> Callable[..., None]:
     """Give a command an option for each field of its parameter `flags`, which then holds what was given.
 
-    Typer reads the options from the signature.
+    Those in `but` make no sense with it. Typer reads the options from the signature.
     """
-    names = [field.name for field in fields(RequestFlags)]
+    shown = [field for field in fields(RequestFlags) if field.name not in but]
+    names = [field.name for field in shown]
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
@@ -269,7 +277,7 @@ def with_request_flags(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name]
         )
-        for field in fields(RequestFlags)
+        for field in shown
     ]
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

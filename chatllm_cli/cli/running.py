@@ -6,8 +6,7 @@ import os
 import select
 import signal
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,9 @@ import typer
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.config.places import find_places
+from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation, Endpoint
+from chatllm_cli.render.progress import Counter
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.repl.quiet_terminal import modes, set_modes
 
@@ -31,7 +32,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_FAREWELL = 2.0  # seconds to save what there is, after a signal
 PAUSE = 0.05
 LAST_RESORT = 1.0  # seconds more, for what cannot be cancelled
-PATIENCE, REPAINT = 1.0, 0.2  # seconds before indexing is shown, and between two looks of it
 
 
 def run(
@@ -48,7 +48,12 @@ def run(
     gc.freeze()  # what was imported stays
     gc.enable()
     loop = asyncio.new_event_loop()
-    services = Services(settings, find_places(), progress=_Indexing(), on_key=keys_seen.add)
+    services = Services(
+        settings,
+        find_places(),
+        progress=Counter(Renderer(sys.stdout, sys.stderr), "indexing the history"),
+        on_key=keys_seen.add,
+    )
     try:
         return loop.run_until_complete(_run(work, services, dies_by_signals=dies_by_signals))
     finally:
@@ -83,17 +88,25 @@ async def choose(
     return [endpoint, *providers.fallbacks(endpoint)]
 
 
-async def resumed(services: Services, renderer: Renderer, address: str | None, *, last: bool) -> Conversation | None:
-    """Return the conversation to go on with: the one at `address`, or the last one, or none.
+def check_differ(chosen: Sequence[Sequence[Endpoint]]) -> None:
+    """Raise `UsageError` if a model is to be asked twice, be it by another name."""
+    addresses = [endpoints[0].address for endpoints in chosen]
+    for address in addresses:
+        if addresses.count(address) > 1:
+            raise UsageError(f"{address} is named twice: each model is asked once")
 
-    Says so if it is damaged.
-    """
-    if address is None and not last:
-        return None
-    found = await (services.history.last() if address is None else services.history.load(address))
-    if found.damaged_lines:
-        renderer.notice(f"damaged lines in this conversation, skipped: {found.damaged_lines} (`history check`)")
-    return found
+
+async def resumed(services: Services, renderer: Renderer, address: str | None, *, last: bool) -> Conversation | None:
+    """Return the conversation to go on with: the one at `address`, or the last one, or none."""
+    return await found(services, renderer, address) if last or address is not None else None
+
+
+async def found(services: Services, renderer: Renderer, address: str | None) -> Conversation:
+    """Return the conversation at `address`, or the last one without. Says so if it is damaged."""
+    conversation = await (services.history.last() if address is None else services.history.load(address))
+    if damaged := conversation.damaged_lines:
+        renderer.notice(f"damaged lines in this conversation, skipped: {damaged} (`history check`)")
+    return conversation
 
 
 async def _run(work: Callable[[Services], Awaitable[Result]], services: Services, *, dies_by_signals: bool) -> Result:
@@ -125,23 +138,6 @@ def handling(
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
-
-
-class _Indexing:
-    """Shows how far the index is, once that takes long enough to be wondered about."""
-
-    def __init__(self) -> None:
-        self._begin = time.monotonic()
-        self._shown = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done == total or now - self._begin < PATIENCE or now - self._shown < REPAINT:
-            if done == total and self._shown:
-                Renderer(sys.stdout, sys.stderr).waited()
-            return
-        self._shown = now
-        Renderer(sys.stdout, sys.stderr).waiting(f"indexing the history: {done} of {total} conversations")
 
 
 class _Stopper:

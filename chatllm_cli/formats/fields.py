@@ -1,13 +1,13 @@
 """What foreign files hold, field by field: checked, and as our own data has it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.ids import stable_id
-from chatllm_cli.models import Attachment, Message, Role
+from chatllm_cli.models import MOST_TOKENS, Attachment, Message, Role, TokenUsage
 
 ROLES = {"user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT}  # others are a program's own words
 LONG_AGO = datetime.fromtimestamp(0, UTC)  # when what has no date was said
@@ -54,6 +54,15 @@ def as_moment(value: object, otherwise: datetime = LONG_AGO) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+def as_tokens(value: object) -> int:
+    """Return a number of tokens; 0 for None. Raises `FormatError` for anything else."""
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value < MOST_TOKENS:
+        raise FormatError(f"a number of tokens was expected, not {_shown(value)}")
+    return value
+
+
 def _moment(value: object) -> datetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC)
@@ -78,6 +87,8 @@ class Said:
     content: str
     at: datetime | None = None
     model: str | None = None
+    usage: TokenUsage | None = None
+    cost: float = 0.0  # of a reply; nothing is known to be owed where the file does not say it
     attachments: tuple[Attachment, ...] = ()
 
 
@@ -92,12 +103,8 @@ def chained(key: str, said: Iterable[Said], begun: datetime = LONG_AGO) -> tuple
     for each in said:
         at = each.at or at
         made = stable_id(key, parent, each.role, each.content)
-        cost = 0.0 if each.role is Role.ASSISTANT else None  # none of our money
-        messages.append(
-            Message(
-                made, each.role, each.content, at, parent,
-                model=each.model, cost=cost, attachments=each.attachments,
-            )
-        )  # fmt: skip
+        cost = each.cost if each.role is Role.ASSISTANT else None  # none of our money
+        message = Message(made, each.role, each.content, at, parent, model=each.model, usage=each.usage, cost=cost)
+        messages.append(replace(message, attachments=each.attachments))
         parent = made
     return tuple(messages)

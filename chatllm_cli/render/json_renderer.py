@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -47,10 +47,10 @@ class JsonRenderer(Renderer):
         if not conversation.thread() or conversation.thread()[-1].role is not Role.ASSISTANT:
             return
         reply = conversation.thread()[-1]
-        described = _described(reply, conversation.id) | {"timings": dict(timings)}
+        fields = described(reply, conversation.id, timings)
         if wish.wants_value:
-            described["value"] = wish.value
-        self.deliver(json.dumps(described) + "\n", wish, reply)
+            fields["value"] = wish.value
+        self.deliver(json.dumps(fields) + "\n", wish, reply)
 
     def withhold(self, text: str, why: str) -> None:
         """Say why a file is not written, and put the object on stdout instead."""
@@ -69,8 +69,15 @@ class JsonRenderer(Renderer):
         """Tell that it is not said: the object has it."""
         return False
 
+    def heading(self, text: str, *, style: str = "bold") -> None:
+        """Say nothing: each object names its model."""
+
+    def answers(self, answers: Sequence[Mapping[str, Any]], **more: Any) -> None:
+        """Put out several answers as one object, each as `described` has it, and what else there is to say."""
+        self.text(json.dumps({"answers": answers, **more}))
+
     def _emit(self, what: dict[str, Any]) -> None:
-        self.err.write(json.dumps(what) + "\n")
+        self.err.write(json.dumps(what | ({"model": self.whom} if self.whom else {})) + "\n")
 
 
 def open_renderer(
@@ -90,7 +97,8 @@ def kind_of(error: ChatllmError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _described(reply: Message, conversation_id: str) -> dict[str, Any]:
+def described(reply: Message, conversation_id: str, timings: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return a reply as the object that a script gets."""
     provider, _, model = (reply.model or "").partition("/")
     return {
         "text": reply.content,
@@ -106,4 +114,5 @@ def _described(reply: Message, conversation_id: str) -> dict[str, Any]:
         "error": reply.error,
         "conversation": conversation_id,
         "message": reply.id,
+        "timings": dict(timings),
     }

@@ -7,6 +7,7 @@ from chatllm_cli.models import told_size
 from chatllm_cli.render.renderer import Renderer
 
 REPAINT = 0.1  # seconds between two looks of the bar
+PATIENCE, REPAINT_COUNT = 1.0, 0.2  # seconds before a count is shown, and between two looks of it
 WINDOW = 5.0  # seconds that the speed is taken from
 BAR = 20  # columns
 STALLED = 1.0  # seconds of no byte after which an estimate means nothing
@@ -63,6 +64,26 @@ class ProgressBar:
             return ""
         speed = (done - before) / (now - begin)
         return f"{told_size(int(speed))}/s · {clock((self._total - done) / speed)} left"
+
+
+class Counter:
+    """Shows on a terminal how many conversations of how many are done, once that takes long enough to wonder."""
+
+    def __init__(self, renderer: Renderer, doing: str) -> None:
+        self._renderer = renderer
+        self._doing = doing
+        self._begin = time.monotonic()
+        self._shown = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show it, unless that was a moment ago; at the end take it away."""
+        now = time.monotonic()
+        if done == total or now - self._begin < PATIENCE or now - self._shown < REPAINT_COUNT:
+            if done == total and self._shown:
+                self._renderer.waited()
+            return
+        self._shown = now
+        self._renderer.waiting(f"{self._doing}: {done} of {total} conversations")
 
 
 def bar(share: float) -> str:

@@ -3,17 +3,18 @@
 import json
 import os
 import select
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from chatllm_cli.amounts import dollars
 from chatllm_cli.errors import ChatllmError, UsageError
 from chatllm_cli.models import Bill, Conversation, Message, Status
-from chatllm_cli.private_files import replace_file, replace_private_file
+from chatllm_cli.private_files import replace_file, replace_private_file, replacing
 from chatllm_cli.render.clean import clean, clean_line
 from chatllm_cli.render.terminal import Stream, columns_of, fitting
 from chatllm_cli.render.themes import BY_BACKGROUND, Looks, background
@@ -42,6 +43,7 @@ class Renderer:
     """Shows turns, tables and messages on the two streams it is given."""
 
     asks_again = " (--refresh asks again)"  # how whoever gets a cached answer gets another
+    whom = ""  # the model that is spoken of, where that has to be said
 
     def __init__(self, stdout: TextIO, stderr: TextIO, looks: Looks | None = None) -> None:
         self.out, self.err = Stream(stdout), Stream(stderr)
@@ -70,12 +72,24 @@ class Renderer:
         return self.out.is_terminal
 
     @property
+    def paints_answers(self) -> bool:
+        """Tell whether an answer is rendered while it comes, with rows that change."""
+        return self.out.can_paint and not self.looks.plain
+
+    @property
     def cleans(self) -> bool:
         """Tell whether what goes to stdout as it is has to be cleaned first."""
         return self.looks.clean == "always" or (self.is_terminal and self.looks.clean != "never")
 
+    def about(self, whom: str) -> Self:
+        """Return a renderer on the same streams that says of what it tells on stderr which model it is about."""
+        other = copy(self)
+        other.whom = whom
+        return other
+
     def notice(self, text: str) -> None:
         """Say something on stderr that is no failure."""
+        text = f"{self.whom}: {text}" if self.whom else text
         self.err.write(self.err.styled(self.err.wrapped(clean(text)), "dim") + "\n")
 
     @property
@@ -94,7 +108,8 @@ class Renderer:
 
     def error(self, error: ChatllmError) -> None:
         """Say on stderr what went wrong, in one line, and what may help, in another."""
-        message, hint = clean_line(error.message)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]
+        what = f"{self.whom}: {error.message}" if self.whom else error.message
+        message, hint = clean_line(what)[:LONGEST_ERROR], clean_line(error.hint or "")[:LONGEST_ERROR]
         told = self.err.wrapped(f"{PROGRAM}{message}").removeprefix(PROGRAM)
         lines = [self.err.styled(PROGRAM, "bold", "red") + told]
         if hint:
@@ -109,6 +124,19 @@ class Renderer:
         """Put text on stdout at once, as it is."""
         self.stdout.write(text)
         self.stdout.flush()
+        self.out.last = text[-1:] or self.out.last
+
+    def end_line(self) -> None:
+        """End the line on stdout if something of an answer stands in it."""
+        if self.out.last not in {"", "\n"}:
+            self.put("\n")
+
+    def heading(self, text: str, *, style: str = "bold") -> None:
+        """Put a line above an answer that is one of several."""
+        if not self.is_terminal:
+            self.put(f"## {clean_line(text) if self.cleans else ' '.join(text.split())}\n")
+        else:
+            self.put(self.out.styled(fitting(clean_line(text), max(self.out.width - 1, 1)), style) + "\n")
 
     def question(self, text: str) -> None:
         """Ask something on stderr that is answered in the same line."""
@@ -187,18 +215,18 @@ class Renderer:
             self.notice(line)
 
     def stopped(self, reply: Message | None, *, command: str) -> None:
-        """Say that the user stopped a reply, which is None if nothing is kept of it.
-
-        Whoever closed the pipe it went into did so without a word.
-        """
-        if not _has_reader(self.stdout):
-            return
+        """Say that the user stopped a reply, which is None if nothing is kept of it."""
         if reply is None:
-            self.notice("stopped")
+            self.farewell("stopped")
         elif reply.content:
-            self.notice(f"stopped; what came is kept; {command} goes on")
+            self.farewell(f"stopped; what came is kept; {command} goes on")
         else:
-            self.notice(f"stopped; nothing came; {command} asks again")
+            self.farewell(f"stopped; nothing came; {command} asks again")
+
+    def farewell(self, text: str) -> None:
+        """Say what became of what the user stopped; one who closed the pipe is told nothing."""
+        if _has_reader(self.stdout):
+            self.notice(text)
 
     @property
     def can_paint(self) -> bool:
@@ -236,10 +264,28 @@ def is_cut(reply: Message) -> bool:
 def write_output(path: Path, text: str, *, is_private: bool = False, hint: str | None = None) -> None:
     """Put `text` into a file, whole or not at all. Raises `UsageError`."""
     put = replace_private_file if is_private else replace_file
+    with _telling(path, hint):
+        put(path, encoded(text))
+
+
+@contextmanager
+def private_output(path: Path) -> Iterator[Callable[[str], object]]:
+    """Put what the block writes into a file of the owner's alone, whole or not at all. Raises `UsageError`."""
+    with _telling(path), replacing(path) as write:
+        yield lambda text: write(encoded(text))
+
+
+@contextmanager
+def _telling(path: Path, hint: str | None = None) -> Iterator[None]:
     try:
-        put(path, text.encode("utf-8", "backslashreplace"))
+        yield
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def encoded(text: str) -> bytes:
+    """Return a text as a file has it; half of a surrogate pair, which UTF-8 cannot hold, is spelled out."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def check_output(path: Path) -> None:

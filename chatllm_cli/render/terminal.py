@@ -19,6 +19,7 @@ class Stream:
         self.is_terminal = file.isatty()
         self.is_dumb = os.environ.get("TERM", "").lower() in DUMB
         self.is_forced = os.environ.get("FORCE_COLOR", "") not in {"", "0"}
+        self.last = ""  # the last character of an answer that went there as it is
         self.has_colour = not os.environ.get("NO_COLOR")
 
     @property

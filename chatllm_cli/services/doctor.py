@@ -160,7 +160,9 @@ def look_at_storage(folder: Path, mounts: str) -> Finding:
     folder = folder.resolve()
     if synced := next(filter(None, map(_synced_by, folder.parts)), ""):
         detail = f"the history lies in a folder that is synced ({synced})"
-        return Finding("storage", Verdict.HINT, detail, "CHATLLM_HOME moves it; let one machine write at a time")
+        return Finding(
+            "storage", Verdict.HINT, detail, "`chatllm history merge` brings together what two machines did apart"
+        )
     kind = _file_system(folder, mounts)
     if kind in REMOTE:
         detail = f"the history lies on a network file system ({kind})"

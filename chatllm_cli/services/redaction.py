@@ -4,7 +4,8 @@ The shapes are those that their issuers document; each rule has its examples in 
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -114,11 +115,37 @@ def _passwords(text: str) -> Iterator[FoundSecret]:
 @lru_cache(maxsize=1)  # a prompt is wanted for the title of a conversation, and again to be sent
 def redacted(text: str, known: frozenset[str]) -> tuple[str, tuple[str, ...]]:
     """Return a text with the kinds of its secrets in their places, and these kinds, each once."""
-    found, pieces, end = find_secrets(text, known), [], 0
+    found = find_secrets(text, known)
+    return _without(text, found), tuple(dict.fromkeys(each.kind for each in found))
+
+
+def _without(text: str, found: Sequence[FoundSecret]) -> str:
+    pieces, end = [], 0
     for each in found:
         pieces += [text[end : each.start], f"[{each.kind}]"]
         end = each.end
-    return "".join([*pieces, text[end:]]), tuple(dict.fromkeys(each.kind for each in found))
+    return "".join([*pieces, text[end:]])
+
+
+class Replacer:
+    """Puts the kinds of secrets, and of the `known` keys, in their places, and counts what it `replaced`."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self.replaced: Counter[str] = Counter()  # by their kind
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text with the kinds of its secrets in their places."""
+        found = find_secrets(text, self._known)
+        self.replaced.update(each.kind for each in found)
+        return _without(text, found) if found else text
+
+
+def told_secrets(replaced: Mapping[str, int]) -> str:
+    """Return how many secrets were replaced, and which kinds they are of."""
+    count = sum(replaced.values())
+    were = "1 secret was" if count == 1 else f"{count} secrets were"
+    return f"{were} replaced ({', '.join(replaced)})"
 
 
 class PromptGuard:
@@ -136,6 +163,11 @@ class PromptGuard:
         self._known = known
         self._harmless = harmless
         self._untold: tuple[str, ...] = ()  # kinds in the system prompt
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that are looked for."""
+        return frozenset(key for key in self._known if key not in self._harmless and not _PLAIN_WORDS.fullmatch(key))
 
     def checked(self, prompt: str, *, is_told: bool = True) -> tuple[str, list[str]]:
         """Return the prompt as it may be sent, and the kinds of secrets that are, or were, in it.
@@ -161,6 +193,5 @@ class PromptGuard:
     def _looked_at(self, text: str) -> tuple[str, tuple[str, ...]]:
         if not self._looks:
             return text, ()
-        keys = (key for key in self._known if key not in self._harmless and not _PLAIN_WORDS.fullmatch(key))
-        without, kinds = redacted(text, frozenset(keys))
+        without, kinds = redacted(text, self.keys)
         return without if self.replaces else text, kinds

@@ -17,8 +17,10 @@ from typing import Self
 
 import pytest
 
+from chatllm_cli.formats import json as json_format
 from chatllm_cli.models import Conversation, Message, Role, Status
-from chatllm_cli.services.history import HistoryService, OpenConversation, records
+from chatllm_cli.services.history import Became, HistoryService, OpenConversation, Taken, files, records
+from chatllm_cli.services.imports import Imports
 from tests.durability import forked_cli, victims
 from tests.durability.helpers import NOON, chance, conversation_of, journal_of, turns
 from tests.fake_openai import FakeOpenAI
@@ -48,6 +50,27 @@ async def next_is_kept(path: Path) -> bool:
     await opened.add(said)
     found = records.decode(path.read_bytes(), path.stem)
     return (found.find("next"), len(found.messages)) == (said, len(opened.conversation.messages))
+
+
+def whole_journals(root: Path) -> list[Conversation]:
+    """All that is stored; one that was only begun has nothing in it."""
+    return [records.decode(data, path.stem) for path in files.all_journals(root) if (data := path.read_bytes())]
+
+
+@pytest.mark.slow
+async def test_no_kill_leaves_half_of_an_imported_conversation(tmp_path: Path) -> None:
+    wanted = [replace(conversation_of(turns(20), f"{number:016}"), title=f"{number}") for number in range(300)]
+    file = tmp_path / "all.jsonl"
+    file.write_text("".join(json_format.dump_line(each, {}) for each in wanted))
+    acknowledged = {int(number) for number in ended(start("importers", tmp_path, file, 60))}
+    found = whole_journals(tmp_path / "data")
+    assert 0 < len(found) < len(wanted)
+    assert found == [wanted[int(each.id)] for each in found]
+    assert {f"{number:016}" for number in acknowledged} <= {each.id for each in found}
+    intake = HistoryService(tmp_path / "data", tmp_path / "index.db").intake()
+    reads = [read.became async for read in Imports(intake).run(file)]
+    assert [each.became for each in reads if isinstance(each, Taken)].count(Became.NEW) == len(wanted) - len(found)
+    assert whole_journals(tmp_path / "data") == wanted
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from random import Random
 
 from chatllm_cli.models import Message, Role
 from chatllm_cli.services.history import HistoryService, OpenConversation, records
+from chatllm_cli.services.imports import Imports
 
 LONGEST_LIFE = 0.06  # seconds
 SIZES = (1, 1, 10, 10, 100, 1_000, 20_000)  # a write of the last is in the kernel for long enough to be hit
@@ -62,6 +63,14 @@ async def _scrub(root: Path) -> None:
             await history.upkeep.scrub(paths, re.compile(old * 50), new * 50)
 
 
+async def _import(root: Path, file: Path) -> None:
+    """Take in what is in a file, and tell of each conversation that was acknowledged, by its title."""
+    imports = Imports(HistoryService(root / "data", root / "index.db").intake())
+    while True:
+        async for read in imports.run(file):
+            _told(read.title)
+
+
 def _kill(work: Coroutine[object, object, None], seconds: float) -> None:
     """Let a process do `work` for as long."""
     child = os.fork()
@@ -96,8 +105,16 @@ def kill_scrubbers(root: Path, kills: int) -> None:
             _told(f"{len(found.messages)} {found.damaged_lines} {''.join(sorted(texts))}")
 
 
+def kill_importers(root: Path, file: Path, kills: int) -> None:
+    """Kill that many who take in what is in a file."""
+    for number in range(kills):
+        _kill(_import(root, file), _chance(number).uniform(0, LONGEST_LIFE))
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "writers":
+    if sys.argv[1] == "importers":
+        kill_importers(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    elif sys.argv[1] == "writers":
         kill_writers(Path(sys.argv[2]), *map(int, sys.argv[3:]))
     else:
         kill_scrubbers(Path(sys.argv[2]), int(sys.argv[3]))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from chatllm_cli.config.places import Places
+from tests.fake_openai import FakeOpenAI
 from tests.terminal import CHATLLM, CTRL_C, CTRL_D, Terminal
 
 LONG = "Tell me a very long story about the sea."  # at temperature 0 it takes seconds
@@ -42,6 +43,14 @@ def test_an_answer_that_was_cut_is_taken_up_in_the_middle_of_a_sentence() -> Non
     rest = chatllm(*question, "--max-tokens", "20", "-c")
     assert (first.returncode, rest.returncode) == (6, 6)
     assert first.stdout + rest.stdout == whole.stdout
+
+
+def test_the_embedded_model_and_another_answer_at_once(provider: FakeOpenAI) -> None:
+    asked = chatllm("ask", "--max-tokens", "20", "-m", "local/", "-m", "default/says-other", "Say hello.")
+    local, other = asked.stdout.removeprefix("## local/smollm2\n").split("\n\n## default/says-other\n")
+    assert local.strip()
+    assert other == "other\n"
+    assert asked.returncode in {0, 6}, "it is cut after 20 tokens, or was done before"
 
 
 def test_ask_on_a_terminal_shows_the_answer_rendered(terminal: Callable[..., Terminal]) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,51 @@ def test_a_kill_in_mid_stream_keeps_the_prompt_and_all_but_the_last_second(
     missing = len(seen.decode().split()) - len(reply["content"].split())
     assert missing <= 75, f"{missing} words at 20 ms each: more than the last second and what a mark itself takes"
     assert "· interrupted" in chatllm("history", "show")
+
+
+def killed_in_mid_stream(places: Places, *arguments: str, replies: int) -> list[dict[str, str]]:
+    """Run a command, kill it once so many replies are marked, and return the messages of its conversation."""
+    process = subprocess.Popen([CHATLLM, *arguments], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 20
+    while len({each["id"] for each in records(places) if each["type"] == "partial" and each["from"]}) < replies:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    messages: list[dict[str, str]] = exported()["messages"]
+    return messages
+
+
+def exported() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(chatllm("history", "export", "--format", "json"))
+    return found
+
+
+def test_a_kill_while_several_models_answer_keeps_what_came_of_each_and_the_head_at_the_first(
+    provider: FakeOpenAI, places: Places
+) -> None:
+    models = ("tokens-400-20", "tokens-390-20", "tokens-380-20")
+    prompt, *replies = killed_in_mid_stream(
+        places, "ask", *(f"-m{model}" for model in models), "my prompt", replies=3
+    )
+    assert sorted(reply["model"] for reply in replies) == sorted(f"default/{model}" for model in models)
+    for reply in replies:
+        assert (reply["parent"], reply["status"]) == (prompt["id"], "interrupted")
+        assert reply["content"].startswith("word0 word1 ")
+    (head,) = (reply for reply in replies if reply["id"] == exported()["head"])
+    assert head["model"] == "default/tokens-400-20"
+
+
+def test_a_kill_while_prompts_are_asked_again_leaves_the_conversation_where_it_was(
+    provider: FakeOpenAI, places: Places
+) -> None:
+    chatllm("ask", "-m", "says-hello", "my prompt")
+    prompt, stored, again = killed_in_mid_stream(places, "history", "replay", "@1", "-m", "tokens-400-20", replies=1)
+    assert (again["parent"], again["status"]) == (prompt["id"], "interrupted")
+    assert again["content"].startswith("word0 word1 ")
+    assert exported()["head"] == stored["id"]
+    chatllm("ask", "-c", "-m", "says-x", "more")
+    assert provider.last_messages() == [("user", "my prompt"), ("assistant", "hello"), ("user", "more")]
 
 
 def test_a_kill_before_the_first_word_keeps_the_prompt(provider: FakeOpenAI, places: Places) -> None:

@@ -32,6 +32,10 @@ TERMINALS = {
     "config error": ["config", "show"],
     "weights": ["ask", "-m", "local/", "hi"],
     "json": ["ask", "--json", "-m", "payloads", "hi"],
+    "several answers": ["ask", "-m", "payloads", "-m", "payloads-in-code", "hi"],
+    "columns": ["ask", "--columns", "-m", "payloads", "-m", "payloads-in-code", "hi"],
+    "answers to prompts asked again": ["history", "replay", "@1", "-m", "payloads"],
+    "differences": ["history", "replay", "@1", "-m", "payloads-in-code", "--diff"],
 }
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+from chatllm_cli.formats.mathematics import mathematics
 from chatllm_cli.render.clean import clean
 
 References = Mapping[str, Any]  # what markdown-it knows of link definitions, by label
@@ -22,23 +22,8 @@ ENDED_BY_THEIR_LINE = {"heading_open", "hr"}
 ENDED_BY_A_BLANK_LINE = {"paragraph_open", "table_open", "blockquote_open"}
 LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
-# Mathematics as models write it: \(…\), \[…\], $$…$$, and $…$ where it can hardly be money.
-MATHEMATICS = re.compile(r"\\\(.+?\\\)|\\\[.+?\\\]|\$\$.+?\$\$|\$(?![\s\d])[^$\n]*[^$\s]\$(?!\d)", re.DOTALL)
-
-
-def _mathematics(state: StateInline, silent: bool) -> bool:
-    """Leave mathematics as it is: its backslashes and stars are no markdown."""
-    found = MATHEMATICS.match(state.src, state.pos) if state.src[state.pos] in "\\$" else None
-    if found is None:
-        return False
-    if not silent:
-        state.push("text", "", 0).content = found[0]
-    state.pos = found.end()
-    return True
-
-
 _PARSER = MarkdownIt().enable(["table", "strikethrough"])  # as rich has it
-_PARSER.inline.ruler.before("escape", "mathematics", _mathematics)
+_PARSER.inline.ruler.before("escape", "mathematics", mathematics)
 
 
 @dataclass(frozen=True, slots=True)

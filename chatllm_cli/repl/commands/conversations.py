@@ -1,16 +1,18 @@
 """What can be done with conversations: the one that goes on, its branches, and others."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
 from chatllm_cli.errors import ConfigError, UsageError
-from chatllm_cli.formats import json, markdown
+from chatllm_cli.formats import writing
 from chatllm_cli.models import Conversation, Role
 from chatllm_cli.render import history_views
 from chatllm_cli.render.renderer import write_output
 from chatllm_cli.repl.commands.arguments import first_line, new_file, number_of
 from chatllm_cli.repl.ports import Candidate, Loop
 from chatllm_cli.services.history import Query
+from chatllm_cli.services.redaction import told_secrets
 
 MOST_LISTED, MOST_FOUND, MOST_COMPLETED = 10, 20, 200
 SHORT_ID = 8
@@ -131,11 +133,15 @@ async def switch(loop: Loop, message_id: str) -> None:
 
 
 async def export(loop: Loop, argument: str) -> None:
-    """Write the conversation into a file that is not there yet: JSON if it is named so, else markdown."""
-    conversation, path = loop.session.said, new_file(argument, "export")
-    dump = json.dump if path.suffix.lower() == ".json" else markdown.dump
-    write_output(path, dump(conversation), is_private=True)
+    """Write the conversation into a file that is not there yet, without secrets, in the format of its ending."""
+    path = new_file(argument, "export")
+    kind = writing.format_of(path)
+    exported = await asyncio.to_thread(loop.session.services.exporter.prepared, loop.session.said)
+    document = writing.dump(kind, exported.conversation, exported.files)
+    write_output(path, document, is_private=True)
     loop.renderer.notice(f"the conversation is written to {path}")
+    if exported.secrets:
+        loop.renderer.notice(f"{told_secrets(exported.secrets)}; `chatllm history export --no-redact` keeps them")
 
 
 async def addresses(loop: Loop, _: str) -> Sequence[Candidate]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chatllm_cli.ids import SHA256
 from chatllm_cli.private_files import (
     TEMPORARY,
     make_private_folder,
@@ -23,7 +24,6 @@ from chatllm_cli.private_files import (
     sync_folder,
 )
 
-SHA256 = re.compile("[0-9a-f]{64}")
 _LEFTOVER = re.compile(rf"\.[0-9a-f]{{64}}\.{TEMPORARY}")  # of a write that a crash ended
 DAY = 24 * 60 * 60  # seconds after which what no message names is what a crash left
 LONGEST_WAIT = 10.0  # seconds for another process's lock

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.message_content import content_of, text_in
 from chatllm_cli.models import ChatOptions, Content, Conversation, Endpoint, Message, Role, Status
-from chatllm_cli.services.chat.attached import content_of, text_in
 
 Messages = tuple[tuple[Role, Content], ...]
 

@@ -111,26 +111,58 @@ class ChatService:
         no text came, and `IncompleteAnswerError` if it broke off after some had; what came is in the log either way,
         also when the turn is cancelled. A history that cannot be written is told to the listener and stops nothing.
         """
+        endpoints = those_who_see(endpoints, attachments)
+        await self.put(log, prompt, endpoints[0], listener, attachments=attachments)
+        return await self._answer(self._turn(log, options, listener, is_fit=is_fit), endpoints)
+
+    async def put(
+        self,
+        log: Log,
+        prompt: str,
+        endpoint: Endpoint,
+        listener: TurnListener,
+        *,
+        attachments: Sequence[Attachment] = (),
+    ) -> Message:
+        """Keep a prompt, as it may be sent, at the head of `log`, and return it; `endpoint` is to answer it first.
+
+        Raises `UsageError` for one that says nothing.
+        """
         if not prompt.strip() and not attachments:
             raise UsageError("the prompt is empty", hint='give it as an argument or on stdin: chatllm ask "…"')
-        endpoints = those_who_see(endpoints, attachments)
         prompt, attached, secrets = checked(self._guard, prompt, attachments, is_told=listener.tells_secrets)
         if secrets:
             listener.on_secrets(secrets, replaced=self._guard.replaces)
         now, parent = datetime.now(UTC), log.conversation.head
+        message = Message(new_id(), Role.USER, prompt, now, parent, attachments=attached)
         try:
-            await _keep(log, Message(new_id(), Role.USER, prompt, now, parent, attachments=attached), listener)
+            return await _keep(log, message, listener)
         except asyncio.CancelledError:  # the prompt is kept: below it stands that its answer was stopped
             draft = draft_of(log)
-            draft.ask(endpoints[0], endpoints[0])
+            draft.ask(endpoint, endpoint)
             await _keep(log, draft.ended(Status.INTERRUPTED), listener)
             raise
-        return await self._answer(self._turn(log, options, listener, is_fit=is_fit), endpoints)
+
+    def checked(self, conversation: Conversation, listener: TurnListener) -> Conversation:
+        """Return what was said as it may be sent now, to whomever; the listener is told of secrets in its prompts."""
+        messages: list[Message] = []
+        secrets: list[str] = []
+        for message in conversation.messages:
+            if message.role is Role.USER:
+                content, attached, kinds = checked(
+                    self._guard, message.content, message.attachments, is_told=listener.tells_secrets
+                )
+                message = replace(message, content=content, attachments=attached)  # noqa: PLW2901  (as it is sent)
+                secrets += kinds
+            messages.append(message)
+        if secrets:
+            listener.on_secrets(list(dict.fromkeys(secrets)), replaced=self._guard.replaces)
+        return replace(conversation, messages=tuple(messages))
 
     async def go_on(
         self, log: Log, endpoints: Sequence[Endpoint], options: ChatOptions, listener: TurnListener
     ) -> Message:
-        """Take up the last reply where it stopped, or answer a prompt whose reply never came.
+        """Take up the last reply where it stopped, or answer the prompt at the head, which has none.
 
         The listener is told the new text only; the reply that is returned has all of it, and takes the
         incomplete one's place. Raises as `send` does, and `UsageError` if there is nothing to take up.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from chatllm_cli.message_content import images_in, text_in
 from chatllm_cli.models import Content, Conversation, Role
-from chatllm_cli.services.chat.attached import images_in, text_in
 
 Messages = Sequence[tuple[Role, Content]]
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderError, ProviderTimeoutError
+from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatRequest, Endpoint, Message, Role, Status
-from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.context import options_besides, status_of
 from chatllm_cli.services.chat.draft import Draft
 from chatllm_cli.services.chat.expenses import Expenses

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from chatllm_cli.amounts import about
 from chatllm_cli.errors import ContextLengthError
+from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
-from chatllm_cli.services.chat.attached import text_in
 from chatllm_cli.services.chat.expenses import Expenses
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
 from chatllm_cli.services.chat.sizes import UNMEASURED, Measure, Messages, Size, measure, size_of

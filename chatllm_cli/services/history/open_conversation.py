@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,35 +36,41 @@ class OpenConversation:
         self._attached = attached
         self._path = path  # None keeps nothing
         self._unsaved: list[records.Record] = []
-        self._marked: tuple[str, int] = ("", 0)  # a reply's id, and how many of its characters were kept
+        self._underway: Counter[int] = Counter()  # how often each of those is being written, by its identity
+        self._marked: dict[str, int] = {}  # by a reply's id: how many of its characters were kept
         self._is_stored = is_stored  # whether there is a file, be it without messages
 
     @property
     def is_kept(self) -> bool:
-        """Whether all of it is on the disk."""
-        return self._path is not None and bool(self.conversation.messages) and not self._unsaved
+        """Whether all of it is on the disk, or on its way there for somebody else who waits for it."""
+        waiting = any(not self._underway[id(record)] for record in self._unsaved)
+        return self._path is not None and bool(self.conversation.messages) and not waiting
 
     @property
     def _has_begun(self) -> bool:
         return self._is_stored or bool(self.conversation.messages)
 
-    async def add(self, message: Message) -> None:
-        """Add `message` under the head; it is on the disk when this returns. Raises `HistoryError`."""
-        self.conversation = replace(
-            self.conversation, messages=(*self.conversation.messages, message), head=message.id
-        )
-        self._unsaved.append(records.message_record(message))
+    async def add(self, message: Message, *, is_aside: bool = False) -> None:
+        """Add `message`, which becomes the head unless it stands aside; it is on the disk when this returns.
+
+        Raises `HistoryError`.
+        """
+        head = self.conversation.head if is_aside else message.id
+        self.conversation = replace(self.conversation, messages=(*self.conversation.messages, message), head=head)
+        self._marked.pop(message.id, None)
+        self._unsaved.append(records.message_record(message, is_aside=is_aside))
         await self._write_unsaved()
 
-    async def mark(self, reply: Message, text: str) -> None:
+    async def mark(self, reply: Message, text: str, *, is_aside: bool = False) -> None:
         """Keep what has come of `reply` since the last mark, against a kill. Raises `HistoryError`."""
         if not self.conversation.messages:
             return
         if self._unsaved:
             await self._write_unsaved()
-        marked = self._marked[1] if self._marked[0] == reply.id else 0
-        await self._write(records.encode(records.partial_record(reply, text, marked)), durable=False)
-        self._marked = (reply.id, marked + len(text))
+        marked = self._marked.get(reply.id, 0)
+        record = records.partial_record(reply, text, marked, is_aside=is_aside)
+        await self._write(records.encode(record), durable=False)
+        self._marked[reply.id] = marked + len(text)
 
     async def save(self) -> None:
         """Write what could not be written before. Raises `HistoryError`."""
@@ -113,13 +120,16 @@ class OpenConversation:
             await self._write_unsaved()
 
     async def _write_unsaved(self) -> None:
-        unsaved = tuple(self._unsaved)  # more may come while these are written
-        written = threading.Event()
+        waiting = [record for record in self._unsaved if not self._underway[id(record)]]
+        unsaved = tuple(waiting or self._unsaved)  # more may come while these are written
+        written, identities = threading.Event(), Counter(map(id, unsaved))
+        self._underway += identities
         try:
             await self._write(records.encode(*unsaved), durable=True, written=written)
         finally:  # cancelled or not: what is on the disk need not go there again
-            if written.is_set() or self._path is None:
-                del self._unsaved[: len(unsaved)]
+            if written.is_set() or self._path is None:  # others may have written some of these meanwhile
+                self._unsaved = [record for record in self._unsaved if id(record) not in identities]
+            self._underway -= identities
 
     def _beginning(self) -> bytes:
         """Return what a file needs that is not there: yet, or any more since somebody removed it."""
@@ -131,7 +141,8 @@ class OpenConversation:
         lines = [records.conversation_record(conversation), *map(records.message_record, saved)]
         if conversation.tags:
             lines.append(records.tags_record(conversation.id, conversation.tags, now))
-        first_unsaved = next((message for message in conversation.messages if message.id in unsaved), None)
+        to_be_head = {record["id"] for record in self._unsaved if not record.get("aside")}
+        first_unsaved = next((message for message in conversation.messages if message.id in to_be_head), None)
         head = first_unsaved.parent if first_unsaved else conversation.head
         if saved and head != saved[-1].id:
             lines.append(records.head_record(conversation.id, head, now))

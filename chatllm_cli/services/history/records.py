@@ -5,19 +5,17 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import HistoryError
-from chatllm_cli.models import MOST_TOKENS, Attachment, Conversation, Message, Role, Status, TokenUsage
-from chatllm_cli.services.attachments.store import SHA256
+from chatllm_cli.formats import message_fields
+from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 
 VERSION = 2
 CHECKED_SINCE = 2  # the version from which on a line without a checksum is a damaged one
 CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
 LOST = "[…]"  # stands in an interrupted reply where a mark is missing
-MOST_DOLLARS = 1e12  # that one message can have cost
-MOST_BYTES = 2**60  # that one attachment can have
 HASHES = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')  # within a text the quotes would have backslashes before them
 
 Record = Mapping[str, Any]
@@ -50,8 +48,11 @@ def conversation_record(conversation: Conversation) -> Record:
     }
 
 
-def message_record(message: Message) -> Record:
-    """Describe a message; what only replies have is left out where it is not set."""
+def message_record(message: Message, *, is_aside: bool = False) -> Record:
+    """Describe a message; what only replies have is left out where it is not set.
+
+    One that stands aside leaves the head where it is: no moment lies between the two at which a kill would move it.
+    """
     record = {
         "type": "message",
         "id": message.id,
@@ -77,6 +78,7 @@ def message_record(message: Message) -> Record:
         "continues": message.continues,
         "cost": message.cost,
         "attachments": [_attachment_entry(each) for each in message.attachments] or None,
+        "aside": is_aside or None,
     }
     return record | {key: value for key, value in extras.items() if value is not None}
 
@@ -91,8 +93,8 @@ def hashes_in(data: bytes) -> set[str]:
     return {found.decode() for found in HASHES.findall(data)}
 
 
-def partial_record(reply: Message, text: str, begin: int) -> Record:
-    """Describe text of `reply` that begins with its character number `begin`."""
+def partial_record(reply: Message, text: str, begin: int, *, is_aside: bool = False) -> Record:
+    """Describe text of `reply` that begins with its character number `begin`; as for the message if it is aside."""
     record = {
         "type": "partial",
         "id": reply.id,
@@ -102,7 +104,8 @@ def partial_record(reply: Message, text: str, begin: int) -> Record:
         "from": begin,
         "text": text,
     }
-    return record | ({"continues": reply.continues} if reply.continues else {})
+    extras = {"continues": reply.continues, "aside": is_aside}
+    return record | {key: value for key, value in extras.items() if value}
 
 
 def system_prompt_record(conversation: Conversation, at: datetime) -> Record:
@@ -195,7 +198,7 @@ def mark_of(record: Record, earlier: Sequence[tuple[int, str]]) -> tuple[int, st
     begin = record["from"] if "from" in record else max((at + len(text) for at, text in earlier), default=0)
     if not isinstance(begin, int) or begin < 0:
         raise TypeError("expected a place in the text")
-    return begin, _text(record["text"])
+    return begin, message_fields.text(record["text"])
 
 
 def is_damaged(line: bytes) -> bool:
@@ -238,8 +241,7 @@ class _Reader:
         for reply_id in unfinished.keys() - self._finished:
             self._messages[reply_id] = replace(self._messages[reply_id], content=unfinished[reply_id])
         messages = tuple(self._messages.values())
-        prompts = (message.topic for message in messages if message.role is Role.USER)
-        title = self._header.title or title_of(next(prompts, ""))
+        title = self._header.title or title_of(first_prompt(messages))
         return replace(
             self._header,
             title=title,
@@ -252,134 +254,74 @@ class _Reader:
     def _take_conversation(self, record: dict[str, Any]) -> None:
         self._header = Conversation(
             id=self._header.id,  # the file's name says it; a copied file must not pose as another
-            title=_text(record["title"]),
-            created_at=_time(record["at"]),
-            model=_text(record["model"]),
-            system_prompt=_text(record["system_prompt"]),
+            title=message_fields.text(record["title"]),
+            created_at=message_fields.moment(record["at"]),
+            model=message_fields.text(record["model"]),
+            system_prompt=message_fields.text(record["system_prompt"]),
         )
 
     def _take_message(self, record: dict[str, Any]) -> None:
         message = Message(
-            id=_id(record["id"]),
+            id=message_fields.identifier(record["id"]),
             role=Role(record["role"]),
-            content=_text(record["content"]),
-            at=_time(record["at"]),
-            parent=_id_or_none(record.get("parent")),
+            content=message_fields.text(record["content"]),
+            at=message_fields.moment(record["at"]),
+            parent=message_fields.identifier_or_none(record.get("parent")),
             status=Status(record["status"]),
-            model=_text_or_none(record.get("model")),
-            usage=_usage(record.get("usage")),
-            finish_reason=_text_or_none(record.get("finish_reason")),
+            model=message_fields.text_or_none(record.get("model")),
+            usage=message_fields.usage(record.get("usage")),
+            finish_reason=message_fields.text_or_none(record.get("finish_reason")),
             cached=bool(record.get("cached")),
-            reasoning=_text(record.get("reasoning", "")),
-            error=_text_or_none(record.get("error")),
-            instead_of=_text_or_none(record.get("instead_of")),
-            continues=_id_or_none(record.get("continues")),
-            cost=_cost(record.get("cost")),
-            attachments=_attachments(record.get("attachments")),
+            reasoning=message_fields.text(record.get("reasoning", "")),
+            error=message_fields.text_or_none(record.get("error")),
+            instead_of=message_fields.text_or_none(record.get("instead_of")),
+            continues=message_fields.identifier_or_none(record.get("continues")),
+            cost=message_fields.cost(record.get("cost")),
+            attachments=message_fields.attachments(record.get("attachments")),
         )
         self._messages[message.id] = message
         self._finished.add(message.id)
-        self._head = message.id
+        self._move_head(message.id, record)
 
     def _take_partial(self, record: dict[str, Any]) -> None:
-        reply_id = _id(record["id"])
+        reply_id = message_fields.identifier(record["id"])
         if reply_id in self._finished:
             return
         begun = Message(
             id=reply_id,
             role=Role.ASSISTANT,
             content="",
-            at=_time(record["at"]),
-            parent=_id_or_none(record.get("parent")),
+            at=message_fields.moment(record["at"]),
+            parent=message_fields.identifier_or_none(record.get("parent")),
             status=Status.INTERRUPTED,
-            model=_text_or_none(record.get("model")),
-            continues=_id_or_none(record.get("continues")),
+            model=message_fields.text_or_none(record.get("model")),
+            continues=message_fields.identifier_or_none(record.get("continues")),
         )
         marks = self._marks.setdefault(reply_id, [])
         marks.append(mark_of(record, marks))
         self._messages.setdefault(reply_id, begun)
-        self._head = reply_id
+        self._move_head(reply_id, record)
+
+    def _move_head(self, message_id: str, record: dict[str, Any]) -> None:
+        if not record.get("aside"):
+            self._head = message_id
 
     def _take_system_prompt(self, record: dict[str, Any]) -> None:
-        self._header = replace(self._header, system_prompt=_text(record["system_prompt"]))
+        self._header = replace(self._header, system_prompt=message_fields.text(record["system_prompt"]))
 
     def _take_title(self, record: dict[str, Any]) -> None:
-        self._header = replace(self._header, title=_text(record["title"]))
+        self._header = replace(self._header, title=message_fields.text(record["title"]))
 
     def _take_tags(self, record: dict[str, Any]) -> None:
-        self._tags = tuple(_text(tag) for tag in record["tags"])
+        self._tags = tuple(message_fields.text(tag) for tag in record["tags"])
 
     def _take_head(self, record: dict[str, Any]) -> None:
-        self._head = _id_or_none(record["head"])
+        self._head = message_fields.identifier_or_none(record["head"])
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("expected text")
-    return value
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _id(value: object) -> str:
-    value = _text(value)
-    value.encode()  # raises ValueError: an index could not hold it
-    return value
-
-
-def _id_or_none(value: object) -> str | None:
-    return None if value is None else _id(value)
-
-
-def _usage(value: Any) -> TokenUsage | None:
-    if not value:
-        return None
-    counts = (value["input_tokens"], value["output_tokens"], value.get("cached_tokens", 0))
-    return TokenUsage(*map(_tokens, counts))
-
-
-def _attachments(value: object) -> tuple[Attachment, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise TypeError("expected a list")
-    return tuple(map(_attachment, value))
-
-
-def _attachment(value: Any) -> Attachment:
-    if not isinstance(value, dict):
-        raise TypeError("expected an object")
-    size, sha256 = value["size"], _text(value.get("sha256", ""))
-    if type(size) is not int or not 0 <= size < MOST_BYTES:
-        raise ValueError("expected a number of bytes")
-    if sha256 and not SHA256.fullmatch(sha256):  # it becomes a file's name
-        raise ValueError("expected a SHA-256")
-    text = "" if sha256 else _text(value["text"])
-    return Attachment(_text(value["name"]), _text(value["media_type"]), size, text, sha256)
-
-
-def _cost(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_DOLLARS:
-        raise ValueError("expected an amount of money")
-    return float(value)
-
-
-def _tokens(value: object) -> int:
-    number = int(value)  # type: ignore[call-overload]
-    if not 0 <= number < MOST_TOKENS:
-        raise ValueError("expected a number of tokens")
-    return int(number)
-
-
-def _time(value: object) -> datetime:
-    moment = datetime.fromisoformat(_text(value))
-    if not MINYEAR < moment.year < MAXYEAR:
-        raise ValueError("expected a moment that every time zone has")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+def first_prompt(messages: Iterable[Message]) -> str:
+    """Return what a title is made of."""
+    return next((message.topic for message in messages if message.role is Role.USER), "")
 
 
 TITLE_LENGTH = 60

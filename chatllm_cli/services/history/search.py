@@ -19,6 +19,7 @@ from chatllm_cli.services.history.catch_up import fold
 from chatllm_cli.surrogates import without_halves
 
 CANDIDATES = 500  # the newest messages that match, which are then ranked: of a common word nobody reads all
+ALL = 2**62  # messages
 SHORTEST_ADDRESS = 4
 TRIGRAM = 3
 MOST_TERMS = 30  # words, or trigrams, that SQLite is asked for: the rest is looked for in what it finds
@@ -63,6 +64,20 @@ def list_conversations(
     return [
         _summary(db, row, place if is_in_order else None) for place, row in enumerate(rows.fetchall(), offset + 1)
     ]
+
+
+def places(db: sqlite3.Connection, wanted: Filter) -> list[tuple[str, str]]:
+    """Return the ids of the conversations that `wanted` describes, last used first, and the folders they lie in."""
+    where, values = _conversation_conditions(wanted)
+    sql = f"SELECT id, folder FROM conversations c WHERE {where} ORDER BY {SORTS['used']}"  # noqa: S608
+    return db.execute(sql, values).fetchall()
+
+
+def places_found(db: sqlite3.Connection, query: Query, wanted: Filter) -> list[tuple[str, str]]:
+    """Return the same of all conversations in which `search` finds something."""
+    rows, _, _ = _matching(db, query, wanted, ALL)
+    found = {row[6] for row in rows}
+    return [place for place in places(db, Filter()) if place[0] in found]
 
 
 def summary(db: sqlite3.Connection, conversation_id: str) -> Summary:
@@ -120,18 +135,22 @@ def shortest_address(db: sqlite3.Connection, conversation_id: str) -> str:
 
 def search(db: sqlite3.Connection, query: Query, wanted: Filter, limit: int) -> list[Hit]:
     """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
-    text = without_halves(query.text).replace("\0", " ")  # which SQLite cannot be asked for
-    terms = [] if query.is_raw or query.is_regex else _terms(fold(text))
-    most = max(CANDIDATES, limit)
-    pattern: re.Pattern[str] | None
-    if query.is_regex:
-        rows, pattern = _search_by_regex(db, query.text, wanted, most)
-    elif query.is_raw:
-        rows, pattern = _search_raw(db, text, wanted, most), _pattern(re.findall(r"\w+", text))
-    else:
-        rows, pattern = _search_terms(db, terms, wanted, most), _pattern(terms)
+    rows, pattern, terms = _matching(db, query, wanted, max(CANDIDATES, limit))
     ranked = sorted(rows, key=lambda row: (-_score(fold(row[5]), terms), -row[4]))
     return [_hit(db, row, pattern) for row in ranked[:limit]]
+
+
+def _matching(
+    db: sqlite3.Connection, query: Query, wanted: Filter, most: int
+) -> tuple[list[Any], re.Pattern[str] | None, list[str]]:
+    """Return the messages that match, what finds the place in them, and the terms they are ranked by."""
+    text = without_halves(query.text).replace("\0", " ")  # which SQLite cannot be asked for
+    if query.is_regex:
+        return *_search_by_regex(db, query.text, wanted, most), []
+    if query.is_raw:
+        return _search_raw(db, text, wanted, most), _pattern(re.findall(r"\w+", text)), []
+    terms = _terms(fold(text))
+    return _search_terms(db, terms, wanted, most), _pattern(terms), terms
 
 
 def _terms(text: str) -> list[str]:

@@ -24,9 +24,18 @@ from chatllm_cli.services.history.upkeep import Upkeep
 from chatllm_cli.surrogates import without_halves
 
 MOST_DIGITS = 10  # of an @N: no more conversations than that
+FORK = " (fork)"  # behind the title of a copy
 LIST_HINT = "`chatllm history list` shows what there is"
 MOST_NEAR, SHORTEST_NEAR = 5, 3
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Where conversations lie, and what is wrong with those that could not be read."""
+
+    places: tuple[Path, ...]
+    faults: tuple[HistoryError, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,17 @@ class HistoryService:
         faults = [await self._fault(conversation_id) for conversation_id in faulty]
         return Listing(tuple(found), tuple(faults), copies)
 
+    async def select(self, wanted: Filter, query: search.Query | None = None) -> Selection:
+        """Return where the conversations lie that are wanted, last used first: all that `list` or `search` has."""
+
+        def work(db: sqlite3.Connection) -> tuple[list[tuple[str, str]], list[str]]:
+            found = search.places(db, wanted) if query is None else search.places_found(db, query, wanted)
+            return found, search.faulty(db)
+
+        found, faulty = await self._ask(work)
+        places = (files.journal_at(self._folder, folder, conversation_id) for conversation_id, folder in found)
+        return Selection(tuple(places), tuple([await self._fault(conversation_id) for conversation_id in faulty]))
+
     async def search(self, query: search.Query, wanted: Filter | None = None, *, limit: int = 20) -> Sequence[Hit]:
         """Return the messages that match, the best first. Raises `UsageError` for a query that cannot be one."""
         return await self._ask(lambda db: search.search(db, query, wanted or Filter(), limit))
@@ -105,7 +125,7 @@ class HistoryService:
 
         Raises `HistoryError` if it cannot be read: to go on with another one would be worse.
         """
-        return await self._load(await self._ask(self._last))
+        return await self.read(await self._ask(self._last))
 
     async def load(self, address: str) -> Conversation:
         """Return the conversation at `address`: @1 for the last used, an id's first characters, or a title.
@@ -113,7 +133,14 @@ class HistoryService:
         Raises `ConversationNotFoundError`, which names the candidates if there are several, and
         `HistoryError` if the file cannot be read.
         """
-        return await self._load(await self._ask(lambda db: self._find(db, address)))
+        return await self.read(await self._ask(lambda db: self._find(db, address)))
+
+    async def read(self, path: Path) -> Conversation:
+        """Return the conversation in a journal. Raises `HistoryError` if it cannot be read."""
+        try:
+            return records.decode(await journal.read(path), path.stem)
+        except OSError as error:
+            raise HistoryError(f"the conversation in {path} cannot be read: {error.strerror}") from error
 
     async def prompts(self, ids: Sequence[str]) -> set[str]:
         """Return the prompts of these conversations, and the titles made of them, as far as they can be read."""
@@ -141,7 +168,7 @@ class HistoryService:
             replace(
                 origin,
                 id=new_id(),
-                title=f"{origin.title} (fork)".lstrip(),
+                title=f"{origin.title}{FORK}".lstrip(),
                 created_at=datetime.now(UTC),
                 messages=(),
                 head=None,
@@ -208,15 +235,9 @@ class HistoryService:
             raise ConversationNotFoundError(f"there is no conversation '{conversation_id}'", hint=LIST_HINT)
         return path
 
-    async def _load(self, path: Path) -> Conversation:
-        try:
-            return records.decode(await journal.read(path), path.stem)
-        except OSError as error:
-            raise HistoryError(f"the conversation in {path} cannot be read: {error.strerror}") from error
-
     async def _fault(self, conversation_id: str) -> HistoryError:
         try:
-            await self._load(await self._ask(lambda db: self._known_path(db, conversation_id)))
+            await self.read(await self._ask(lambda db: self._known_path(db, conversation_id)))
         except HistoryError as fault:
             return fault
         return HistoryError(

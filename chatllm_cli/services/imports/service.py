@@ -54,7 +54,8 @@ class Imports:
                         has_any = True
                         yield read
         if not has_any:
-            yield Read(str(path), "", "", FormatError(f"{path}: nothing in it is a conversation of a known format"))
+            of = f"of the format {format_}" if format_ else "of a known format"
+            yield Read(str(path), format_ or "", "", FormatError(f"{path}: nothing in it is a conversation {of}"))
         await self._intake.finish()
 
     async def merge(self, folder: Path) -> AsyncGenerator[Read]:
