@@ -46,11 +46,11 @@ def test_a_session_is_one_conversation_what_was_summed_up_included() -> None:
         messages.append(
             Message(
                 stable_id(KEY, parent, role, content), role, content, AT, parent,
-                model="openai:gpt-4o" if is_reply else None, cost=0.0 if is_reply else None,
+                model="openai/gpt-4o" if is_reply else None, cost=0.0 if is_reply else None,
                 attachments=(image,) if "this one" in content else (),
             )
         )  # fmt: skip
-    expected = Conversation(KEY, "", AT, "openai:gpt-4o", "You know the sky.", tuple(messages), messages[-1].id)
+    expected = Conversation(KEY, "", AT, "openai/gpt-4o", "You know the sky.", tuple(messages), messages[-1].id)
     assert outcomes("aichat", FILE, NAME) == [Imported(expected, {SHA256: PNG})]
 
 
@@ -69,6 +69,15 @@ def test_sessions_of_different_names_are_different_conversations() -> None:
 def test_an_agents_instructions_are_the_system_prompt_if_no_message_is() -> None:
     (found,) = conversations("aichat", b"agent_instructions: Be kind.\n" + SHORT)
     assert found.system_prompt == "Be kind."
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [("ollama:qwen3:8b", "ollama/qwen3:8b"), ("claude:opus", "anthropic/opus"), ("gpt-4", "gpt-4"), ("''", "")],
+)
+def test_a_model_has_our_address(written: str, address: str) -> None:
+    (found,) = conversations("aichat", SHORT.replace(b"ollama:qwen3", written.encode()))
+    assert (found.model, found.messages[1].model) == (address, address or None)
 
 
 def session(content: str) -> bytes:

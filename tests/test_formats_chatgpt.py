@@ -212,6 +212,21 @@ def test_only_the_first_system_message_is_the_system_prompt() -> None:
     ]
 
 
+def test_thoughts_before_a_prompt_are_no_part_of_its_reply() -> None:
+    thoughts = {"content_type": "thoughts", "thoughts": "Hm."}
+    (found,) = conversations(
+        "chatgpt",
+        tree(
+            [
+                message("t", "assistant", thoughts),
+                message("u", "user", text("?")),
+                message("a", "assistant", text("!")),
+            ]
+        ),
+    )
+    assert [(each.content, each.reasoning) for each in found.messages] == [("?", ""), ("!", "")]
+
+
 def test_thoughts_that_no_reply_came_of_are_kept() -> None:
     thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "", "content": "Hm."}]}
     (found,) = conversations("chatgpt", tree([message("u", "user", text("?")), message("a", "assistant", thoughts)]))

@@ -121,6 +121,11 @@ def test_a_time_without_a_zone_is_the_clocks_on_the_wall() -> None:
     ]
 
 
+def test_a_message_whose_time_is_empty_has_that_of_the_one_before() -> None:
+    found = load(written(HELLO, HI | {"timestamp": ""}))
+    assert [message.at for message in found.messages] == [found.messages[0].at] * 2
+
+
 def test_usage_and_cost_are_read_in_their_old_place_too_and_what_was_cached_counts() -> None:
     counts = {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 80, "cache_creation_tokens": 7}
     replies = [HI | {"metadata": {"model": "a/b", "cost": 0.25, "usage": counts}}, HI | {"metadata": counts}]

@@ -17,6 +17,7 @@ from chatllm_cli.models import Conversation, Role
 FORMAT = "aichat"
 MOST_BYTES = 16 * 2**20
 _KEYS = (re.compile(rb"^model: ", re.MULTILINE), re.compile(rb"^messages:", re.MULTILINE))
+_CLIENTS = {"claude": "anthropic"}  # that are called otherwise here
 _AUTONAMED = re.compile(r"(\d{8}T\d{6})(?:-|\.|$)")  # a session that was not named has its time for a name
 
 
@@ -31,7 +32,7 @@ def load(source: Source) -> Outcomes:
     from chatllm_cli.formats import plain_yaml  # noqa: PLC0415  (PyYAML takes 20 ms)
 
     session = as_object(plain_yaml.parse(source.text(MOST_BYTES)))
-    model = as_text(session.get("model"))
+    model = _model(as_text(session.get("model")))
     attached = AttachedFiles()
     entries = [*as_list(session.get("compressed_messages")), *as_list(session.get("messages"))]
     paths = as_object(session.get("data_urls") or {})
@@ -49,6 +50,12 @@ def load(source: Source) -> Outcomes:
     yield Imported(Conversation(key, "", begun, model, system, messages, messages[-1].id), attached.files)
 
 
+def _model(name: str) -> str:
+    """Return the address of a model, which aichat writes CLIENT:MODEL."""
+    client, sign, model = name.partition(":")
+    return f"{_CLIENTS.get(client, client)}/{model}" if sign else name
+
+
 def _begun(name: str) -> datetime:
     stamp = _AUTONAMED.match(name)
     try:
@@ -63,7 +70,7 @@ def _said(entry: dict[str, Any], attached: AttachedFiles, paths: dict[str, Any],
     if isinstance(content, dict):
         return Said(Role.SYSTEM, _calls(content))
     if not isinstance(content, list):
-        return Said(role, as_text(content), model=model if role is Role.ASSISTANT else None)
+        return Said(role, as_text(content), model=(model or None) if role is Role.ASSISTANT else None)
     texts, images = [], []
     for part in map(as_object, content):
         if as_text(part.get("type")) == "text":

@@ -107,7 +107,7 @@ class _Reader:
             return _Place(before.message, at, reasoning)
         message = self._message(key, value, content, before.message, at, reasoning)
         self._messages.append(message)
-        return _Place(message.id, at, "" if message.role is Role.ASSISTANT else reasoning)
+        return _Place(message.id, at, reasoning if message.role is Role.SYSTEM else "")
 
     def _message(
         self, key: str, value: dict[str, Any], content: Content, parent: str | None, at: datetime, reasoning: str

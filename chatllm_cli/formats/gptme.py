@@ -85,7 +85,7 @@ def _said(entry: dict[str, Any]) -> Said:
 
 def _at(value: object) -> datetime | None:
     """Return a moment; without a zone it is the clock's on the wall, as gptme writes it."""
-    if value is None:
+    if value is None or value == "":
         return None
     moment = as_moment(as_text(value))
     if datetime.fromisoformat(as_text(value)).tzinfo:

@@ -131,8 +131,8 @@ class _Window:
                 value, end = _DECODER.raw_decode(self._text, self._in_text(place))
                 at, character = self._place
                 return value, at + len(self._text[character:end].encode())
-            if self._end == len(self._data):
-                break
+            if self._begin == place or self._end == len(self._data):
+                break  # another part would show no more of it
         return None
 
     def _move_to(self, place: int) -> None:

@@ -27,6 +27,7 @@ from tests.durability.odd_values import text, value
 
 IMPORTS = Path(__file__).parents[1] / "data" / "imports"
 FOLDERS = {"llm_logs": "llm"}  # fixtures that have the program's name, not the module's
+OURS = {"json", "markdown"}
 MOST_MEMORY = 1536 * 2**20  # bytes of address space
 DEEPEST = 1_500
 USED_EVERY, LOOKED_AT_EVERY = 16, 4
@@ -136,14 +137,14 @@ WAYS: tuple[Callable[[Random, bytes, bytes], bytes], ...] = (
 )  # fmt: skip
 
 
-def _check(conversation: Conversation) -> None:
-    """See that messages form a tree, each below one that came before."""
+def _check(conversation: Conversation, *, is_ours: bool) -> None:
+    """See that messages form a tree, each below one that came before; ours may have lost some, and keep the gap."""
     known: set[str | None] = {None}
     for message in conversation.messages:
-        assert message.parent in known, "a parent that is not there"
         assert message.id not in known, "an id that is there twice"
+        assert is_ours or message.parent in known, "a parent that is not there"
         known.add(message.id)
-    assert conversation.head in known, "a head that is not there"
+    assert is_ours or conversation.head in known, "a head that is not there"
 
 
 def feed(module: str, begin: int, count: int) -> Counter[str]:
@@ -164,7 +165,7 @@ def feed(module: str, begin: int, count: int) -> Counter[str]:
                         came["faults"] += 1
                         continue
                     came["conversations"] += 1
-                    _check(outcome.conversation)
+                    _check(outcome.conversation, is_ours=module in OURS)
                     if seed % USED_EVERY == 0:
                         use(outcome.conversation)
                         journal_of(outcome.conversation)
