@@ -18,6 +18,7 @@ from chatllm_cli.private_files import (
     open_private,
     read_json,
     replace_private_file,
+    replacing,
     write_all,
 )
 
@@ -206,6 +207,29 @@ def test_a_replacement_that_does_not_fit_leaves_the_old_file_and_no_other(tmp_pa
         replace_private_file(path, b"0123456789abcdefg")
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "mine"
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+
+    def fail_half_way() -> None:
+        with replacing(path) as write:
+            write(b"one ")
+            raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"):
+        fail_half_way()
+    assert (path.read_bytes(), list(path.parent.iterdir())) == (b"old", [path])
+
+
+def test_what_is_written_in_pieces_is_one_file(tmp_path: Path) -> None:
+    with replacing(tmp_path / "mine") as write:
+        write(b"one ")
+        write(b"two")
+        assert not (tmp_path / "mine").exists()
+    assert (tmp_path / "mine").read_bytes() == b"one two"
 
 
 def test_a_name_that_cannot_be_taken_leaves_no_other_file(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ TABLE = (
         "copy", "[N]", "put the answer, or its N-th code block, on the clipboard", answers.copy, answers.blocks
     ),
     SlashCommand("save", "FILE", "write the last answer into a file", answers.save, files),
-    SlashCommand("export", "FILE", "write the conversation as markdown, or .json", conversations.export, files),
+    SlashCommand("export", "FILE", "write the conversation as .md, .json, .html, …", conversations.export, files),
     SlashCommand("search", "TEXT", "search all conversations", conversations.search),
     SlashCommand(
         "open", "[CONVERSATION]", "go on with another one, or pick it", conversations.open_, conversations.addresses
