@@ -96,7 +96,10 @@ def ask(
     json_stream: JsonStream = False,
     columns: Columns = False,
 ) -> None:
-    """Ask one question and print the answer, or those of several models."""
+    """Ask one question and print the answer.
+
+    Where -m is given more than once, all of these models are asked at the same time.
+    """
     if flags.plain and markdown:
         raise UsageError("--plain and --markdown are not to be had together")
     if json_stream and output is not None:
