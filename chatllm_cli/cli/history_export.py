@@ -118,7 +118,7 @@ def _query(text: str | None) -> "Query | None":
 
 async def _export(services: Services, wanted: Wanted, target: Path | None, *, is_folder: bool) -> None:
     selection = await services.exporter.select(wanted.addresses, wanted.filter, wanted.query)
-    report = _Report(Renderer(sys.stdout, sys.stderr), selection.faults)
+    report = _Report(Renderer(sys.stdout, sys.stderr), selection.faults, is_shown=target is None)
     if not selection.places and not selection.faults:
         raise ChatllmError("no conversation is like that", hint="`chatllm history list` shows what there is")
     items = report.readable(
@@ -196,13 +196,14 @@ def file_name(conversation: Conversation, ending: str, *, length: int = SHORT_ID
 class _Report:
     """What a person is told of an export."""
 
-    def __init__(self, renderer: Renderer, faults: Sequence[HistoryError]) -> None:
+    def __init__(self, renderer: Renderer, faults: Sequence[HistoryError], *, is_shown: bool) -> None:
         self.renderer = renderer
         self._faults = list(faults)
         self._secrets: Counter[str] = Counter()
         self._notices: list[str] = []
         self._done = 0
-        self._progress = None if renderer.is_terminal else Progress(renderer, "exporting")
+        # Not on a terminal that the documents themselves are shown on.
+        self._progress = None if is_shown and renderer.is_terminal else Progress(renderer, "exporting")
 
     async def readable(
         self, items: "AsyncIterator[Exported | HistoryError]", total: int
