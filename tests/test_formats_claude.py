@@ -169,14 +169,14 @@ def test_a_size_that_cannot_be_is_that_of_the_text(size: Any) -> None:
     assert found.messages[0].attachments == (Attachment("a", "text/plain", 5, "grün"),)
 
 
-@pytest.mark.parametrize("depth", range(900, 1_010, 2))
-def test_what_a_tool_was_given_is_read_or_refused_however_deep_it_is(depth: int) -> None:
-    block = '{"type": "tool_use", "name": "t", "input": ' + "[" * depth + "]" * depth + "}"
-    (found,) = outcomes(
-        "claude", f'{{"uuid": "c", "chat_messages": [{{"uuid": "a", "content": [{block}]}}]}}'.encode()
-    )
-    if isinstance(found, FormatError):
-        assert found.message == "conversation 1: it is nested too deeply"
+def test_what_a_tool_was_given_is_read_or_refused_however_deep_it_is() -> None:
+    said = set()
+    for depth in range(850, 1_010, 2):  # where it becomes too deep differs with what is called by what
+        block = f'{{"type": "tool_use", "input": {"[" * depth}{"]" * depth}}}'
+        data = f'{{"uuid": "c", "chat_messages": [{{"uuid": "a", "content": [{block}]}}]}}'.encode()
+        (found,) = outcomes("claude", data)
+        said.add(found.message if isinstance(found, FormatError) else "read")
+    assert said == {"read", "conversation 1: it is nested too deeply"}
 
 
 def test_thoughts_without_an_answer_are_a_message() -> None:
