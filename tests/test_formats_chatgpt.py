@@ -227,6 +227,15 @@ def test_thoughts_before_a_prompt_are_no_part_of_its_reply() -> None:
     assert [(each.content, each.reasoning) for each in found.messages] == [("?", ""), ("!", "")]
 
 
+def test_thoughts_go_to_one_reply_however_many_hang_on_them() -> None:
+    value = tree([message("t", "assistant", {"content_type": "thoughts", "thoughts": "Hm."})])
+    value["mapping"]["t"]["children"] = ["a", "b"]
+    for name in "ab":
+        value["mapping"][name] = {"parent": "t", "message": message(name, "assistant", text(name))}
+    (found,) = conversations("chatgpt", value)
+    assert [(each.content, each.reasoning) for each in found.messages] == [("a", "Hm."), ("b", "")]
+
+
 def test_thoughts_that_no_reply_came_of_are_kept() -> None:
     thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "", "content": "Hm."}]}
     (found,) = conversations("chatgpt", tree([message("u", "user", text("?")), message("a", "assistant", thoughts)]))
@@ -293,16 +302,23 @@ def test_a_damaged_tree_is_taken_along_whole(mapping: Any, expected: list[tuple[
     assert found.head == found.messages[-1].id
 
 
-def test_a_hundred_thousand_nodes_below_each_other_are_no_matter() -> None:
+def test_thirty_thousand_nodes_below_each_other_are_no_matter() -> None:
     mapping = {
         str(number): {
             "parent": str(number - 1),
             "message": None if number % 1000 else node(str(number), None)["message"],
         }
-        for number in range(100_000)
+        for number in range(30_000)
     }
-    (found,) = conversations("chatgpt", {"id": "c", "mapping": mapping, "current_node": "99999"})
-    assert [each.content for each in found.thread()] == [str(number) for number in range(0, 100_000, 1000)]
+    (found,) = conversations("chatgpt", {"id": "c", "mapping": mapping, "current_node": "29999"})
+    assert [each.content for each in found.thread()] == [str(number) for number in range(0, 30_000, 1000)]
+
+
+def test_a_long_chain_of_thoughts_takes_no_more_than_its_size() -> None:
+    thought = {"content_type": "thoughts", "thoughts": "x" * 500}
+    messages = [message(str(number), "assistant", thought) for number in range(5_000)]
+    (found,) = conversations("chatgpt", tree([*messages, message("a", "assistant", text("!"))]))
+    assert [len(each.reasoning) for each in found.messages] == [5_000 * 502 - 2]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.claude import is_one
 from chatllm_cli.formats.source import Imported
 from chatllm_cli.ids import stable_id
@@ -166,6 +167,16 @@ def test_a_size_that_cannot_be_is_that_of_the_text(size: Any) -> None:
     attachment = {"file_name": "a", "file_size": size, "file_type": "txt", "extracted_content": "grün"}
     (found,) = conversations("claude", chat(said("a", "A", attachments=[attachment])))
     assert found.messages[0].attachments == (Attachment("a", "text/plain", 5, "grün"),)
+
+
+def test_what_a_tool_was_given_is_read_or_refused_however_deep_it_is() -> None:
+    said = set()
+    for depth in range(850, 1_010, 2):  # where it becomes too deep differs with what is called by what
+        block = f'{{"type": "tool_use", "input": {"[" * depth}{"]" * depth}}}'
+        data = f'{{"uuid": "c", "chat_messages": [{{"uuid": "a", "content": [{block}]}}]}}'.encode()
+        (found,) = outcomes("claude", data)
+        said.add(found.message if isinstance(found, FormatError) else "read")
+    assert said == {"read", "conversation 1: it is nested too deeply"}
 
 
 def test_thoughts_without_an_answer_are_a_message() -> None:

@@ -44,7 +44,7 @@ class _Place:
 
     message: str | None  # the id of the nearest message, itself included, that is taken along
     at: datetime
-    reasoning: str = ""  # that no reply has come to yet
+    thought: str | None = None  # the node with the last thought that no reply has come to yet
 
 
 class _Reader:
@@ -58,6 +58,7 @@ class _Reader:
         self._default = _model(value.get("default_model_slug"))
         self._messages: list[Message] = []
         self._system_prompt: str | None = None
+        self._thoughts: dict[str | None, tuple[str, str | None]] = {}  # by their nodes, with the one before
 
     def _root(self) -> str:
         return next((key for key, node in self._nodes.items() if not node.get("parent")), "")
@@ -102,15 +103,26 @@ class _Reader:
         if content.is_instruction and self._system_prompt is None and not self._messages:
             self._system_prompt = content.text
             return before
-        reasoning = "\n\n".join(filter(None, [before.reasoning, content.reasoning]))
-        if content.is_thought and not is_last:
-            return _Place(before.message, at, reasoning)
-        message = self._message(key, value, content, before.message, at, reasoning)
+        thought = before.thought
+        if content.is_thought:
+            self._thoughts[key] = content.reasoning, thought
+            thought = key
+            if not is_last:
+                return _Place(before.message, at, thought)
+        message = self._message(key, value, content, before.message, at, thought)
         self._messages.append(message)
-        return _Place(message.id, at, reasoning if message.role is Role.SYSTEM else "")
+        return _Place(message.id, at, thought if message.role is Role.SYSTEM else None)
+
+    def _reasoning(self, thought: str | None) -> str:
+        """Return the thoughts that led to a reply; each to one only, however many replies hang on it."""
+        texts: list[str] = []
+        while found := self._thoughts.pop(thought, None):
+            text, thought = found
+            texts.append(text)
+        return "\n\n".join(reversed(texts))
 
     def _message(
-        self, key: str, value: dict[str, Any], content: Content, parent: str | None, at: datetime, reasoning: str
+        self, key: str, value: dict[str, Any], content: Content, parent: str | None, at: datetime, thought: str | None
     ) -> Message:
         made = stable_id(FORMAT, self._key, key)
         if content.role is not Role.ASSISTANT:
@@ -124,7 +136,7 @@ class _Reader:
             Status.INTERRUPTED if content.is_thought else status,
             _model(metadata.get("model_slug")) or self._default,
             finish_reason=reason if isinstance(reason, str) else None,
-            reasoning=reasoning, cost=0.0, attachments=content.attachments,
+            reasoning=self._reasoning(thought), cost=0.0, attachments=content.attachments,
         )  # fmt: skip
 
 

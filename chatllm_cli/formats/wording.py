@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from chatllm_cli.errors import FormatError
+
 
 def joined(*texts: str) -> str:
     """Return the texts that are not blank as paragraphs."""
@@ -25,8 +27,11 @@ def called(name: str, arguments: Any) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Return a text as it is, and anything else as JSON in one line."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a text as it is, and anything else as JSON in one line. Raises `FormatError` for what is too deep."""
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # by a hair: what reads JSON goes a little deeper
+        raise FormatError("it is nested too deeply") from None
 
 
 def note(what: str, name: str = "") -> str:
