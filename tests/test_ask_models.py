@@ -49,7 +49,7 @@ def test_one_model_has_no_heading(run: Run, provider: FakeOpenAI) -> None:
 def test_the_prompt_is_kept_once_and_the_head_is_at_the_first_models_answer(
     run: Run, provider: FakeOpenAI, places: Places
 ) -> None:
-    run("ask", "-m", "tokens-3-50", "-m", "says-two", "-s", "Be kind.", "hi")
+    run("ask", "-m", "tokens-3-100", "-m", "says-two", "-s", "Be kind.", "hi")
     prompt, *replies = messages_of(places)
     assert (prompt["content"], prompt["parent"]) == ("hi", None)
     assert {(reply["content"], reply["parent"]) for reply in replies} == {

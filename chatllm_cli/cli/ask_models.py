@@ -48,7 +48,7 @@ class Asked:
 
 
 @dataclass(eq=False)
-class Round:
+class Together:
     """The models that are asked together, and where their answers go."""
 
     renderer: Renderer
@@ -162,14 +162,14 @@ async def ask_models(
     check_differ(chosen)
     log = await services.open_conversation(question.topic, chosen[0][0], system_prompt=flags.system, last=last)
     keeps = services.settings.history.enabled
-    together = Round(renderer, services.build_chat(cached=keeps), log, keeps)
+    together = Together(renderer, services.build_chat(cached=keeps), log, keeps)
     with quiet_terminal() as lifted:
         together.lift = lifted
         await _show_all(together, lambda: together.begin(question, chosen, flags.options()), columns=columns)
     return next((code for code in together.codes if code), ExitCode.DONE)
 
 
-async def _show_all(together: Round, begin: Callable[[], Awaitable[None]], *, columns: bool) -> None:
+async def _show_all(together: Together, begin: Callable[[], Awaitable[None]], *, columns: bool) -> None:
     renderer = together.renderer
     try:
         await begin()
@@ -189,7 +189,7 @@ async def _show_all(together: Round, begin: Callable[[], Awaitable[None]], *, co
         await _end(together)
 
 
-async def _end(together: Round) -> None:
+async def _end(together: Together) -> None:
     await together.stop()
     for each in together.asked:
         together.close(each)
@@ -207,7 +207,7 @@ def _groups(renderer: Renderer, asked: Sequence[Asked], *, columns: bool) -> Seq
     return [asked[begin : begin + size] for begin in range(0, len(asked), size)]
 
 
-async def _show_in_groups(together: Round, groups: Sequence[Sequence[Asked]]) -> None:
+async def _show_in_groups(together: Together, groups: Sequence[Sequence[Asked]]) -> None:
     for number, group in enumerate(groups):
         if number:
             together.renderer.text("")
@@ -217,7 +217,7 @@ async def _show_in_groups(together: Round, groups: Sequence[Sequence[Asked]]) ->
             await _show_alone(together, group[0])
 
 
-async def _show_alone(together: Round, asked: Asked) -> None:
+async def _show_alone(together: Together, asked: Asked) -> None:
     renderer = together.renderer
     renderer.heading(asked.address)
     speaker = renderer if renderer.is_terminal else renderer.about(asked.address)
@@ -226,7 +226,7 @@ async def _show_alone(together: Round, asked: Asked) -> None:
     await together.tell(asked, speaker)
 
 
-async def _show_side_by_side(together: Round, group: Sequence[Asked]) -> None:
+async def _show_side_by_side(together: Together, group: Sequence[Asked]) -> None:
     from chatllm_cli.render.columns import Board, ColumnView  # noqa: PLC0415  (rich)
 
     board = Board(together.renderer, [each.address for each in group])
@@ -245,7 +245,7 @@ async def _show_side_by_side(together: Round, group: Sequence[Asked]) -> None:
         await together.tell(each, speaker)
 
 
-async def _show_as_json(together: Round, renderer: JsonRenderer) -> None:
+async def _show_as_json(together: Together, renderer: JsonRenderer) -> None:
     speakers = [renderer.about(each.address) for each in together.asked]
     views = [open_turn_view(speaker, speaker.whom) for speaker in speakers]
     await asyncio.gather(*map(together.show_to_its_end, together.asked, views))
@@ -254,6 +254,6 @@ async def _show_as_json(together: Round, renderer: JsonRenderer) -> None:
     _put_json(together, renderer)
 
 
-def _put_json(together: Round, renderer: JsonRenderer) -> None:
+def _put_json(together: Together, renderer: JsonRenderer) -> None:
     kept = [(each.reply, each.timings) for each in together.asked]
     renderer.answers([described(reply, together.log.conversation.id, timings) for reply, timings in kept if reply])
