@@ -442,3 +442,15 @@ def test_of_a_database_that_is_cut_short_nothing_is_read(length: int) -> None:
 def test_moments_before_any_are_not_made_up(tmp_path: Path) -> None:
     path = change(copied("log", tmp_path), "UPDATE log SET timestamp = NULL")
     assert {each.created_at for each in load(path)} == {datetime(1970, 1, 1, tzinfo=UTC)}
+
+
+def test_an_index_that_finds_another_row_is_no_crash(database: Path) -> None:
+    """The hash in the index stays what it was; the one in the row differs in its last character."""
+    [(key,)] = rows(database, "SELECT hash FROM messages WHERE role = 'tool'")
+    data, name = database.read_bytes(), key.encode()
+    places = [at for at in range(len(data)) if data.startswith(name, at)]
+    for at in places:
+        end = at + len(name)
+        damaged = data[: end - 1] + b"-" + data[end:]
+        assert all(isinstance(each, Imported | FormatError) for each in llm_logs.load(Source("x.db", damaged)))
+    assert len(places) > 2
