@@ -442,3 +442,17 @@ def test_of_a_database_that_is_cut_short_nothing_is_read(length: int) -> None:
 def test_moments_before_any_are_not_made_up(tmp_path: Path) -> None:
     path = change(copied("log", tmp_path), "UPDATE log SET timestamp = NULL")
     assert {each.created_at for each in load(path)} == {datetime(1970, 1, 1, tzinfo=UTC)}
+
+
+def test_a_row_that_is_found_under_another_hash_is_no_crash(database: Path) -> None:
+    """As a damaged index finds it, or a column that takes small letters for capitals."""
+    change(
+        database,
+        "CREATE TABLE other (hash TEXT COLLATE NOCASE, parent_hash TEXT, role TEXT)",
+        "INSERT INTO other SELECT hash, parent_hash, role FROM messages",
+        "DROP VIEW message_tree",
+        "DROP TABLE messages",
+        "ALTER TABLE other RENAME TO messages",
+        "UPDATE turns SET tip_message_hash = upper(tip_message_hash)",
+    )
+    assert len(outcomes(database)) == 6

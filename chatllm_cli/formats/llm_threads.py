@@ -154,7 +154,7 @@ class _Chains:
             if above in seen or len(seen) >= MOST_MESSAGES:
                 raise FormatError("its messages have no beginning")
             seen.add(above)
-            yield row
+            yield row | {"hash": above}  # a damaged index finds others
             above = as_text(row["parent_hash"])
 
     def _said(self, message: str) -> Said:

@@ -16,7 +16,7 @@ from chatllm_cli.formats.source import MOST_BYTES, Source
 MAGIC = b"SQLite format 3\0"
 LONGEST_WAIT = 5.0  # seconds for a program that is just writing
 LONGEST = 64 * 2**20  # bytes of one row
-# What SQLite may do for one database, in instructions of its machine: reading an honest one takes not even one a byte.
+# What SQLite may do for a database, in instructions of its machine: reading an honest one takes less than one a byte.
 MOST_STEPS = 2_000_000
 STEPS_PER_BYTE = 5
 STEPS_AT_ONCE = 1000
