@@ -5,8 +5,7 @@ import pytest
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.aichat import is_one
-from chatllm_cli.formats.fields import LONG_AGO
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.source import LONG_AGO, Imported, Source
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from tests.documents import PNG

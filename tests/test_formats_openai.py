@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.formats.fields import LONG_AGO
 from chatllm_cli.formats.openai import is_one
-from chatllm_cli.formats.source import Imported
+from chatllm_cli.formats.source import LONG_AGO, Imported
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from tests.documents import PNG

@@ -2,6 +2,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from chatllm_cli.errors import FormatError, UsageError
 from chatllm_cli.services.imports import sources as module
 from chatllm_cli.services.imports.sources import sources
 
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 JSON = b'[{"a": 1}]'
 
 
@@ -34,6 +36,19 @@ def test_a_file_is_read_and_named_and_known_by_its_path(tmp_path: Path) -> None:
     (source,) = sources(path, None)
     assert not isinstance(source, FormatError)
     assert (source.name, source.data, source.path) == ("talk.json", JSON, path)
+
+
+def test_a_file_is_as_old_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    path.write_bytes(JSON)
+    os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+    packed = tmp_path / "export.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("talk", NOON.astimezone().timetuple()[:6]), JSON)
+    for place in (path, packed):
+        (source,) = sources(place, None)
+        assert not isinstance(source, FormatError)
+        assert source.at == NOON
 
 
 def test_a_large_file_is_mapped_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

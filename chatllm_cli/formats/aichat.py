@@ -8,7 +8,7 @@ from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.attached_files import AttachedFiles
-from chatllm_cli.formats.fields import LONG_AGO, ROLES, Said, as_list, as_moment, as_object, as_text, chained
+from chatllm_cli.formats.fields import ROLES, Said, as_list, as_moment, as_object, as_text, chained
 from chatllm_cli.formats.source import Imported, Outcomes, Source
 from chatllm_cli.formats.wording import as_json, called, fenced, joined, note
 from chatllm_cli.ids import stable_id
@@ -44,7 +44,7 @@ def load(source: Source) -> Outcomes:
     if not said:
         return
     name = PurePath(source.name).name
-    begun = _begun(name)
+    begun = _begun(name, source.at)
     key = stable_id(FORMAT, name, next((each.content for each in said if each.role is Role.USER), ""))
     messages = chained(key, said, begun)
     yield Imported(Conversation(key, "", begun, model, system, messages, messages[-1].id), attached.files)
@@ -56,12 +56,12 @@ def _model(name: str) -> str:
     return f"{_CLIENTS.get(client, client)}/{model}" if sign else name
 
 
-def _begun(name: str) -> datetime:
+def _begun(name: str, otherwise: datetime) -> datetime:
     stamp = _AUTONAMED.match(name)
     try:
-        return as_moment(stamp[1]) if stamp else LONG_AGO
+        return as_moment(stamp[1]) if stamp else otherwise
     except FormatError:
-        return LONG_AGO
+        return otherwise
 
 
 def _said(entry: dict[str, Any], attached: AttachedFiles, paths: dict[str, Any], model: str) -> Said:

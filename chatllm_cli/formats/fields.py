@@ -6,11 +6,11 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
+from chatllm_cli.formats.source import LONG_AGO
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import MOST_TOKENS, Attachment, Message, Role, TokenUsage
 
 ROLES = {"user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT}  # others are a program's own words
-LONG_AGO = datetime.fromtimestamp(0, UTC)  # when what has no date was said
 
 
 def as_object(value: object) -> dict[str, Any]:

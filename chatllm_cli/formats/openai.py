@@ -3,11 +3,12 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.attached_files import AttachedFiles
-from chatllm_cli.formats.fields import LONG_AGO, ROLES, Said, as_list, as_object, as_text, chained
+from chatllm_cli.formats.fields import ROLES, Said, as_list, as_object, as_text, chained
 from chatllm_cli.formats.outcomes import of_each
 from chatllm_cli.formats.source import Imported, Outcomes, Source
 from chatllm_cli.formats.wording import called, joined, note
@@ -31,10 +32,10 @@ def is_one(value: Any) -> bool:
 
 def load(source: Source) -> Outcomes:
     """Yield a conversation for each line, or each element of an array; equal ones have the same id."""
-    yield from of_each(source.data, _conversation)
+    yield from of_each(source.data, lambda value: _conversation(value, source.at))
 
 
-def _conversation(value: dict[str, Any]) -> Imported | None:
+def _conversation(value: dict[str, Any], at: datetime) -> Imported | None:
     if "messages" not in value:
         raise FormatError("it has no messages")
     attached = AttachedFiles()
@@ -47,9 +48,9 @@ def _conversation(value: dict[str, Any]) -> Imported | None:
     if not said:
         return None
     key = stable_id(FORMAT, _canonical(value))
-    messages = chained(key, said)
+    messages = chained(key, said, at)
     return Imported(
-        Conversation(key, "", LONG_AGO, model, system, messages, messages[-1].id),
+        Conversation(key, "", at, model, system, messages, messages[-1].id),
         attached.files,
     )
 

@@ -13,20 +13,24 @@ from chatllm_cli.models import Conversation, Message, Role, Status
 
 Value = TypeVar("Value")
 IS_ID = re.compile("[0-9A-Za-z_-]{1,100}")  # one becomes the name of a file
-NAMES = frozenset(each.name for each in fields(Conversation)) - {"damaged_lines"}
-MESSAGE_NAMES = frozenset(each.name for each in fields(Message))
+NAMES = tuple(each.name for each in fields(Conversation) if each.name != "damaged_lines")
+MESSAGE_NAMES = tuple(each.name for each in fields(Message))
 _NEEDED = object()
 
 
 def data_of(conversation: Conversation) -> dict[str, Any]:
     """Return all that is stored of a conversation, its times as text."""
-    data = {name: _plain(value) for name, value in asdict(conversation).items() if name in NAMES}
+    data = {name: _plain(getattr(conversation, name)) for name in NAMES}
     return data | {"messages": [message_data(each) for each in conversation.messages]}
 
 
 def message_data(message: Message) -> dict[str, Any]:
     """Return all that is stored of a message, its time as text."""
-    return {name: _plain(value) for name, value in asdict(message).items()}
+    data = {name: _plain(getattr(message, name)) for name in MESSAGE_NAMES}
+    return data | {
+        "usage": message.usage and asdict(message.usage),
+        "attachments": [asdict(each) for each in message.attachments],
+    }
 
 
 def conversation_of(value: object, *, also: Collection[str] = ()) -> Conversation:

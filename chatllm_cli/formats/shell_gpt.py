@@ -4,7 +4,7 @@ from pathlib import PurePath
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import LONG_AGO, ROLES, Said, as_list, as_object, as_text, chained
+from chatllm_cli.formats.fields import ROLES, Said, as_list, as_object, as_text, chained
 from chatllm_cli.formats.json_values import parse
 from chatllm_cli.formats.source import Imported, Outcomes, Source
 from chatllm_cli.ids import stable_id
@@ -36,8 +36,8 @@ def load(source: Source) -> Outcomes:
     # A chat of the same name may have begun anew.
     first = next((each.content for each in said if each.role is Role.USER), "")
     made = stable_id("shell_gpt", PurePath(source.name).name, first)
-    messages = chained(made, said)
-    yield Imported(Conversation(made, "", LONG_AGO, "", prompt, messages, messages[-1].id))
+    messages = chained(made, said, source.at)
+    yield Imported(Conversation(made, "", source.at, "", prompt, messages, messages[-1].id))
 
 
 def _said(entry: dict[str, Any]) -> Said:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from mmap import mmap
 from pathlib import Path
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.models import Conversation
 
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 MOST_BYTES = 256 * 2**20  # of one conversation: with images in it, it may be large
 
 
@@ -24,6 +26,7 @@ class Source:
     path: Path | None = None  # where it lies, if it is a file of its own
     # Returns the file beside it whose name begins so, if there is one and it is no larger than an attachment may be.
     beside: Callable[[str], bytes | None] = _nothing_beside
+    at: datetime = LONG_AGO  # when it was written: what was said in it and has no date may have been said then
 
     def all(self, most: int = MOST_BYTES) -> bytes:
         """Return all of it. Raises `FormatError` if it is longer than `most` bytes."""

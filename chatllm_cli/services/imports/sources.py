@@ -8,15 +8,17 @@ import mmap
 import os
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from chatllm_cli.errors import FormatError, UsageError
-from chatllm_cli.formats.source import Source
+from chatllm_cli.formats.source import LONG_AGO, Source
 
 STDIN = Path("-")
 MOST_IN_MEMORY = 16 * 2**20  # bytes of a file; a larger one is mapped
@@ -57,7 +59,7 @@ def _spooled(stdin: BinaryIO) -> Iterator[Found]:
             if bytes(data[:4]) == ZIP:
                 yield from _in_archive(file, "stdin")
             else:
-                yield Source("stdin", data)
+                yield Source("stdin", data, at=_moment(time.time()))
 
 
 def _in_folder(root: Path) -> Iterator[Found]:
@@ -94,7 +96,7 @@ def _in_file(path: Path, shown: str, name: str, beside: Callable[[str], bytes | 
             if bytes(data[:4]) == ZIP:
                 yield from _in_archive(file, shown)
             else:
-                yield Source(name, data, path, beside)
+                yield Source(name, data, path, beside, _moment(os.fstat(file.fileno()).st_mtime))
 
 
 @contextmanager
@@ -131,7 +133,22 @@ def _in_archive(file: IO[bytes], shown: str) -> Iterator[Found]:
                     yield FormatError(f"{shown}, {member.filename}: {error.message}")
                     continue
                 with _contents(unpacked) as data:
-                    yield Source(member.filename, data, None, beside)
+                    yield Source(member.filename, data, None, beside, _written_at(member))
+
+
+def _written_at(member: zipfile.ZipInfo) -> datetime:
+    """Return when a file in an archive was written, by the clock of whoever wrote it."""
+    try:
+        return datetime(*member.date_time).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return LONG_AGO
+
+
+def _moment(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError):  # a file system may have anything
+        return LONG_AGO
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: IO[bytes]) -> None:
