@@ -286,6 +286,13 @@ def test_damaged_lines_are_told_they_are_not_in_it(run: Run, keep: Keep) -> None
     )
 
 
+def test_show_tells_them_beside_its_json_too(run: Run, keep: Keep) -> None:
+    keep(ONE, tail=b"{broken\n")
+    result = run("history", "show", "--json")
+    assert result.stdout == run("history", "export", "--format", "json").stdout
+    assert (result.exit_code, result.stderr) == (0, "damaged lines in this conversation's file, skipped: 1\n")
+
+
 def test_a_conversation_without_a_whole_turn_gives_no_training_data_and_is_told(
     run: Run, keep: Keep, tmp_path: Path
 ) -> None:
