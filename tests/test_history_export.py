@@ -228,6 +228,12 @@ def test_a_folder_that_is_there_needs_no_slash_and_keeps_its_mode(run: Run, keep
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
+def test_a_name_that_is_empty_is_not_the_current_folder(run: Run, keep: Keep) -> None:
+    keep(ONE)
+    result = run("history", "export", "-o", "")
+    assert (result.exit_code, result.stderr) == (2, "chatllm: -o names no file\n")
+
+
 def test_two_whose_names_would_be_one_have_longer_names(run: Run, keep: Keep, tmp_path: Path) -> None:
     keep(replace(ONE, id="0001talk-a"), replace(ONE, id="0001talk-b"))
     run("history", "export", "--all", "-o", f"{tmp_path}/out/")
