@@ -228,6 +228,12 @@ def test_a_folder_that_is_there_needs_no_slash_and_keeps_its_mode(run: Run, keep
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
+def test_a_name_that_is_empty_is_not_the_current_folder(run: Run, keep: Keep) -> None:
+    keep(ONE)
+    result = run("history", "export", "-o", "")
+    assert (result.exit_code, result.stderr) == (2, "chatllm: -o names no file\n")
+
+
 def test_two_whose_names_would_be_one_have_longer_names(run: Run, keep: Keep, tmp_path: Path) -> None:
     keep(replace(ONE, id="0001talk-a"), replace(ONE, id="0001talk-b"))
     run("history", "export", "--all", "-o", f"{tmp_path}/out/")
@@ -284,6 +290,13 @@ def test_damaged_lines_are_told_they_are_not_in_it(run: Run, keep: Keep) -> None
         0,
         "damaged lines in conversation 0001talk 'Why is the sky blue?', skipped: 1 (`history check`)\n",
     )
+
+
+def test_show_tells_them_beside_its_json_too(run: Run, keep: Keep) -> None:
+    keep(ONE, tail=b"{broken\n")
+    result = run("history", "show", "--json")
+    assert result.stdout == run("history", "export", "--format", "json").stdout
+    assert (result.exit_code, result.stderr) == (0, "damaged lines in this conversation's file, skipped: 1\n")
 
 
 def test_a_conversation_without_a_whole_turn_gives_no_training_data_and_is_told(

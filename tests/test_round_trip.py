@@ -3,17 +3,22 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
+from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import json, markdown
 from chatllm_cli.formats.source import Imported, Source
 from chatllm_cli.models import Conversation
 from chatllm_cli.services.history import HistoryService, files, records
-from tests.trees import FILES, SEEDS, grown
+from tests.durability.odd_values import text as odd_text
+from tests.trees import FILES, SEEDS, conversation, grown
 
 GROWN = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))  # 25 trees each
 
@@ -89,3 +94,28 @@ def in_milliseconds(conversation: Conversation) -> Conversation:
 
 def cut(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_a_file_holds_is_read_or_refused(seed: int) -> None:
+    random = Random(seed)  # noqa: S311  (no secrets)
+    for _ in range(60):
+        kept = conversation(random)
+        document = random.choice((json.dump, json.dump_line, markdown.dump))(kept).encode()
+        load = markdown.load if document.startswith(b"---") else json.load
+        with suppress(FormatError):
+            for outcome in load(Source("a", mutated(random, document))):
+                if isinstance(outcome, Imported):  # then it can be written again
+                    json.dump(outcome.conversation, outcome.files)
+
+
+def mutated(random: Random, document: bytes) -> bytes:
+    """Return a document in which some bytes are others, missing, or there twice."""
+    for _ in range(random.randint(1, 5)):
+        begin, end = sorted(random.choices(range(len(document) + 1), k=2))
+        end = min(end, begin + 40)
+        piece = document[begin:end]
+        odd = (b"", piece * 2, b"\xff", b"null", b'"\\ud800"', b"[", b"-1", b"-->\n", odd_text(random, 8).encode())
+        changed = random.choice(odd)
+        document = document[:begin] + changed + document[end:]
+    return document

@@ -142,6 +142,8 @@ def show(
     if block is not None or as_json:
         text = _as_json(conversation) if block is None else _code_block(conversation, block)
         Renderer(sys.stdout, sys.stderr).text(text, end="")
+        if as_json:
+            history_views.tell_damage(Renderer(sys.stdout, sys.stderr), conversation)
         return
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(load_settings()) if sys.stdout.isatty() else None)
     with pager.paged(renderer):

@@ -84,6 +84,8 @@ def export(
     is_chosen = every or text is not None or wanted != Filter()
     if addresses and is_chosen:
         raise UsageError("a conversation is named, and others are chosen by --all, --search or a filter: take one")
+    if output == "":  # which would be the current folder
+        raise UsageError("-o names no file")
     target = None if output is None or output in STDOUT else Path(output)
     is_folder = target is not None and (str(output).endswith("/") or _is_folder(target))
     chosen = Wanted(

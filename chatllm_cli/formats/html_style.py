@@ -64,12 +64,12 @@ nav ol { padding-left: 1.5rem; }
 nav li { margin: .3rem 0; }
 .message { margin: 1.75rem 0; }
 .message > header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .75rem; margin-bottom: .5rem; }
-.message h2, .message h3.speaker { font-size: .95rem; margin: 0; }
+.message h2 { font-size: .95rem; margin: 0; }
 .assistant h2 { color: var(--accent); }
 .user { background: var(--user); border-radius: .75rem; padding: .85rem 1.1rem; }
 .system { border-left: 3px solid var(--line); padding-left: 1rem; }
-.body > :first-child { margin-top: 0; }
-.body > :last-child { margin-bottom: 0; }
+.body > :first-child, .inner > :first-child { margin-top: 0; }
+.body > :last-child, .inner > :last-child { margin-bottom: 0; }
 .body p, .body ul, .body ol, .body blockquote, .body .wide { margin: .85rem 0; }
 .body li { margin: .25rem 0; }
 .body li > p { margin: .4rem 0; }

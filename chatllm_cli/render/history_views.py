@@ -87,6 +87,11 @@ def show_conversation(renderer: Renderer, conversation: Conversation, *, is_raw:
         renderer.notice("no message is left in this conversation")
     if aside := conversation.aside():
         renderer.notice(f"messages on other branches, not shown: {len(aside)} (`history show --tree` has all)")
+    tell_damage(renderer, conversation)
+
+
+def tell_damage(renderer: Renderer, conversation: Conversation) -> None:
+    """Say that not all of a conversation could be read, if so."""
     if conversation.damaged_lines:
         renderer.notice(f"damaged lines in this conversation's file, skipped: {conversation.damaged_lines}")
 
