@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatllm_cli.formats import html, html_body, html_style
+from chatllm_cli.formats.html import page as html
+from chatllm_cli.formats.html import style as html_style
+from chatllm_cli.formats.html.body import body_of, code_of
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from tests.documents import GIF, PNG
 from tests.payloads import ALL, forbidden_in
@@ -248,31 +250,29 @@ def test_pictures_of_known_kinds_are_in_the_page_and_others_are_named() -> None:
 
 
 def test_a_picture_in_markdown_is_a_link_to_it() -> None:
-    assert html_body.body_of("![a *cat*](https://x.example/c.png)") == (
+    assert body_of("![a *cat*](https://x.example/c.png)") == (
         '<p><a href="https://x.example/c.png" rel="noopener noreferrer">[a cat]</a></p>\n'
     )
 
 
 def test_code_is_in_colours_beneath_the_name_of_its_language() -> None:
-    assert html_body.body_of("```python\nif x:\n```\n") == (
+    assert body_of("```python\nif x:\n```\n") == (
         '<div class="code"><span class="language">python</span><pre tabindex="0"><code><span class="k">if</span>'
         ' <span class="n">x</span><span class="p">:</span>\n</code></pre></div>\n'
     )
-    assert html_body.code_of("a < b\n", "no-such-language") == (
+    assert code_of("a < b\n", "no-such-language") == (
         '<div class="code"><span class="language">no-such-language</span><pre tabindex="0"><code>a &lt; b\n'
         "</code></pre></div>\n"
     )
 
 
 def test_mathematics_stays_as_it_was_written() -> None:
-    assert html_body.body_of("so $a_1 * b_1$ and \\(x_1 < y_1\\)") == (
-        "<p>so $a_1 * b_1$ and \\(x_1 &lt; y_1\\)</p>\n"
-    )
+    assert body_of("so $a_1 * b_1$ and \\(x_1 < y_1\\)") == ("<p>so $a_1 * b_1$ and \\(x_1 &lt; y_1\\)</p>\n")
 
 
 def test_a_prompts_lines_end_where_they_were_typed() -> None:
-    assert html_body.body_of("a\nb", keeps_line_breaks=True) == "<p>a<br />\nb</p>\n"
-    assert html_body.body_of("a\nb") == "<p>a\nb</p>\n"
+    assert body_of("a\nb", keeps_line_breaks=True) == "<p>a<br />\nb</p>\n"
+    assert body_of("a\nb") == "<p>a\nb</p>\n"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_prompts_lines_end_where_they_were_typed() -> None:
 )  # fmt: skip
 def test_what_is_made_to_be_slow_is_not(text: str) -> None:
     begun = time.perf_counter()
-    found = html_body.body_of(text)
+    found = body_of(text)
     assert time.perf_counter() - begun < 5  # it takes a twentieth of that
     assert found
 

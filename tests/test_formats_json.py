@@ -11,7 +11,7 @@ import pytest
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import json
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from tests.documents import PNG
 from tests.trees import AT, CONVERSATION, titled

@@ -4,7 +4,7 @@ import pytest
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import markdown
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from tests.trees import AT, CONVERSATION, titled
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chatllm_cli.formats.openai import is_one
-from chatllm_cli.formats.source import LONG_AGO, Imported
+from chatllm_cli.formats.reading.source import LONG_AGO, Imported
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from tests.documents import PNG

@@ -14,7 +14,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from chatllm_cli.formats import json as json_format
 from chatllm_cli.formats import markdown, writing
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from chatllm_cli.services.history import files, records
 from tests.conftest import Run

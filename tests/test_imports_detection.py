@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from chatllm_cli.formats import json_values
-from chatllm_cli.formats.source import Source
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.source import Source
 from chatllm_cli.services.imports.detection import JSON, NAMES, OTHERS, detected, loader
 
 FIXTURES = Path(__file__).parent / "data" / "imports"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import json, markdown
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Conversation
 from chatllm_cli.services.history import HistoryService, files, records
 from tests.durability.odd_values import text as odd_text

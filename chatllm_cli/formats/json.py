@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.json_values import values
 from chatllm_cli.formats.own_data import conversation_of, data_of
-from chatllm_cli.formats.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.json_values import values
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
 from chatllm_cli.ids import SHA256
 from chatllm_cli.models import Conversation
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.own_data import conversation_of, message_data
-from chatllm_cli.formats.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from chatllm_cli.surrogates import without_halves
 

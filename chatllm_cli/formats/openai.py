@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.attached_files import AttachedFiles
-from chatllm_cli.formats.fields import ROLES, Said, as_list, as_object, as_text, chained
-from chatllm_cli.formats.outcomes import of_each
-from chatllm_cli.formats.source import Imported, Outcomes, Source
-from chatllm_cli.formats.wording import called, joined, note
+from chatllm_cli.formats.reading.attached_files import AttachedFiles
+from chatllm_cli.formats.reading.fields import ROLES, Said, as_list, as_object, as_text, chained
+from chatllm_cli.formats.reading.outcomes import of_each
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.wording import called, joined, note
 from chatllm_cli.ids import stable_id
 from chatllm_cli.message_content import content_of
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status

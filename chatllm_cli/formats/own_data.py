@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import message_fields
-from chatllm_cli.formats.fields import as_object
+from chatllm_cli.formats.reading.fields import as_object
 from chatllm_cli.models import Conversation, Message, Role, Status
 
 Value = TypeVar("Value")

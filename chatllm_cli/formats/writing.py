@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chatllm_cli.models import Conversation
 
 if TYPE_CHECKING:
-    from chatllm_cli.formats.html import Page
+    from chatllm_cli.formats.html.page import Page
 
 
 class Format(StrEnum):
@@ -50,9 +50,9 @@ def dump(kind: Format, conversation: Conversation, files: Files, *, branches: bo
 
             return (json.dump if kind is Format.JSON else json.dump_line)(conversation, files)
         case Format.HTML:
-            from chatllm_cli.formats import html  # noqa: PLC0415
+            from chatllm_cli.formats.html import page  # noqa: PLC0415
 
-            return html.dump(conversation, files)
+            return page.dump(conversation, files)
         case Format.TEXT:
             from chatllm_cli.formats import text  # noqa: PLC0415
 
@@ -104,6 +104,6 @@ class Document:
 
 
 def _new_page() -> "Page":
-    from chatllm_cli.formats.html import Page  # noqa: PLC0415
+    from chatllm_cli.formats.html.page import Page  # noqa: PLC0415
 
     return Page()

@@ -1,6 +1,6 @@
 """Has loaders read files that would fill the memory, in a process that has little. `test_fuzz_imports` starts it.
 
-    python -m tests.durability.giant_imports MODULE…
+    python -m tests.durability.giant_imports FORMAT…
 
 What it prints is what came of each file, as JSON.
 """
@@ -11,11 +11,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from mmap import ACCESS_READ, mmap
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.source import Source
+from chatllm_cli.formats.reading.source import Source
+from chatllm_cli.services.imports.detection import loader
 from tests.durability.spoiled_imports import MOST_MEMORY
 
 GIGABYTE = 2**30
@@ -33,10 +33,10 @@ def sparse(begin: bytes) -> Iterator[mmap]:
             yield mapped
 
 
-def told(module: str, data: bytes | mmap) -> list[str]:
+def told(format_: str, data: bytes | mmap) -> list[str]:
     """Return what a loader says of a file, of which it must be able to read nothing."""
     try:
-        found = list(import_module(f"chatllm_cli.formats.{module}").load(Source("giant", data)))
+        found = list(loader(format_).load(Source("giant", data)))
     except FormatError as error:
         return [error.message]
     assert all(isinstance(each, FormatError) for each in found)
@@ -55,13 +55,13 @@ def giants() -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     """Do what the command line says."""
-    modules = sys.argv[1:]
+    formats = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     came: dict[str, dict[str, str]] = {}
     with sparse(b"") as zeros:
-        for module in modules:
-            came[module] = {
-                name: "refused" if told(module, data) else "nothing was said of it"
+        for format_ in formats:
+            came[format_] = {
+                name: "refused" if told(format_, data) else "nothing was said of it"
                 for name, data in (("zeros", zeros), ("deep", b"[" * DEPTH))
             }
     print(json.dumps({"json": dict(giants()), "loaders": came}))  # noqa: T201  (what it is started for)

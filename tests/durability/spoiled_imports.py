@@ -1,46 +1,45 @@
 """Feeds a loader with files that are spoiled in every way, within a bound of memory. `test_fuzz_imports` starts it.
 
-    python -m tests.durability.spoiled_imports MODULE FIRST_SEED COUNT
+    python -m tests.durability.spoiled_imports FORMAT FIRST_SEED COUNT
 
 The last line that it prints is what came of them, as JSON.
 """
 
-import inspect
 import json
 import resource
 import sys
 from collections import Counter
 from collections.abc import Callable
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import json_values
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats import json as json_format
+from chatllm_cli.formats import markdown
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Conversation
+from chatllm_cli.services.imports.detection import detected, loader
 from tests.documents import PNG
 from tests.durability.helpers import chance, conversation_of, journal_of, named, turns, use
 from tests.durability.odd_values import text, value
 
 IMPORTS = Path(__file__).parents[1] / "data" / "imports"
-FOLDERS = {"llm_logs": "llm"}  # fixtures that have the program's name, not the module's
-OURS = {"json", "markdown"}
+OURS: dict[str, Any] = {"chatllm": json_format, "markdown": markdown}
 MOST_MEMORY = 1536 * 2**20  # bytes of address space
 DEEPEST = 1_500
 USED_EVERY, LOOKED_AT_EVERY = 16, 4
 
 
-def fixtures(module: str) -> list[bytes]:
-    """Return the files that a loader is there for: those of foreign programs, or what its own module writes."""
-    folder = IMPORTS / FOLDERS.get(module, module)
+def fixtures(format_: str) -> list[bytes]:
+    """Return the files that a loader is there for: those of foreign programs, or what we write."""
+    folder = IMPORTS / format_
     files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "README.md"]
-    loader = import_module(f"chatllm_cli.formats.{module}")
-    if files or not hasattr(loader, "dump"):
+    if format_ not in OURS:
         return [part for file in files for part in _parts(file)]
-    return [loader.dump(conversation_of(turns(count))).encode() for count in (1, 3)]
+    return [OURS[format_].dump(conversation_of(turns(count))).encode() for count in (1, 3)]
 
 
 def _parts(file: bytes) -> list[bytes]:
@@ -147,25 +146,24 @@ def _check(conversation: Conversation, *, is_ours: bool) -> None:
     assert is_ours or conversation.head in known, "a head that is not there"
 
 
-def feed(module: str, begin: int, count: int) -> Counter[str]:
+def feed(format_: str, begin: int, count: int) -> Counter[str]:
     """Have so many files read, and return what came of them. Raises AssertionError with the seed of one that failed."""
-    loader, files = import_module(f"chatllm_cli.formats.{module}"), fixtures(module)
-    takes_source = "source" in inspect.signature(loader.is_one).parameters
+    load, files = loader(format_).load, fixtures(format_)
     came = Counter({"conversations": 0, "faults": 0, "refused": 0})
     for seed in range(begin, begin + count):
-        data = spoiled(chance(module, seed), files)
+        data = spoiled(chance(format_, seed), files)
         source = Source("20260102T030405-file", data, beside={"file-AbC123": PNG}.get)
         with named(f"seed {seed}"):
             try:
                 if seed % LOOKED_AT_EVERY == 0:
-                    loader.is_one(source if takes_source else json_values.first(data))
-                for outcome in loader.load(source):
+                    detected(source)
+                for outcome in load(source):
                     assert isinstance(outcome, Imported | FormatError)
                     if isinstance(outcome, FormatError):
                         came["faults"] += 1
                         continue
                     came["conversations"] += 1
-                    _check(outcome.conversation, is_ours=module in OURS)
+                    _check(outcome.conversation, is_ours=format_ in OURS)
                     if seed % USED_EVERY == 0:
                         use(outcome.conversation)
                         journal_of(outcome.conversation)
@@ -177,11 +175,11 @@ def feed(module: str, begin: int, count: int) -> Counter[str]:
 
 def main() -> None:
     """Do what the command line says."""
-    module, begin, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    format_, begin, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    feed(module, 0, 10)  # what is loaded once
+    feed(format_, 0, 10)  # what is loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    came = feed(module, begin, count)
+    came = feed(format_, begin, count)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(json.dumps({**came, "grown_kib": grown}))  # noqa: T201  (what it is started for)
 

@@ -5,21 +5,21 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import json_values
-from chatllm_cli.formats.source import Outcomes, Source
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.source import Outcomes, Source
 from chatllm_cli.services.imports.journals import JOURNAL, is_journal
 
 # The names that a person gives, each with its module in formats/. Those of JSON are told by their first value, in
 # this order: what a format has that no other has is looked for first.
 JSON = {
     "chatllm": "json",
-    "chatgpt": "chatgpt",
-    "claude": "claude",
+    "chatgpt": "foreign.chatgpt",
+    "claude": "foreign.claude",
     "openai": "openai",
-    "gptme": "gptme",
-    "shell_gpt": "shell_gpt",
+    "gptme": "foreign.gptme",
+    "shell_gpt": "foreign.shell_gpt",
 }
-OTHERS = {"llm": "llm_logs", "markdown": "markdown", "aichat": "aichat"}
+OTHERS = {"llm": "foreign.llm_logs", "markdown": "markdown", "aichat": "foreign.aichat"}
 NAMES = (*JSON, JOURNAL, *OTHERS)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError, UsageError
-from chatllm_cli.formats import json_values
-from chatllm_cli.formats.source import Source
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.source import Source
 from chatllm_cli.ids import IS_ID
 from chatllm_cli.models import Conversation
 from chatllm_cli.services.attachments.store import AttachmentStore

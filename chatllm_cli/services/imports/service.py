@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.services.history import Intake, Taken
 from chatllm_cli.services.imports.detection import detected, loader
 from chatllm_cli.services.imports.journals import JOURNAL, Journal, journals_under, read_journal

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from chatllm_cli.errors import FormatError, UsageError
-from chatllm_cli.formats.source import LONG_AGO, Source
+from chatllm_cli.formats.reading.source import LONG_AGO, Source
 
 STDIN = Path("-")
 MOST_IN_MEMORY = 16 * 2**20  # bytes of a file; a larger one is mapped

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.formats.wording import called, fenced, joined, note
+from chatllm_cli.formats.reading.wording import called, fenced, joined, note
 
 
 def test_texts_become_paragraphs_and_blank_ones_are_left_out() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from html import escape
 
-from chatllm_cli.formats.html_body import body_of, plain_of
-from chatllm_cli.formats.html_style import style
+from chatllm_cli.formats.html.body import body_of, plain_of
+from chatllm_cli.formats.html.style import style
 from chatllm_cli.harmless import clean
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from chatllm_cli.surrogates import without_halves

@@ -6,7 +6,7 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.source import LONG_AGO
+from chatllm_cli.formats.reading.source import LONG_AGO
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import MOST_TOKENS, Attachment, Message, Role, TokenUsage
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.aichat import is_one
-from chatllm_cli.formats.source import LONG_AGO, Imported, Source
+from chatllm_cli.formats.foreign.aichat import is_one
+from chatllm_cli.formats.reading.source import LONG_AGO, Imported, Source
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from tests.documents import PNG

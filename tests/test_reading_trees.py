@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from chatllm_cli.formats.trees import downwards
+from chatllm_cli.formats.reading.trees import downwards
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import ROLES, as_list, as_moment, as_object, as_text
-from chatllm_cli.formats.outcomes import of_each
-from chatllm_cli.formats.source import Imported, Outcomes, Source
-from chatllm_cli.formats.trees import downwards
-from chatllm_cli.formats.wording import as_json, called, fenced, joined, note
+from chatllm_cli.formats.reading.fields import ROLES, as_list, as_moment, as_object, as_text
+from chatllm_cli.formats.reading.outcomes import of_each
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.trees import downwards
+from chatllm_cli.formats.reading.wording import as_json, called, fenced, joined, note
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 

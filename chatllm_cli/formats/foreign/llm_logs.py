@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import llm_responses, llm_threads
-from chatllm_cli.formats.llm_threads import Told
-from chatllm_cli.formats.llm_tree import Tree
-from chatllm_cli.formats.source import Imported, Outcome, Outcomes, Source
-from chatllm_cli.formats.sqlite_files import Database, is_database, opened
+from chatllm_cli.formats.foreign import llm_responses, llm_threads
+from chatllm_cli.formats.foreign.llm_threads import Told
+from chatllm_cli.formats.foreign.llm_tree import Tree
+from chatllm_cli.formats.reading.source import Imported, Outcome, Outcomes, Source
+from chatllm_cli.formats.reading.sqlite_files import Database, is_database, opened
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Conversation
 

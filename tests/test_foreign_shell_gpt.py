@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import json_values, shell_gpt
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.foreign import shell_gpt
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Conversation, Message, Role
 
 PLACE = Path(__file__).parent / "data" / "imports" / "shell_gpt"

@@ -10,9 +10,9 @@ from pathlib import PurePath
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import json_values
-from chatllm_cli.formats.fields import ROLES, Said, as_list, as_moment, as_object, as_text, as_tokens, chained
-from chatllm_cli.formats.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.fields import ROLES, Said, as_list, as_moment, as_object, as_text, as_tokens, chained
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Conversation, Role, TokenUsage
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import sqlite_files
-from chatllm_cli.formats.source import Source
-from chatllm_cli.formats.sqlite_files import opened
+from chatllm_cli.formats.reading import sqlite_files
+from chatllm_cli.formats.reading.source import Source
+from chatllm_cli.formats.reading.sqlite_files import opened
 
 ODD_NAMES = ["plain.db", "a b.db", "50%25?mode=rwc#.db", "ü&x=1.db", "file:x.db", os.fsdecode(b"\xff.db")]
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import gptme, json_values
-from chatllm_cli.formats.source import Imported, Source
+from chatllm_cli.formats.foreign import gptme
+from chatllm_cli.formats.reading import json_values
+from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.models import Conversation, Message, TokenUsage
 
 PLACE = Path(__file__).parent / "data" / "imports" / "gptme"

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.source import MOST_BYTES, Source
+from chatllm_cli.formats.reading.source import MOST_BYTES, Source
 
 MAGIC = b"SQLite format 3\0"
 LONGEST_WAIT = 5.0  # seconds for a program that is just writing

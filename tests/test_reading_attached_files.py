@@ -3,8 +3,8 @@ import hashlib
 
 import pytest
 
-from chatllm_cli.formats import attached_files
-from chatllm_cli.formats.attached_files import AttachedFiles
+from chatllm_cli.formats.reading import attached_files
+from chatllm_cli.formats.reading.attached_files import AttachedFiles
 from chatllm_cli.models import Attachment
 from tests.documents import IMAGES, PNG
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chatllm_cli.formats.chatgpt import is_one
-from chatllm_cli.formats.source import Imported
+from chatllm_cli.formats.foreign.chatgpt import is_one
+from chatllm_cli.formats.reading.source import Imported
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from tests.documents import PNG

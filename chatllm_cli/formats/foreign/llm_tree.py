@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import as_moment, as_object, as_text, as_tokens
-from chatllm_cli.formats.json_values import parse
-from chatllm_cli.formats.source import MOST_BYTES
-from chatllm_cli.formats.sqlite_files import Database
+from chatllm_cli.formats.reading.fields import as_moment, as_object, as_text, as_tokens
+from chatllm_cli.formats.reading.json_values import parse
+from chatllm_cli.formats.reading.source import MOST_BYTES
+from chatllm_cli.formats.reading.sqlite_files import Database
 from chatllm_cli.ids import stable_id
 from chatllm_cli.image_types import image_type
 from chatllm_cli.models import Attachment, Message, Role, Status, TokenUsage

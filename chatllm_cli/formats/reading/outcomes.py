@@ -5,9 +5,9 @@ from mmap import mmap
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import as_object
-from chatllm_cli.formats.json_values import values
-from chatllm_cli.formats.source import Imported, Outcomes
+from chatllm_cli.formats.reading.fields import as_object
+from chatllm_cli.formats.reading.json_values import values
+from chatllm_cli.formats.reading.source import Imported, Outcomes
 
 MOST_ERRORS = 1000  # that are told: a file of which more cannot be read is something else
 TITLE_LENGTH = 40

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import Said, as_list, as_moment, as_object, as_text, chained
-from chatllm_cli.formats.source import LONG_AGO
+from chatllm_cli.formats.reading.fields import Said, as_list, as_moment, as_object, as_text, chained
+from chatllm_cli.formats.reading.source import LONG_AGO
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Message, Role
 

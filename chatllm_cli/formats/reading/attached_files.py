@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from chatllm_cli.formats.source import MOST_BYTES
+from chatllm_cli.formats.reading.source import MOST_BYTES
 from chatllm_cli.image_types import image_type
 from chatllm_cli.models import Attachment
 

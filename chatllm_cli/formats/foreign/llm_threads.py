@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import as_list, as_moment, as_object, as_text
-from chatllm_cli.formats.llm_tree import (
+from chatllm_cli.formats.foreign.llm_tree import (
     REPLY_COLUMNS,
     Place,
     Said,
@@ -23,7 +22,8 @@ from chatllm_cli.formats.llm_tree import (
     parsed,
     reply_facts,
 )
-from chatllm_cli.formats.sqlite_files import Database
+from chatllm_cli.formats.reading.fields import as_list, as_moment, as_object, as_text
+from chatllm_cli.formats.reading.sqlite_files import Database
 from chatllm_cli.models import Role
 
 MOST_THREADS = 1_000_000

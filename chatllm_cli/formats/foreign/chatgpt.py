@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chatllm_cli.formats import chatgpt_content
-from chatllm_cli.formats.chatgpt_content import Content
-from chatllm_cli.formats.fields import as_list, as_moment, as_object, as_text
-from chatllm_cli.formats.outcomes import of_each
-from chatllm_cli.formats.source import Imported, Outcomes, Source
-from chatllm_cli.formats.trees import downwards
+from chatllm_cli.formats.foreign import chatgpt_content
+from chatllm_cli.formats.foreign.chatgpt_content import Content
+from chatllm_cli.formats.reading.fields import as_list, as_moment, as_object, as_text
+from chatllm_cli.formats.reading.outcomes import of_each
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.trees import downwards
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Conversation, Message, Role, Status
 

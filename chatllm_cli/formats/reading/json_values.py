@@ -10,7 +10,7 @@ from mmap import mmap
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.source import MOST_BYTES
+from chatllm_cli.formats.reading.source import MOST_BYTES
 
 # Each value becomes an object of some 60 bytes, or 200: what is all commas and brackets takes many times its size.
 MOST_VALUES = 2_000_000

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.json_values import MOST_VALUES, WINDOW, first, parse, values
-from chatllm_cli.formats.source import MOST_BYTES
+from chatllm_cli.formats.reading.json_values import MOST_VALUES, WINDOW, first, parse, values
+from chatllm_cli.formats.reading.source import MOST_BYTES
 
 
 def read(data: bytes | mmap) -> list[Any]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chatllm_cli.formats.attached_files import AttachedFiles
-from chatllm_cli.formats.fields import ROLES, as_list, as_object, as_text
-from chatllm_cli.formats.wording import fenced, joined, note
+from chatllm_cli.formats.reading.attached_files import AttachedFiles
+from chatllm_cli.formats.reading.fields import ROLES, as_list, as_object, as_text
+from chatllm_cli.formats.reading.wording import fenced, joined, note
 from chatllm_cli.models import Attachment, Role
 
 INSTRUCTIONS = "user_editable_context"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats import llm_logs, sqlite_files
-from chatllm_cli.formats.source import Imported, Outcome, Source
+from chatllm_cli.formats.foreign import llm_logs
+from chatllm_cli.formats.reading import sqlite_files
+from chatllm_cli.formats.reading.source import Imported, Outcome, Source
 from chatllm_cli.models import Attachment, Conversation, Message, TokenUsage
 from tests.documents import GIF, PNG
 
@@ -343,7 +344,7 @@ def test_arguments_nested_as_deep_as_json_can_be_are_no_crash(database: Path) ->
 
 
 def test_a_fragment_that_is_repeated_without_end_is_refused(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatllm_cli.formats.llm_tree.MOST_BYTES", 2**20)
+    monkeypatch.setattr("chatllm_cli.formats.foreign.llm_tree.MOST_BYTES", 2**20)
     payload = json.dumps({"text_ref": [{"fragment": 1}] * 20})
     change(database, "UPDATE fragments SET content = :content", content="x" * 100_000)
     change(

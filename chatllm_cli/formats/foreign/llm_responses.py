@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.fields import as_text
-from chatllm_cli.formats.llm_tree import (
+from chatllm_cli.formats.foreign.llm_tree import (
     REPLY_COLUMNS,
     Place,
     Said,
@@ -19,7 +18,8 @@ from chatllm_cli.formats.llm_tree import (
     parsed,
     reply_facts,
 )
-from chatllm_cli.formats.sqlite_files import Database
+from chatllm_cli.formats.reading.fields import as_text
+from chatllm_cli.formats.reading.sqlite_files import Database
 from chatllm_cli.models import Role
 
 MOST_ROWS = 1_000_000  # of one table

@@ -7,10 +7,10 @@ from pathlib import PurePath
 from typing import Any
 
 from chatllm_cli.errors import FormatError
-from chatllm_cli.formats.attached_files import AttachedFiles
-from chatllm_cli.formats.fields import ROLES, Said, as_list, as_moment, as_object, as_text, chained
-from chatllm_cli.formats.source import Imported, Outcomes, Source
-from chatllm_cli.formats.wording import as_json, called, fenced, joined, note
+from chatllm_cli.formats.reading.attached_files import AttachedFiles
+from chatllm_cli.formats.reading.fields import ROLES, Said, as_list, as_moment, as_object, as_text, chained
+from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.wording import as_json, called, fenced, joined, note
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Conversation, Role
 
@@ -29,7 +29,7 @@ def is_one(source: Source) -> bool:
 
 def load(source: Source) -> Outcomes:
     """Yield the conversation, if anything was said in it; `FormatError` if the file is no session."""
-    from chatllm_cli.formats import plain_yaml  # noqa: PLC0415  (PyYAML takes 20 ms)
+    from chatllm_cli.formats.reading import plain_yaml  # noqa: PLC0415  (PyYAML takes 20 ms)
 
     session = as_object(plain_yaml.parse(source.text(MOST_BYTES)))
     model = _model(as_text(session.get("model")))
