@@ -65,6 +65,6 @@ def test_a_count_is_shown_once_it_takes_long_and_taken_away_at_the_end(
     assert err.text == ""
     monkeypatch.setattr(progress_module, "PATIENCE", 0.0)
     count(2, 3)
-    assert err.text == "exporting: 2 of 3 conversations"
+    assert err.text == "exporting [=============.......] 2 of 3 conversations"
     count(3, 3)
     assert err.text == ""

@@ -83,7 +83,8 @@ class Counter:
                 self._renderer.waited()
             return
         self._shown = now
-        self._renderer.waiting(f"{self._doing}: {done} of {total} conversations")
+        count = f"{self._doing}: {done} of {total} conversations"
+        self._renderer.waiting(f"{self._doing} {bar(done / total)} {done} of {total} conversations", count)
 
 
 def bar(share: float) -> str:
