@@ -214,3 +214,8 @@ def test_a_conversation_that_cannot_be_read_does_not_keep_the_others_from_it() -
 )
 def test_the_format_is_told_by_its_messages(value: Any, expected: bool) -> None:
     assert is_one(value) is expected
+
+
+def test_one_without_an_id_is_told_as_all_that_have_none_would_be_one() -> None:
+    value = {"uuid": "", "name": "Knots", "chat_messages": []}
+    assert faults("claude", value) == ["conversation 1 (Knots): it has no id"]

@@ -83,6 +83,12 @@ def test_its_branches_are_of_the_same_conversation_and_begin_with_the_same_messa
     assert first.messages[5].content == "The tide is 4 m."
 
 
+def test_two_that_begin_otherwise_are_two_though_their_folders_have_the_same_name() -> None:
+    one, other = (load(written(HELLO | {"content": text}, HI, name="Downloads/conversation.jsonl")) for text in "ab")
+    assert one.id != other.id
+    assert not {each.id for each in one.messages} & {each.id for each in other.messages}
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_read_twice_is_the_same(file: str) -> None:
     assert load(fixture(file)) == load(fixture(file))

@@ -239,6 +239,8 @@ def change_message(name: str, value: object) -> Callable[[Data], object]:
         (change("messages", {}), "conversation 'c1': messages: expected a list"),
         (change("tags", "ab"), "conversation 'c1': tags: expected a list"),
         (change("tags", [1]), "conversation 'c1': tags: expected text"),
+        (change("id", "-x"), "conversation '-x': id: expected an id of its own, not '-x'"),
+        (change("id", f"{'c' * 16}-2"), f"conversation '{'c' * 16}-2': id: expected an id of its own, not '{'c' * 16}-2'"),
         (change("head", "a b"), "conversation 'c1': head: expected an id, not 'a b'"),
         (change("note", "mine"), "conversation 'c1': there is no field 'note'"),
         (change("damaged_lines", 0), "conversation 'c1': there is no field 'damaged_lines'"),

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import zipfile
@@ -12,8 +13,11 @@ import pytest
 
 from chatllm_cli.cli.history_import import Format
 from chatllm_cli.config.places import Places
+from chatllm_cli.formats import json as json_format
+from chatllm_cli.formats.reading.source import Source
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from chatllm_cli.services.history.merging import journal_of
+from chatllm_cli.services.imports import journals
 from chatllm_cli.services.imports.detection import NAMES
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
@@ -104,6 +108,23 @@ def test_a_journal_that_cannot_be_read_is_named_and_the_others_are_taken_in(
     assert stderr.startswith(
         f"chatllm: {tmp_path / 'other'}: {bad.name}: conversation ffffffffffffffff was written by"
     )
+
+
+def test_one_whose_id_somebody_made_up_is_merged_as_it_was_imported(run: Run, tmp_path: Path, places: Places) -> None:
+    put(tmp_path / "other", replace(CONVERSATION, id="My-talk"))
+    assert told(run, "merge", str(tmp_path / "other")) == (0, "journal\t1\t0\t0\t0\t0\t2\n", "")
+    assert [path.name for path in places.conversations.rglob("*.jsonl")] == ["My-talk.jsonl"]
+
+
+def test_a_journal_larger_than_any_is_told_without_reading_it_all(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "other", CONVERSATION)
+    monkeypatch.setattr(journals, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(Source.all, "__defaults__", (2**20,))
+    os.truncate(path, 2**40)
+    code, _, stderr = told(run, "merge", str(tmp_path / "other"))
+    assert (code, stderr) == (1, f"chatllm: {tmp_path / 'other'}: {path.name}: it is larger than 1 MiB\n")
 
 
 def test_a_folder_without_a_history_is_refused(run: Run, tmp_path: Path) -> None:
@@ -292,6 +313,29 @@ def test_an_import_onto_a_full_disk_says_so_and_tells_what_was_taken_in(run: Run
     assert (code, stdout) == (8, "")
     assert stderr.startswith("chatllm: conversation ")
     assert " could not be saved: " in stderr
+
+
+def test_what_was_taken_in_beside_one_that_could_not_be_saved_is_told_too(
+    run: Run, tmp_path: Path, places: Places
+) -> None:
+    later = replace(CONVERSATION, id="f" * 16, created_at=datetime(2026, 8, 1, tzinfo=UTC))
+    (tmp_path / "two.jsonl").write_text("".join(map(json_format.dump_line, (CONVERSATION, later))))
+    (places.conversations / "2026").mkdir(parents=True)
+    (places.conversations / "2026" / "07").write_text("in the way")
+    code, stdout, _ = told(run, "import", str(tmp_path / "two.jsonl"))
+    assert (code, stdout) == (8, "chatllm\t1\t0\t0\t0\t0\t2\n")
+
+
+def test_one_that_cannot_be_added_to_here_is_named_and_the_others_are_taken_in(
+    run: Run, tmp_path: Path, places: Places
+) -> None:
+    other = replace(CONVERSATION, id="f" * 16)
+    (tmp_path / "two.jsonl").write_text("".join(map(json_format.dump_line, (LONGER, other))))
+    with put(places.data, CONVERSATION).open("ab") as file:
+        file.write(b'{"v":99}\n')
+    code, stdout, stderr = told(run, "import", str(tmp_path / "two.jsonl"))
+    assert (code, stdout) == (1, "chatllm\t1\t0\t0\t0\t1\t2\n")
+    assert stderr.startswith(f"chatllm: conversation {ID}: it was written by a newer version of chatllm (format 99)")
 
 
 def test_a_terminal_shows_only_columns_that_say_something(terminal: Callable[..., Terminal]) -> None:

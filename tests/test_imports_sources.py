@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import zipfile
@@ -164,9 +165,18 @@ def damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
+def damaged_lzma(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as written:
+        written.writestr("talk", JSON * 100)
+    data = bytearray(path.read_bytes())
+    data[38:43] = b"\xff" * 5  # what the packer was set to
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
+        (damaged_lzma, "{path}, talk: it cannot be unpacked: "),
         (encrypted, "{path}, talk: it is encrypted"),
         (cut, "{path}: it is no archive that can be read: "),
         (damaged, "{path}, talk: it cannot be unpacked: "),
@@ -178,6 +188,12 @@ def test_an_archive_that_cannot_be_read_is_named(make: Callable[[Path], None], t
     (only,) = found(path)
     assert isinstance(only, str)
     assert only.startswith(told.format(path=path))
+
+
+def test_a_file_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = archive(tmp_path / "export.zip", ab=JSON, talk=JSON)
+    path.write_bytes(path.read_bytes().replace(b"ab", b"\0b"))  # a name ends at its first NUL
+    assert found(path) == [("talk", JSON)]
 
 
 def test_more_files_than_anybody_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +215,33 @@ def test_what_is_no_file_or_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert found(tmp_path / "pipe") == [f"{tmp_path / 'pipe'}: it is no file"]
     with pytest.raises(UsageError, match="there is no file"):
         next(sources(tmp_path / "nothing", None))
+    with pytest.raises(UsageError, match="cannot be read: File name too long"):
+        next(sources(tmp_path / ("x" * 300), None))
+    assert found(Path("/proc/self/mem")) == ["/proc/self/mem: it cannot be read: Input/output error"]
+
+
+class Broken(io.BytesIO):
+    def read(self, _: int | None = -1) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_stdin_that_cannot_be_read_is_told() -> None:
+    assert found(Path("-"), Broken()) == ["stdin: it cannot be read: Input/output error"]
+
+
+def test_folders_and_files_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "logs"
+    (root / "theirs").mkdir(parents=True)
+    (root / "ours.json").write_bytes(JSON)
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path).name == "theirs":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # root may read anything
+    assert found(root) == [
+        ("logs/ours.json", JSON),
+        f"{root / 'theirs'}: it cannot be read: Permission denied",
+    ]

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from chatllm_cli.config.places import Places
-from chatllm_cli.errors import HistoryError
+from chatllm_cli.errors import FormatError, HistoryError
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import Became, HistoryService, Taken
@@ -99,6 +99,31 @@ async def test_a_conversation_that_cannot_be_saved_leaves_nothing(history: Histo
     assert files(places) == ["conversations/2026/07"]
 
 
+async def test_one_that_is_of_a_newer_version_here_is_told_and_left_as_it_is(
+    history: HistoryService, places: Places
+) -> None:
+    await history.intake().take(CONVERSATION)
+    (path,) = places.conversations.rglob("*.jsonl")
+    newer = path.read_bytes() + b'{"v":99}\n'
+    path.write_bytes(newer)
+    for dry_run in (True, False):
+        with pytest.raises(FormatError, match=f"conversation {ID}: it was written by a newer version"):
+            await history.intake(dry_run=dry_run).take(LONGER)
+    assert path.read_bytes() == newer
+    (path.parent / f"{ID} (1).jsonl").write_bytes(journal_of(LONGER))
+    assert [type(fault) async for _, fault in history.intake().fold_copies()] == [FormatError]
+
+
+async def test_one_whose_file_here_is_a_link_is_told_as_the_others_are_not(
+    history: HistoryService, places: Places
+) -> None:
+    folder = places.conversations / "2026" / "07"
+    folder.mkdir(parents=True)
+    (folder / f"{ID}.jsonl").symlink_to(places.data / "elsewhere")
+    with pytest.raises(FormatError, match=f"conversation {ID} cannot be written: "):
+        await history.intake().take(CONVERSATION)
+
+
 COPIES = [
     "{id} (conflicted copy 2026-11-26 105245)",
     "{id} (box's conflicted copy 2026-11-26)",
@@ -149,9 +174,11 @@ async def test_a_copy_that_cannot_be_read_stays_and_is_told(history: HistoryServ
     folder = places.conversations / "2026/07"
     folder.mkdir(parents=True)
     copy = folder / f"{ID} (1).jsonl"
-    copy.write_bytes(b'{"v":99}\n')
-    ((path, fault),) = [each async for each in history.intake().fold_copies()]
-    assert (path, type(fault), copy.exists()) == (copy, HistoryError, True)
+    for data in (b'{"v":99}\n', b"", b"half a li\n"):
+        copy.write_bytes(data)
+        ((path, fault),) = [each async for each in history.intake().fold_copies()]
+        assert (path, type(fault), copy.exists()) == (copy, HistoryError, True)
+        assert files(places) == [f"conversations/2026/07/{ID} (1).jsonl"]
 
 
 async def test_a_copy_of_a_conversation_that_was_removed_stays(history: HistoryService, places: Places) -> None:

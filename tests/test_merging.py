@@ -83,6 +83,25 @@ def test_an_answer_of_which_we_have_only_marks_is_taken_whole() -> None:
     assert read(both.data).messages[-1] == reply
 
 
+def test_the_head_stays_when_an_answer_on_another_branch_comes_whole() -> None:
+    reply = said("a2", "u2")
+    begun = grown(said("u2", "a1")) + records.encode(records.partial_record(reply, "te", 0))
+    ours = begun + records.encode(
+        records.head_record(ID, "a1", NOON), *map(records.message_record, (said("u3", "a1"), said("a3", "u3")))
+    )
+    both = merged(ours, begun + records.encode(records.message_record(reply)), ID)
+    assert read(both.data).head == "a3"
+    assert read(both.data).find("a2") == reply
+
+
+def test_the_head_stays_when_more_marks_of_an_answer_on_another_branch_come() -> None:
+    reply = said("a2", "u2")
+    begun = grown(said("u2", "a1")) + records.encode(records.partial_record(reply, "one ", 0))
+    ours = begun + records.encode(records.head_record(ID, "a1", NOON))
+    both = merged(ours, begun + records.encode(records.partial_record(reply, "two", 4)), ID)
+    assert read(both.data).head == "a1"
+
+
 def test_marks_of_an_answer_that_nobody_finished_are_joined() -> None:
     reply = said("a2", "u1")
     ours = OURS + records.encode(records.partial_record(reply, "one ", 0))
@@ -126,6 +145,23 @@ def test_damaged_lines_of_the_other_are_left_where_they_are() -> None:
     both = merged(OURS, theirs, ID)
     assert both.messages == 1
     assert read(both.data).damaged_lines == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"v":1,"type":"title","id":"c","at":5,"title":"x"}',
+        b'{"v":1,"type":"title","id":"c","at":null,"title":"x"}',
+        b'{"v":1,"type":[],"id":"c","at":"2026"}',
+        b'{"v":1,"type":"message","id":[],"at":"2026"}',
+        b'{"v":Infinity,"type":"title","id":"c","at":"2026"}',
+    ],
+)
+def test_records_whose_fields_are_of_another_kind_are_left_where_they_are(line: bytes) -> None:
+    damaged, theirs = OURS + line + b"\n", grown(said("u2", "a1"))
+    assert merged(OURS, damaged, ID) == Merged(OURS)
+    assert merged(damaged, theirs, ID).data.startswith(damaged)
+    assert merged(damaged, theirs, ID).messages == 1
 
 
 def test_records_of_a_later_version_that_nobody_knows_are_kept() -> None:

@@ -6,13 +6,16 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
+from chatllm_cli import ids
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats import message_fields
 from chatllm_cli.formats.reading.fields import as_object
 from chatllm_cli.models import Conversation, Message, Role, Status
 
 Value = TypeVar("Value")
-IS_ID = re.compile("[0-9A-Za-z_-]{1,100}")  # one becomes the name of a file
+IS_ID = re.compile("[0-9A-Za-z_-]{1,100}")
+# A conversation's becomes the name of a file, and an argument: no option, and not as a sync tool names a copy.
+IS_CONVERSATION_ID = re.compile(f"(?!-|{ids.IS_ID.pattern}[-_]){IS_ID.pattern}")
 NAMES = tuple(each.name for each in fields(Conversation) if each.name != "damaged_lines")
 MESSAGE_NAMES = tuple(each.name for each in fields(Message))
 _NEEDED = object()
@@ -40,7 +43,7 @@ def conversation_of(value: object, *, also: Collection[str] = ()) -> Conversatio
     given.check_names({*NAMES, *also})
     messages = given.take("messages", _list)
     return Conversation(
-        id=given.take("id", _id),
+        id=given.take("id", _conversation_id),
         title=given.take("title", message_fields.text),
         created_at=given.take("created_at", _moment),
         model=given.take("model", message_fields.text, ""),
@@ -135,6 +138,13 @@ def _id(value: object) -> str:
     found = message_fields.text(value)
     if not IS_ID.fullmatch(found):
         raise ValueError(f"expected an id, not {_shown(found)}")
+    return found
+
+
+def _conversation_id(value: object) -> str:
+    found = _id(value)
+    if not IS_CONVERSATION_ID.fullmatch(found):
+        raise ValueError(f"expected an id of its own, not {_shown(found)}")
     return found
 
 

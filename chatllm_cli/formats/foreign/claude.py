@@ -39,6 +39,8 @@ class _Reader:
     def __init__(self, value: dict[str, Any]) -> None:
         self._value = value
         self._key = as_text(value.get("uuid"))
+        if not self._key:  # all that have none would be one
+            raise FormatError("it has no id")
         model = as_text(value.get("model"))
         self._model = f"anthropic/{model}" if model else None
         self._entries: dict[str, dict[str, Any]] = {}

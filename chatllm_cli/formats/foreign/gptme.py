@@ -1,6 +1,7 @@
 """Conversations of gptme: a folder for each, with its conversation.jsonl and one file more for each other branch.
 
 All files of a folder begin alike, and so do the ids of their messages: read one by one, they make one conversation.
+Its folder alone does not tell it from others: files that were copied out of theirs may lie in one.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def load(source: Source) -> Outcomes:
     said = [each for each in dropwhile(_is_system, said) if each.content]
     if not said:
         raise FormatError("nothing was said in it")
-    made = stable_id("gptme", name)
+    first = next((each.content for each in said if each.role is Role.USER), "")
+    made = stable_id("gptme", name, first)
     messages = chained(made, said)
     model = next((each.model for each in said if each.model), "")
     yield Imported(Conversation(made, name, messages[0].at, model, prompt, messages, messages[-1].id))

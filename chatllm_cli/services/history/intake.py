@@ -1,6 +1,7 @@
 """Conversations from elsewhere, taken into the history: each whole or not at all, and none twice."""
 
 import asyncio
+import errno
 import time
 import zlib
 from collections.abc import AsyncGenerator, Mapping
@@ -11,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from chatllm_cli.errors import HistoryError
+from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
 from chatllm_cli.models import Conversation
 from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, merging, records, rewriting
 from chatllm_cli.services.history.use import hashes_in_use
+
+# What is wrong with one file alone: it is a link, or no file, or another process does not let go of it.
+OF_ONE_FILE = {errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.EWOULDBLOCK}
 
 
 class Became(StrEnum):
@@ -57,17 +61,22 @@ class Intake:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by conversation
 
     async def take(self, conversation: Conversation, attached: Mapping[str, bytes] | None = None) -> Taken:
-        """Take in a conversation with what is attached to it, by SHA-256. Raises `HistoryError`."""
+        """Take in a conversation with what is attached to it, by SHA-256. Raises as `take_journal` does."""
         return await self.take_journal(merging.journal_of(conversation), conversation, attached)
 
     async def take_journal(
         self, data: bytes, conversation: Conversation, attached: Mapping[str, bytes] | None = None
     ) -> Taken:
-        """Take in a journal, which is read as `conversation`. Raises `HistoryError`."""
+        """Take in a journal, which is read as `conversation`.
+
+        Raises `FormatError` if what is here of it cannot be added to, and `HistoryError` if nothing can be saved.
+        """
         try:
             async with self._turns.setdefault(conversation.id, asyncio.Lock()):
                 return await self._take(data, conversation, attached or {})
         except OSError as error:
+            if error.errno in OF_ONE_FILE:
+                raise FormatError(f"conversation {conversation.id} cannot be written: {error.strerror}") from error
             raise HistoryError(
                 f"conversation {conversation.id} could not be saved: {error.strerror or error}",
                 hint="make room or check the folder",
@@ -81,13 +90,13 @@ class Intake:
         except OSError as error:
             raise HistoryError(f"the history could not be saved: {error.strerror or error}") from error
 
-    async def fold_copies(self) -> AsyncGenerator[tuple[Path, Taken | HistoryError]]:
+    async def fold_copies(self) -> AsyncGenerator[tuple[Path, Taken | ChatllmError]]:
         """Fold what sync tools left beside the journals into these, and remove it; damaged lines are kept aside."""
         for path in await asyncio.to_thread(files.all_journals, self._folder):
             if files.copied_id(path):
                 try:
                     yield path, await self._fold(path)
-                except HistoryError as error:
+                except (FormatError, HistoryError) as error:
                     yield path, error
 
     async def _take(self, data: bytes, conversation: Conversation, attached: Mapping[str, bytes]) -> Taken:
@@ -140,6 +149,8 @@ class Intake:
         try:
             data = await journal.read(path)
             conversation = records.decode(data, files.copied_id(path))
+            if not conversation.messages and conversation.id not in await self._places():
+                raise HistoryError(f"{path} could not be folded in: nothing in it can be read")
             taken = await self._take(data, conversation, {})
             if taken.became is not Became.REMOVED and not self._is_dry:
                 await self.finish()
@@ -160,10 +171,16 @@ class Intake:
 
 
 def _both(ours: bytes, data: bytes, conversation: Conversation) -> merging.Merged:
-    """Return what both journals come to; one that is new is taken as it is, damaged lines included."""
+    """Return what both journals come to; one that is new is taken as it is, damaged lines included.
+
+    Raises `FormatError` for a newer version's.
+    """
     if not ours:
         return merging.Merged(data, len(conversation.messages))
-    return merging.merged(ours, data, conversation.id)
+    try:
+        return merging.merged(ours, data, conversation.id)
+    except HistoryError as error:  # it is of a newer version: the others are not
+        raise FormatError(f"conversation {conversation.id}: {error.message}", hint=error.hint) from None
 
 
 def _taken(ours: bytes, both: merging.Merged) -> Taken:

@@ -76,15 +76,15 @@ def merged(ours: bytes, theirs: bytes, conversation_id: str) -> Merged:
     torn = bool(ours) and not ours.endswith(b"\n")  # a torn last line is ended, as writers do
     data = ours + b"\n" * torn + news
     count = len((other.finished | other.begun) - mine.finished - mine.begun)
-    return Merged(data + _head(ours, theirs, data, conversation_id) if count else data, count)
+    return Merged(data + _head(ours, theirs, data, conversation_id), count)
 
 
 def _read(lines: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for line in lines:
-        with suppress(ValueError, TypeError, KeyError, RecursionError):
+        with suppress(ValueError, TypeError, KeyError, RecursionError, OverflowError):
             record = records.parsed(line)
-            _ = record["type"], record["id"], record["at"]
-            yield line, record
+            if all(isinstance(record[name], str) for name in ("type", "id", "at")):
+                yield line, record
 
 
 def _facts(read: Iterable[tuple[bytes, dict[str, Any]]]) -> _Facts:
@@ -115,5 +115,7 @@ def _head(ours: bytes, theirs: bytes, both: bytes, conversation_id: str) -> byte
     before, after, now = (records.decode(data, conversation_id) for data in (ours, theirs, both))
     down_to_theirs = replace(now, head=after.head).thread()
     passed = {each for message in down_to_theirs for each in (message.id, message.continues)}
-    head = after.head if not before.messages or before.head in passed - {None} else before.head
+    is_known = after.head in {message.id for message in before.messages}  # and was left here
+    goes_on = not before.messages or (before.head in passed - {None} and not is_known)
+    head = after.head if goes_on else before.head
     return b"" if now.head == head else records.encode(records.head_record(conversation_id, head, now.updated_at))

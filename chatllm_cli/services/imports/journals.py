@@ -6,8 +6,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError, UsageError
+from chatllm_cli.formats.own_data import IS_CONVERSATION_ID
 from chatllm_cli.formats.reading import json_values
-from chatllm_cli.formats.reading.source import Source
+from chatllm_cli.formats.reading.source import MOST_BYTES, Source
 from chatllm_cli.ids import IS_ID
 from chatllm_cli.models import Conversation
 from chatllm_cli.services.attachments.store import AttachmentStore
@@ -38,7 +39,7 @@ def read_journal(source: Source) -> Journal:
     data = source.all()
     header = json_values.first(data)
     conversation_id = named or (header.get("id") if is_journal(header) else None)
-    if not isinstance(conversation_id, str) or not IS_ID.fullmatch(conversation_id):
+    if not isinstance(conversation_id, str) or not IS_CONVERSATION_ID.fullmatch(conversation_id):
         raise FormatError("its name is no conversation's id, and none stands in it")
     conversation = records.decode(data, conversation_id)
     if not conversation.messages:
@@ -52,7 +53,7 @@ def journals_under(folder: Path) -> Iterator[Journal | ChatllmError]:
     store = AttachmentStore(root.parent / ATTACHMENTS)
     for path in _journals(root):
         try:
-            found = read_journal(Source(path.name, path.read_bytes()))
+            found = read_journal(Source(path.name, _bytes_of(path)))
         except OSError as error:
             yield FormatError(f"{path.name}: it cannot be read: {error.strerror}")
         except (FormatError, HistoryError) as error:
@@ -60,6 +61,12 @@ def journals_under(folder: Path) -> Iterator[Journal | ChatllmError]:
         else:
             held = {sha256: store.load(sha256) for sha256 in records.hashes_in(found.data)}
             yield replace(found, attached={sha256: data for sha256, data in held.items() if data is not None})
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return what is in a file; of one that is too large, enough to tell. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)
 
 
 def _root(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -44,29 +44,33 @@ class Imports:
         is not there, and `HistoryError` if nothing can be saved any more.
         """
         has_any = False
-        for found in sources(path, stdin):
-            if isinstance(found, FormatError):
-                has_any = True
-                yield Read(str(path), format_ or "", "", found)
-            elif name := format_ or detected(found):
-                async with aclosing(self._in_order(found.name, name, _outcomes(found, name))) as reads:
-                    async for read in reads:
-                        has_any = True
-                        yield read
+        try:
+            for found in sources(path, stdin):
+                if isinstance(found, FormatError):
+                    has_any = True
+                    yield Read(str(path), format_ or "", "", found)
+                elif name := format_ or detected(found):
+                    async with aclosing(self._in_order(found.name, name, _outcomes(found, name))) as reads:
+                        async for read in reads:
+                            has_any = True
+                            yield read
+        finally:  # stopped or not: what was told to be taken in is
+            await self._intake.finish()
         if not has_any:
             of = f"of the format {format_}" if format_ else "of a known format"
             yield Read(str(path), format_ or "", "", FormatError(f"{path}: nothing in it is a conversation {of}"))
-        await self._intake.finish()
 
     async def merge(self, folder: Path) -> AsyncGenerator[Read]:
         """Take in all of another machine's history, given its data folder, and yield what became of it.
 
         Raises `UsageError` if there is none, and `HistoryError` if nothing can be saved any more.
         """
-        async with aclosing(self._in_order(str(folder), JOURNAL, journals_under(folder))) as reads:
-            async for read in reads:
-                yield read
-        await self._intake.finish()
+        try:
+            async with aclosing(self._in_order(str(folder), JOURNAL, journals_under(folder))) as reads:
+                async for read in reads:
+                    yield read
+        finally:
+            await self._intake.finish()
 
     async def fold_copies(self) -> AsyncGenerator[Read]:
         """Fold what sync tools left beside our own journals into these, and yield what became of it."""
@@ -84,8 +88,13 @@ class Imports:
                     yield await begun.popleft()
             while begun:
                 yield await begun.popleft()
+        except HistoryError:  # the others may have met it as well, or not
+            while begun:
+                with suppress(HistoryError):
+                    yield await begun.popleft()
+            raise
         finally:
-            if begun:  # stopped, or the disk is full, which the others met as well
+            if begun:  # stopped
                 await asyncio.wait(begun)
                 for each in begun:
                     _ = each.cancelled() or each.exception()
@@ -93,10 +102,13 @@ class Imports:
     async def _read(self, source: str, format_: str, outcome: Outcome) -> Read:
         if isinstance(outcome, ChatllmError):
             return Read(source, format_, "", FormatError(f"{source}: {outcome.message}", hint=outcome.hint))
-        if isinstance(outcome, Journal):
-            taken = await self._intake.take_journal(outcome.data, outcome.conversation, outcome.attached)
-        else:
-            taken = await self._intake.take(outcome.conversation, outcome.files)
+        try:
+            if isinstance(outcome, Journal):
+                taken = await self._intake.take_journal(outcome.data, outcome.conversation, outcome.attached)
+            else:
+                taken = await self._intake.take(outcome.conversation, outcome.files)
+        except FormatError as error:  # of one that is here, which the file cannot help
+            return Read(source, format_, outcome.conversation.title, error)
         return Read(source, format_, outcome.conversation.title, taken)
 
 

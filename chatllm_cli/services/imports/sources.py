@@ -4,15 +4,17 @@ Whatever is in them, no more is unpacked than `MOST_UNPACKED`, nothing is writte
 name within an archive is only ever shown.
 """
 
+import lzma
 import mmap
 import os
 import stat
+import struct
 import tempfile
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -29,6 +31,8 @@ MOST_TIMES, UNSUSPICIOUS = 100, 16 * 2**20
 PIECE = 2**20
 LARGEST_BESIDE = 64 * 2**20  # bytes of a file that goes with a conversation
 ZIP = b"PK\x03\x04"
+# What reading an archive ends in: NotImplementedError, say for a way to pack that is not known, is a RuntimeError.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, RuntimeError, EOFError, struct.error)
 Found = Source | FormatError  # a file, or what is wrong with it: its message names it
 
 
@@ -39,13 +43,20 @@ def sources(path: Path, stdin: BinaryIO | None) -> Iterator[Found]:
     """
     if path == STDIN and stdin is not None:
         yield from _spooled(stdin)
-    elif path.is_dir():
+    elif _is_folder(path):
         yield from _in_folder(path)
-    elif not path.exists():
-        raise UsageError(f"there is no file {path}")
     else:
         beside = _beside_in(path.parent)
         yield from _in_file(path, str(path), path.name, beside)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:  # a name that is too long, say, or a folder that is not ours
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _spooled(stdin: BinaryIO) -> Iterator[Found]:
@@ -54,6 +65,9 @@ def _spooled(stdin: BinaryIO) -> Iterator[Found]:
             _copy(stdin, file, packed=None)
         except FormatError as error:
             yield FormatError(f"stdin: {error.message}")
+            return
+        except OSError as error:
+            yield FormatError(f"stdin: it cannot be read: {error.strerror}")
             return
         with _contents(file) as data:
             if bytes(data[:4]) == ZIP:
@@ -64,21 +78,31 @@ def _spooled(stdin: BinaryIO) -> Iterator[Found]:
 
 def _in_folder(root: Path) -> Iterator[Found]:
     beside = _beside_in(root)
-    for number, path in enumerate(_walk(root)):
+    unreadable: list[OSError] = []
+    for number, path in enumerate(_walk(root, unreadable.append)):
         if number >= MOST_FILES:
             yield FormatError(f"{root}: there are more than {MOST_FILES:,} files in it; the others are left out")
             return
         yield from _in_file(path, str(path), str(path.relative_to(root.parent)), beside)
+    for error in unreadable:
+        yield FormatError(f"{error.filename}: it cannot be read: {error.strerror}")
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, unreadable: Callable[[OSError], object] | None = None) -> Iterator[Path]:
     """Yield the files in a folder and those below it, but for hidden ones; no link is followed."""
-    for folder, names, files in os.walk(root):
+    for folder, names, files in os.walk(root, onerror=unreadable):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
             path = Path(folder, name)
-            if not name.startswith(".") and path.is_file() and not path.is_symlink():
+            if not name.startswith(".") and _may_be_file(path):
                 yield path
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:  # whoever reads it tells why it cannot be
+        return True
 
 
 def _in_file(path: Path, shown: str, name: str, beside: Callable[[str], bytes | None]) -> Iterator[Found]:
@@ -88,15 +112,19 @@ def _in_file(path: Path, shown: str, name: str, beside: Callable[[str], bytes | 
     except OSError as error:
         yield FormatError(f"{shown}: it cannot be read: {error.strerror}")
         return
-    with file:
+    with file, ExitStack() as stack:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield FormatError(f"{shown}: it is no file")
             return
-        with _contents(file) as data:
-            if bytes(data[:4]) == ZIP:
-                yield from _in_archive(file, shown)
-            else:
-                yield Source(name, data, path, beside, _moment(os.fstat(file.fileno()).st_mtime))
+        try:
+            data = stack.enter_context(_contents(file))
+        except OSError as error:
+            yield FormatError(f"{shown}: it cannot be read: {error.strerror}")
+            return
+        if bytes(data[:4]) == ZIP:
+            yield from _in_archive(file, shown)
+        else:
+            yield Source(name, data, path, beside, _moment(os.fstat(file.fileno()).st_mtime))
 
 
 @contextmanager
@@ -113,11 +141,11 @@ def _contents(file: IO[bytes]) -> "Iterator[bytes | mmap.mmap]":
 def _in_archive(file: IO[bytes], shown: str) -> Iterator[Found]:
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except DAMAGED as error:
         yield FormatError(f"{shown}: it is no archive that can be read: {error}")
         return
     with archive:
-        members = [each for each in archive.infolist() if not each.is_dir()]
+        members = [each for each in archive.infolist() if each.filename and not each.is_dir()]
         if len(members) > MOST_FILES:
             yield FormatError(f"{shown}: there are more than {MOST_FILES:,} files in it")
             return
@@ -161,15 +189,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: IO[bytes]) 
             if begin.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"[", b"{", b"-", b"m", b"S"}:  # as any format begins
                 into.write(begin)
                 _copy(packed, into, packed=member.compress_size)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-    ) as error:
+    except DAMAGED as error:
         raise FormatError(f"it cannot be unpacked: {error}") from None
 
 
@@ -190,7 +210,7 @@ def _member_beginning(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], 
             try:
                 with archive.open(member) as packed:
                     data = packed.read(LARGEST_BESIDE + 1)
-            except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+            except DAMAGED:
                 return None
             return data if len(data) <= LARGEST_BESIDE else None
     return None
