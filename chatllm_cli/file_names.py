@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 MOST_RETURNED = 2000
-LONGEST_PART = 60  # characters of a name that is made of words, of which none takes more than four bytes
+LONGEST_PART, MOST_BYTES = 60, 150  # characters and bytes of a part of a name, of whose 255 others need some
 
 
 def names_beginning(text: str) -> list[str]:
@@ -34,7 +34,8 @@ def safe_part(words: str) -> str:
     """
     folded = unicodedata.normalize("NFC", words).lower()
     kept = "".join(each if each.isalnum() or unicodedata.category(each)[0] == "M" else " " for each in folded)
-    return "-".join(kept.split())[:LONGEST_PART].strip("-")
+    part = "-".join(kept.split())[:LONGEST_PART]
+    return part.encode()[:MOST_BYTES].decode(errors="ignore").strip("-")
 
 
 def _shown(entry: "os.DirEntry[str]") -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-LONGEST_NAME = 100  # characters, of which none may take more than two bytes on its way to 255
+LONGEST_NAME = 200  # bytes, on the way to 255
 TEMPORARY = r"[a-z0-9_]{8}"  # what tempfile puts behind a prefix; an editor's .swp is none of ours
 DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 
@@ -148,7 +148,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 def temporary_prefix(path: Path) -> str:
     """Return how the name begins of what is to be put in the place of `path`."""
-    return f".{path.name[:LONGEST_NAME]}."
+    return f".{os.fsencode(path.name)[:LONGEST_NAME].decode(errors='ignore')}."
 
 
 def remove_leftovers(path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chatllm_cli.formats import json
 from chatllm_cli.models import Attachment, Filter, Message, Role
 from chatllm_cli.services.exporting import Exported, Exporter
 from chatllm_cli.services.history import HistoryService
@@ -36,6 +37,25 @@ def test_a_key_of_ones_own_is_replaced_wherever_it_stands(exporter: Exporter) ->
         CONVERSATION, title="on [key of yours]", system_prompt="[key of yours]", tags=("fine", "[key of yours]")
     )
     assert found.secrets == {"key of yours": 3}
+
+
+def test_a_key_that_was_given_as_a_models_name_is_replaced_too(exporter: Exporter) -> None:
+    key = "sk-proj-" + "a1B2" * 10
+    attached = (Attachment("a.txt", f"text/{key}", 3, "hi"),)
+    reply = Message(
+        "a1",
+        Role.ASSISTANT,
+        "",
+        AT,
+        model=f"hub/{key}",
+        instead_of=key,
+        finish_reason=key,
+        error=key,
+        attachments=attached,
+    )
+    found = exporter.prepared(replace(CONVERSATION, model=f"hub/{key}", messages=(reply,)))
+    assert key not in json.dump(found.conversation)
+    assert found.secrets == {"OpenAI key": 6}
 
 
 def test_nobody_is_asked_for_keys_where_secrets_stay(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from chatllm_cli.file_names import LONGEST_PART, safe_part
         ("...", ""),
         ("", ""),
         ("x" * 500, "x" * LONGEST_PART),
+        ("\U00020000" * 60, "\U00020000" * 37),  # of four bytes each
+        ("日" * 60, "日" * 50),
         (f"{'y' * (LONGEST_PART - 1)} z", "y" * (LONGEST_PART - 1)),
     ],
 )

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -283,6 +284,8 @@ def test_a_prompts_lines_end_where_they_were_typed() -> None:
         "a|b\n-|-\n" * 2_000,
         "[" * 999 + "\n\n" + "![" * 450,
         "```html\n" + "<a " * 30_000 + "\n```", "```python\n" + "(" * 30_000 + "\n```",
+        "```console\n" + "a:" * 30_000 + "\n```", "```cuda\n" + "\n " * 20_000 + "\n```",
+        "```java\n" + "a\n" * 50_000 + "```",
         "[a]: b 'c\n" * 10_000, "x" * 2_000_000,
     ],
 )  # fmt: skip
@@ -291,6 +294,13 @@ def test_what_is_made_to_be_slow_is_not(text: str) -> None:
     found = body_of(text)
     assert time.perf_counter() - begun < 5  # it takes a twentieth of that
     assert found
+
+
+def test_code_that_a_lexer_would_be_at_for_long_is_shown_without_colours() -> None:
+    assert "<span" in html_body.code_of("x = 1\n" * 1_000, "python")
+    for slow in ("a = '" + "x" * html_body.LONGEST_RUN + "'", "a = 1" + "\n" * (html_body.LONGEST_RUN + 1)):
+        assert '<span class="s' not in (found := html_body.code_of(slow, "python"))
+        assert escape(slow) in found
 
 
 def luminance(colour: str) -> float:

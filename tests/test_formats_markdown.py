@@ -203,6 +203,35 @@ def test_what_a_person_changes_in_the_texts_is_what_is_read() -> None:
     assert (found.title, found.messages[0].content, found.last_text) == ("Bye now", "Say bye", "done")
 
 
+@pytest.mark.parametrize(
+    ("tags", "title"),
+    [
+        ("tags:\n  - work\n  - 2026", "title: 2026"),
+        ("tags:\n- work\n- '2026'", "# by hand\ntitle: '2026'"),
+        ("tags: [work, 2026]", "\ntitle: 2026 # at last"),
+        ('tags: ["work", 2026]', "css-class: wide\naliases:\n  - other\ntitle: 2026"),
+    ],
+)
+def test_a_front_matter_may_be_spelled_as_programs_for_notes_spell_it(tags: str, title: str) -> None:
+    document = MARKDOWN.replace('title: "Grüße"', f"{title}\n{tags}").replace("---\n", "--- \n", 2)
+    assert markdown.is_one(Source("a.md", document.encode()))
+    assert loaded(document) == [replace(THREAD, title="2026", tags=("work", "2026"))]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"), [("tags:", ()), ("tags: null", ()), ("tags: work", ("work",)), ("tags: a: b", ("a: b",))]
+)
+def test_tags_need_not_be_spelled_as_a_list(tags: str, expected: tuple[str, ...]) -> None:
+    (found,) = loaded(MARKDOWN.replace("model:", f"{tags}\nmodel:", 1))
+    assert isinstance(found, Conversation)
+    assert found.tags == expected
+
+
+def test_what_formatters_put_between_a_comment_and_its_heading_is_not_said() -> None:
+    assert loaded(MARKDOWN.replace("-->\n", "-->\n\n")) == [THREAD]
+    assert loaded(MARKDOWN.replace("-->\n", "-->  \n")) == [THREAD]
+
+
 def test_line_ends_of_windows_all_over_are_those_of_an_editor() -> None:
     assert loaded(MARKDOWN.replace("\n", "\r\n")) == [THREAD]
 

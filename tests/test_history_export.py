@@ -240,6 +240,23 @@ def test_two_whose_names_would_be_one_have_longer_names(run: Run, keep: Keep, tm
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "alike", [("a" * 70 + "1", "a" * 70 + "2", "a" * 70 + "3"), ("0001-talk-a", "0001_talk_a", "0001-TALK-A")]
+)
+def test_no_file_of_one_export_is_replaced_by_another_of_it(
+    run: Run, keep: Keep, tmp_path: Path, alike: Sequence[str]
+) -> None:
+    keep(*(replace(ONE, id=each) for each in alike))
+    for _ in range(2):
+        run("history", "export", "--all", "--format", "json", "-o", f"{tmp_path}/out/")
+        assert sorted(json.loads(path.read_text())["id"] for path in (tmp_path / "out").iterdir()) == sorted(alike)
+
+
+def test_a_long_title_of_rare_characters_fits_into_a_name(run: Run, keep: Keep, tmp_path: Path) -> None:
+    keep(replace(ONE, title="\U00020000" * 80))
+    assert run("history", "export", "-o", f"{tmp_path}/out/").exit_code == 0
+
+
 def test_no_title_leads_out_of_the_folder(run: Run, keep: Keep, tmp_path: Path) -> None:
     keep(replace(ONE, title="../../../etc/-rf /\0\n"), replace(TWO, title="/"))
     result = run("history", "export", "--all", "-o", f"{tmp_path}/a/b/c/")

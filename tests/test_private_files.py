@@ -36,6 +36,12 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
     os.umask(before)
 
 
+def test_a_name_as_long_as_any_may_be_is_written(tmp_path: Path) -> None:
+    for name in ("日" * 85, "x" * 255):
+        replace_private_file(tmp_path / name, b"text")
+        assert (tmp_path / name).read_bytes() == b"text"
+
+
 @contextmanager
 def files_no_longer_than(size: int) -> Iterator[None]:
     """A disk with that much room: a write takes a part, the next one fails."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -176,9 +177,7 @@ async def _write_each(items: "AsyncIterator[Exported]", wanted: Wanted, folder: 
         if not document:
             report.has_nothing(conversation)
             continue
-        name = file_name(conversation, ENDINGS[wanted.kind])
-        if name in taken:  # of two whose ids begin alike
-            name = file_name(conversation, ENDINGS[wanted.kind], length=len(conversation.id))
+        name = next(name for name in _names(conversation, ENDINGS[wanted.kind]) if name not in taken)
         taken.add(name)
         write_output(folder / name, document, is_private=True)
     if not taken:
@@ -193,6 +192,15 @@ def file_name(conversation: Conversation, ending: str, *, length: int = SHORT_ID
         safe_part(conversation.id[:length]),
     )
     return "-".join(part for part in parts if part) + ending
+
+
+def _names(conversation: Conversation, ending: str) -> Iterator[str]:
+    """Yield the names that a conversation's file may have: another one where two ids are alike, or as good as."""
+    yield file_name(conversation, ending)
+    name = file_name(conversation, ending, length=len(conversation.id))
+    yield name
+    for number in count(2):
+        yield f"{name.removesuffix(ending)}-{number}{ending}"
 
 
 class _Report:

@@ -21,8 +21,9 @@ WORD = "chatllm"
 END = "end"
 SYSTEM_PROMPT, ATTACHED, OPEN_END = "system_prompt", "attached", "no_newline"
 _WORDS = re.compile(rf"^<!-- {WORD}(\d*) ", re.MULTILINE)
-_FRONT_MATTER = re.compile(r"\s*---\n((?:\w+:.*\n)*)---\n\s*")
-_HEADING = re.compile(r"## .*(?:\n|\Z)")
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\n((?:.*\n)*?)---[ \t]*\n\s*")
+_VALUE = re.compile(r"^(\w+):(.*(?:\n[ \t-].*)*)", re.MULTILINE)  # down to the next key
+_HEADING = re.compile(r"\n*## .*(?:\n|\Z)")  # formatters put a blank line before it
 _FENCE = re.compile(r"^`{3,}$", re.MULTILINE)
 _DEFAULTS = message_data(Message("", Role.USER, "", datetime.fromtimestamp(0, UTC)))  # what is the same for most
 
@@ -154,7 +155,7 @@ def load(source: Source) -> Outcomes:
             what = "it is no markdown" if number == 1 else f"what follows on conversation {number - 1} is none"
             raise FormatError(f"{what} that chatllm wrote: its comments are missing")
         word = f"{WORD}{first[1]}"
-        end = re.compile(rf"^<!-- {word} {END} -->\n?", re.MULTILINE).search(text, begin.end())
+        end = re.compile(rf"^<!-- {word} {END} -->[ \t]*\n?", re.MULTILINE).search(text, begin.end())
         try:
             yield Imported(_read(begin[1], text[begin.end() : end.start() if end else len(text)], word))
         except FormatError as error:
@@ -189,7 +190,7 @@ def _read(front_matter: str, body: str, word: str) -> Conversation:
 
 def _sections(body: str, word: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what each comment says, and the text down to the next one."""
-    comment = re.compile(rf"^<!-- {word} (.*) -->\n?", re.MULTILINE)
+    comment = re.compile(rf"^<!-- {word} (.*) -->[ \t]*\n?", re.MULTILINE)
     found = list(comment.finditer(body))
     for each, following in zip(found, [*found[1:], None], strict=False):
         try:
@@ -223,12 +224,30 @@ def _read_attachment(details: Mapping[str, Any], section: str) -> dict[str, Any]
 
 
 def _values(front_matter: str) -> dict[str, Any]:
-    """Return what the front matter says; what a person wrote there without quotes is text."""
-    values: dict[str, Any] = {}
-    for line in front_matter.split("\n"):
-        key, _, told = line.partition(":")
-        try:
-            values[key] = json.loads(told)
-        except (ValueError, RecursionError):
-            values[key] = told.strip()
-    return values
+    """Return what the front matter says: texts, and lists of them, as `dump` or a person wrote them there."""
+    found = {each[1]: _value(each[2]) for each in _VALUE.finditer(front_matter)}
+    if not isinstance(tags := found.get("tags", []), list):
+        found["tags"] = [tags] if tags else []
+    if "head" in found:
+        found["head"] = found["head"] or None  # the beginning
+    return found
+
+
+def _value(told: str) -> Any:
+    try:
+        value = json.loads(told)
+    except (ValueError, RecursionError):
+        value = None
+    is_ours = isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+    return value if is_ours else _edited_value(told)
+
+
+def _edited_value(told: str) -> Any:
+    """Return what a person, or a program for notes, spelled as YAML; what is none is the text itself."""
+    from chatllm_cli.formats import plain_yaml  # noqa: PLC0415  (PyYAML, which unedited files do without)
+
+    try:
+        value = plain_yaml.parse(told) or ""
+    except FormatError:
+        return told.strip()
+    return value if isinstance(value, str | list) else told.strip()

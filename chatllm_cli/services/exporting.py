@@ -79,6 +79,7 @@ def _without_secrets(conversation: Conversation, replacer: Replacer) -> Conversa
     messages = tuple(_message_without(message, replacer) for message in conversation.messages)
     without = replace(
         conversation,
+        model=replacer.without_secrets(conversation.model),
         system_prompt=replacer.without_secrets(conversation.system_prompt),
         messages=messages,
         tags=tuple(map(replacer.without_secrets, conversation.tags)),
@@ -100,6 +101,9 @@ def _message_without(message: Message, replacer: Replacer) -> Message:
         message,
         content=without(message.content),
         reasoning=without(message.reasoning),
+        model=message.model and without(message.model),  # somebody may have given a key as its name
+        instead_of=message.instead_of and without(message.instead_of),
+        finish_reason=message.finish_reason and without(message.finish_reason),
         error=message.error and without(message.error),
         attachments=tuple(_attachment_without(each, replacer) for each in message.attachments),
     )
@@ -107,4 +111,9 @@ def _message_without(message: Message, replacer: Replacer) -> Message:
 
 def _attachment_without(attachment: Attachment, replacer: Replacer) -> Attachment:
     without = replacer.without_secrets
-    return replace(attachment, name=without(attachment.name), text=without(attachment.text))
+    return replace(
+        attachment,
+        name=without(attachment.name),
+        media_type=without(attachment.media_type),
+        text=without(attachment.text),
+    )

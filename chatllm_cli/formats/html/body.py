@@ -4,16 +4,17 @@ It takes a time that grows with the length alone: what is very long, or made to 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from html import escape
+from time import process_time
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from pygments import highlight
+from pygments import format as formatted
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
@@ -24,9 +25,12 @@ MOST_MARKDOWN = 500_000  # characters of one message
 MOST_IN_A_PARAGRAPH = 20_000  # characters, and of those that mean something:
 MOST_SIGNS = 1_000
 MOST_NESTING = 20  # quotes and lists
-MOST_CODE = 100_000  # characters of one block: lexers are made of regular expressions
+MOST_CODE = 100_000  # characters of one block: lexers are made of regular expressions, many of which take a time
+LONGEST_RUN = 2_000  # that grows with the square, or worse, of a line, or of blanks and newlines in a row;
+MOST_SECONDS = 1.0  # and others take it piece by piece
 SCHEMES = ("http://", "https://", "mailto:")
 _SIGNS = re.compile(r"[][*_`!<~$\\&]")
+_RUNS = re.compile(r"[^\n]+|\s+")
 _LANGUAGE = re.compile(r"[\w+#.-]{1,30}")
 
 
@@ -119,13 +123,23 @@ def code_of(code: str, language: str) -> str:
 
 
 def _coloured(code: str, language: str) -> str:
-    if language and len(code) <= MOST_CODE:
-        try:
-            lexer = get_lexer_by_name(language.lower(), stripnl=False)
-        except ClassNotFound:
-            return escape(code)
-        return str(highlight(code, lexer, HtmlFormatter(nowrap=True)))
-    return escape(code)
+    is_short = len(code) <= MOST_CODE and max(map(len, _RUNS.findall(code)), default=0) <= LONGEST_RUN
+    if not language or not is_short:
+        return escape(code)
+    try:
+        lexer = get_lexer_by_name(language.lower(), stripnl=False)
+        return str(formatted(_in_time(lexer.get_tokens(code)), HtmlFormatter(nowrap=True)))
+    except (ClassNotFound, TimeoutError):
+        return escape(code)
+
+
+def _in_time(tokens: Iterable[Any]) -> Iterator[Any]:
+    """Yield the pieces of a block of code. Raises `TimeoutError` when it takes too long."""
+    end = process_time() + MOST_SECONDS
+    for token in tokens:
+        if process_time() > end:
+            raise TimeoutError
+        yield token
 
 
 def _link(address: str, title: str = "") -> str:

@@ -60,7 +60,7 @@ time { white-space: nowrap; }
 nav + .conversation, .conversation + .conversation {
   margin-top: 4rem; padding-top: 2rem; border-top: 3px solid var(--line);
 }
-nav ol { padding-left: 1.5rem; }
+nav ol { padding-left: 2.75rem; }
 nav li { margin: .3rem 0; }
 .message { margin: 1.75rem 0; }
 .message > header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .75rem; margin-bottom: .5rem; }
