@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chatllm_cli.formats.html import page as html
 from chatllm_cli.formats.html import style as html_style
-from chatllm_cli.formats.html.body import body_of, code_of
+from chatllm_cli.formats.html.body import LONGEST_RUN, body_of, code_of
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from tests.documents import GIF, PNG
 from tests.payloads import ALL, forbidden_in
@@ -297,9 +297,9 @@ def test_what_is_made_to_be_slow_is_not(text: str) -> None:
 
 
 def test_code_that_a_lexer_would_be_at_for_long_is_shown_without_colours() -> None:
-    assert "<span" in html_body.code_of("x = 1\n" * 1_000, "python")
-    for slow in ("a = '" + "x" * html_body.LONGEST_RUN + "'", "a = 1" + "\n" * (html_body.LONGEST_RUN + 1)):
-        assert '<span class="s' not in (found := html_body.code_of(slow, "python"))
+    assert "<span" in code_of("x = 1\n" * 1_000, "python")
+    for slow in ("a = '" + "x" * LONGEST_RUN + "'", "a = 1" + "\n" * (LONGEST_RUN + 1)):
+        assert '<span class="s' not in (found := code_of(slow, "python"))
         assert escape(slow) in found
 
 

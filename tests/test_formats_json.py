@@ -19,6 +19,7 @@ from tests.trees import AT, CONVERSATION, titled
 Data = dict[str, Any]
 SHA256 = hashlib.sha256(PNG).hexdigest()
 IMAGE = Attachment("a.png", "image/png", len(PNG), sha256=SHA256)
+COPY = f"{'c' * 16}-2"  # as a sync tool names it
 SHOWN = replace(titled("Seen"), messages=(Message("u1", Role.USER, "What?", AT, attachments=(IMAGE,)),), head="u1")
 
 JSON = """\
@@ -240,7 +241,7 @@ def change_message(name: str, value: object) -> Callable[[Data], object]:
         (change("tags", "ab"), "conversation 'c1': tags: expected a list"),
         (change("tags", [1]), "conversation 'c1': tags: expected text"),
         (change("id", "-x"), "conversation '-x': id: expected an id of its own, not '-x'"),
-        (change("id", f"{'c' * 16}-2"), f"conversation '{'c' * 16}-2': id: expected an id of its own, not '{'c' * 16}-2'"),
+        (change("id", COPY), f"conversation '{COPY}': id: expected an id of its own, not '{COPY}'"),
         (change("head", "a b"), "conversation 'c1': head: expected an id, not 'a b'"),
         (change("note", "mine"), "conversation 'c1': there is no field 'note'"),
         (change("damaged_lines", 0), "conversation 'c1': there is no field 'damaged_lines'"),

@@ -244,7 +244,7 @@ def _value(told: str) -> Any:
 
 def _edited_value(told: str) -> Any:
     """Return what a person, or a program for notes, spelled as YAML; what is none is the text itself."""
-    from chatllm_cli.formats import plain_yaml  # noqa: PLC0415  (PyYAML, which unedited files do without)
+    from chatllm_cli.formats.reading import plain_yaml  # noqa: PLC0415  (PyYAML, which unedited files do without)
 
     try:
         value = plain_yaml.parse(told) or ""
