@@ -290,9 +290,9 @@ def test_a_prompts_lines_end_where_they_were_typed() -> None:
     ],
 )  # fmt: skip
 def test_what_is_made_to_be_slow_is_not(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = body_of(text)
-    assert time.perf_counter() - begun < 5  # it takes a twentieth of that
+    assert time.process_time() - begun < 10  # it takes a twentieth of that; what grows with the square takes minutes
     assert found
 
 

@@ -121,8 +121,8 @@ def test_a_file_beside_that_is_too_large_is_none(tmp_path: Path, monkeypatch: py
 
 
 def bomb(path: Path) -> Path:
-    """An archive of 200 kB that unpacks to 200 MB."""
-    return archive(path, good=JSON, bomb=b"[" + b" " * 200_000_000)
+    """An archive of 40 kB that unpacks to 40 MB."""
+    return archive(path, good=JSON, bomb=b"[" + b" " * 40_000_000)
 
 
 def test_what_unpacks_to_a_hundred_times_its_size_is_refused(tmp_path: Path) -> None:
