@@ -270,7 +270,17 @@ def test_json_names_every_conversation(run: Run, tmp_path: Path) -> None:
         1,
         {
             "dry_run": True,
-            "formats": [{"format": "openai", "new": 1, "messages": 1, "unreadable": 1}],
+            "formats": [
+                {
+                    "format": "openai",
+                    "new": 1,
+                    "grown": 0,
+                    "known": 0,
+                    "removed": 0,
+                    "unreadable": 1,
+                    "messages": 1,
+                }
+            ],
             "conversations": [
                 {
                     "source": "training.jsonl",
