@@ -55,14 +55,15 @@ def test_another_machines_history_is_merged_from_whichever_folder_of_it_is_named
     assert json.loads(run("history", "show", ID, "--json").stdout)["head"] == "m3"
 
 
-def test_images_come_along_with_a_merge(run: Run, tmp_path: Path, places: Places) -> None:
+@pytest.mark.parametrize("command", ["merge", "import"])
+def test_images_come_along_with_a_data_folder(command: str, run: Run, tmp_path: Path, places: Places) -> None:
     image = b"\x89PNG of a cat"
     digest = sha256(image).hexdigest()
     prompt = replace(PROMPT, attachments=(Attachment("cat.png", "image/png", len(image), sha256=digest),))
     put(tmp_path / "other", replace(CONVERSATION, messages=(prompt, REPLY)))
     (tmp_path / "other" / "attachments").mkdir()
     (tmp_path / "other" / "attachments" / digest).write_bytes(image)
-    assert told(run, "merge", str(tmp_path / "other"))[0] == 0
+    assert told(run, command, str(tmp_path / "other"))[0] == 0
     assert (places.attachments / digest).read_bytes() == image
 
 
@@ -270,7 +271,17 @@ def test_json_names_every_conversation(run: Run, tmp_path: Path) -> None:
         1,
         {
             "dry_run": True,
-            "formats": [{"format": "openai", "new": 1, "messages": 1, "unreadable": 1}],
+            "formats": [
+                {
+                    "format": "openai",
+                    "new": 1,
+                    "grown": 0,
+                    "known": 0,
+                    "removed": 0,
+                    "unreadable": 1,
+                    "messages": 1,
+                }
+            ],
             "conversations": [
                 {
                     "source": "training.jsonl",

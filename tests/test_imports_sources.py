@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -106,6 +107,18 @@ def test_a_file_beside_is_found_by_the_beginning_of_its_name(tmp_path: Path) -> 
         (source, *_) = sources(place, None)
         assert not isinstance(source, FormatError)
         assert (source.beside("file-X1"), source.beside("file-Y")) == (b"cat", None)
+
+
+def test_files_beside_are_found_among_many_without_a_look_at_each(tmp_path: Path) -> None:
+    names = [f"file-{number:05}-x.png" for number in range(5_000)]
+    path = archive(tmp_path / "export.zip", conversations=JSON, **dict.fromkeys(names, b""))
+    reading = sources(path, None)
+    source = next(reading)
+    assert not isinstance(source, FormatError)
+    begun = time.process_time()
+    assert [source.beside(f"lost-{number:05}") for number in range(5_000)] == [None] * 5_000
+    assert source.beside("file-04999") == b""
+    assert time.process_time() - begun < 0.5  # 4 s with a look at each
 
 
 def test_a_file_beside_that_is_too_large_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,10 @@ def _print_json(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
 
     document = {
         "dry_run": dry_run,
-        "formats": [{"format": name, **counts} for name, counts in sorted(tally.counts.items())],
+        "formats": [
+            {"format": name, **{each: counts[each] for each in COLUMNS}}
+            for name, counts in sorted(tally.counts.items())
+        ],
         "conversations": [
             {
                 "source": read.source,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -33,7 +34,10 @@ def is_journal(value: Any) -> bool:
 
 
 def read_journal(source: Source) -> Journal:
-    """Return what is read. Raises `FormatError`, and `HistoryError` for a newer version's."""
+    """Return what is read, with what is attached if that lies beside it under its hash.
+
+    Raises `FormatError`, and `HistoryError` for a newer version's.
+    """
     path = PurePath(source.name)
     named = path.stem if IS_ID.fullmatch(path.stem) else files.copied_id(path)
     data = source.all()
@@ -44,7 +48,9 @@ def read_journal(source: Source) -> Journal:
     conversation = records.decode(data, conversation_id)
     if not conversation.messages:
         raise FormatError("nothing in it can be read")
-    return Journal(data, conversation)
+    beside = {each: source.beside(each) for each in records.hashes_in(data)}
+    attached = {each: found for each, found in beside.items() if found and sha256(found).hexdigest() == each}
+    return Journal(data, conversation, attached)
 
 
 def journals_under(folder: Path) -> Iterator[Journal | ChatllmError]:
@@ -59,8 +65,8 @@ def journals_under(folder: Path) -> Iterator[Journal | ChatllmError]:
         except (FormatError, HistoryError) as error:
             yield FormatError(f"{path.name}: {error.message}", hint=error.hint)
         else:
-            held = {sha256: store.load(sha256) for sha256 in records.hashes_in(found.data)}
-            yield replace(found, attached={sha256: data for sha256, data in held.items() if data is not None})
+            held = {each: store.load(each) for each in records.hashes_in(found.data)}
+            yield replace(found, attached={each: data for each, data in held.items() if data is not None})
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -13,11 +13,14 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, TypeVar
 
 from chatllm_cli.errors import FormatError, UsageError
 from chatllm_cli.formats.reading.source import LONG_AGO, Source
@@ -33,6 +36,7 @@ LARGEST_BESIDE = 64 * 2**20  # bytes of a file that goes with a conversation
 ZIP = b"PK\x03\x04"
 # What reading an archive ends in: NotImplementedError, say for a way to pack that is not known, is a RuntimeError.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, RuntimeError, EOFError, struct.error)
+Item = TypeVar("Item")
 Found = Source | FormatError  # a file, or what is wrong with it: its message names it
 
 
@@ -149,10 +153,7 @@ def _in_archive(file: IO[bytes], shown: str) -> Iterator[Found]:
         if len(members) > MOST_FILES:
             yield FormatError(f"{shown}: there are more than {MOST_FILES:,} files in it")
             return
-
-        def beside(beginning: str) -> bytes | None:
-            return _member_beginning(archive, members, beginning)
-
+        beside = _beside_in_archive(archive, members)
         for member in members:
             with tempfile.TemporaryFile() as unpacked:
                 try:
@@ -204,31 +205,50 @@ def _copy(source: IO[bytes] | BinaryIO, into: IO[bytes], *, packed: int | None) 
         into.write(piece)
 
 
-def _member_beginning(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], beginning: str) -> bytes | None:
-    for member in members:
-        if member.filename.rpartition("/")[2].startswith(beginning) and not member.flag_bits & 0x1:
-            try:
-                with archive.open(member) as packed:
-                    data = packed.read(LARGEST_BESIDE + 1)
-            except DAMAGED:
-                return None
-            return data if len(data) <= LARGEST_BESIDE else None
-    return None
+def _beside_in_archive(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Callable[[str], bytes | None]:
+    found = _by_beginning(lambda: ((_last(each.filename), each) for each in members if not each.flag_bits & 0x1))
+
+    def beside(beginning: str) -> bytes | None:
+        if (member := found(beginning)) is None:
+            return None
+        try:
+            with archive.open(member) as packed:
+                data = packed.read(LARGEST_BESIDE + 1)
+        except DAMAGED:
+            return None
+        return data if len(data) <= LARGEST_BESIDE else None
+
+    return beside
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _beside_in(root: Path) -> Callable[[str], bytes | None]:
-    paths: list[Path] | None = None
+    found = _by_beginning(lambda: ((path.name, path) for path in islice(_walk(root), MOST_FILES)))
 
     def beside(beginning: str) -> bytes | None:
-        nonlocal paths
-        if paths is None:
-            paths = [path for _, path in zip(range(MOST_FILES), _walk(root), strict=False)]
-        for path in paths:
-            if path.name.startswith(beginning):
-                try:
-                    return path.read_bytes() if path.stat().st_size <= LARGEST_BESIDE else None
-                except OSError:
-                    return None
-        return None
+        if (path := found(beginning)) is None:
+            return None
+        try:
+            return path.read_bytes() if path.stat().st_size <= LARGEST_BESIDE else None
+        except OSError:
+            return None
 
     return beside
+
+
+def _by_beginning(listed: Callable[[], Iterable[tuple[str, Item]]]) -> Callable[[str], Item | None]:
+    """Return what finds the first item whose name begins so; they are listed when one is looked for."""
+    ordered: list[tuple[str, Item]] | None = None
+
+    def found(beginning: str) -> Item | None:
+        nonlocal ordered
+        if ordered is None:
+            ordered = sorted(listed(), key=itemgetter(0))
+        place = bisect_left(ordered, beginning, key=itemgetter(0))
+        name, item = ordered[place] if place < len(ordered) else ("", None)
+        return item if name.startswith(beginning) else None
+
+    return found
