@@ -12,6 +12,7 @@ import pytest
 from chatllm_cli.config.places import Places
 from tests.conftest import Run
 from tests.fake_openai import FakeOpenAI
+from tests.keyrings import configure
 from tests.terminal import CHATLLM, CTRL_C, Terminal
 from tests.test_ask import journal_of
 from tests.test_history_command import Record
@@ -357,3 +358,27 @@ def test_whoever_closes_the_pipe_stops_all_of_them(run: Run, provider: FakeOpenA
     assert (process.wait(), process.stderr.read()) == (-signal.SIGPIPE, b"")
     process.stderr.close()
     assert {each["status"] for each in conversation(run)["messages"][1:]} == {"interrupted"}
+
+
+def test_commands_for_keys_ask_one_after_another_before_anything_is_shown(
+    fake_openai: FakeOpenAI, terminal: Callable[..., Terminal], places: Places, tmp_path: Path
+) -> None:
+    command = tmp_path / "key"
+    command.write_text('#!/bin/sh\nprintf "PIN of $1? " >/dev/tty\nread -r pin </dev/tty\necho "sk-$1-$pin"\n')
+    command.chmod(0o700)
+    configure(
+        places,
+        "".join(
+            f'[providers.{name}]\nbase_url = "{fake_openai.base_url}"\napi_key_cmd = "{command} {name}"\n'
+            for name in ("first", "second")
+        ),
+    )
+    screen = terminal("ask", "--columns", "-m", "first/says-one", "-m", "second/says-two", "hi")
+    screen.wait_for("PIN of first?")
+    screen.type("1234\r")
+    screen.wait_for("PIN of second?")
+    screen.type("5678\r")
+    assert screen.wait() == 0
+    assert screen.text.startswith("PIN of first? 1234\nPIN of second? 5678\nfirst/says-one ")
+    sent = sorted(seen.headers["Authorization"] for seen in fake_openai.chats)
+    assert sent == ["Bearer sk-first-1234", "Bearer sk-second-5678"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chatllm_cli.bootstrap import Services
@@ -62,23 +63,54 @@ class Together:
 
     async def begin(self, question: Question, chosen: Sequence[Sequence[Endpoint]], options: ChatOptions) -> None:
         """Keep the prompt, and ask all of them; the first one's answer becomes the head."""
-        listeners = [LateView(self.lend, tells_secrets=self.renderer.is_read_by_a_person) for _ in chosen]
+        have_key = [asyncio.Event() for _ in chosen]
+        is_told = self.renderer.is_read_by_a_person
+        listeners = [LateView(partial(self._lend_for_key, each), tells_secrets=is_told) for each in have_key]
         prompt = await self.chat.put(
             self.log, question.prompt, chosen[0][0], listeners[0], attachments=question.attachments
         )
         logs: list[OpenConversation | Aside] = [self.log, *(Aside(self.log, prompt.id) for _ in chosen[1:])]
         self.asked = [
-            Asked(endpoints, listener, log, asyncio.create_task(self._answer(log, endpoints, options, listener)))
-            for endpoints, listener, log in zip(chosen, listeners, logs, strict=True)
+            Asked(
+                endpoints,
+                listener,
+                log,
+                asyncio.create_task(self._answer(log, endpoints, options, listener, have_key[: number + 1])),
+            )
+            for number, (endpoints, listener, log) in enumerate(zip(chosen, listeners, logs, strict=True))
         ]
+        for each in have_key:  # before anything is shown
+            await each.wait()
 
     async def _answer(
-        self, log: "OpenConversation | Aside", endpoints: Sequence[Endpoint], options: ChatOptions, listener: LateView
+        self,
+        log: "OpenConversation | Aside",
+        endpoints: Sequence[Endpoint],
+        options: ChatOptions,
+        listener: LateView,
+        have_key: Sequence[asyncio.Event],
     ) -> Message | ChatllmError:
+        """Ask one of the models; a command for its key may ask a person, and waits for those before it."""
+        *before, own = have_key
         try:
+            if endpoints[0].has_key_command:
+                for each in before:
+                    await each.wait()
+            else:
+                own.set()
             return await self.chat.go_on(log, endpoints, options, listener)
         except ChatllmError as error:
             return error
+        finally:
+            own.set()
+
+    @contextmanager
+    def _lend_for_key(self, has_key: asyncio.Event) -> Iterator[None]:
+        try:
+            with self.lend():
+                yield
+        finally:
+            has_key.set()
 
     @contextmanager
     def lend(self) -> Iterator[None]:
