@@ -8,6 +8,7 @@ import secrets
 # four tell one conversation from another.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 16
+SHORT_ID = 8  # characters that a person is shown
 SHA256 = re.compile("[0-9a-f]{64}")  # what names the bytes of an attachment
 IS_ID = re.compile(f"[{ALPHABET}]{{{LENGTH}}}")
 

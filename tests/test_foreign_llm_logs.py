@@ -420,7 +420,8 @@ def test_llm_can_write_while_a_conversation_is_being_imported(database: Path) ->
 def test_other_files_are_none_of_its(tmp_path: Path) -> None:
     for data in other_files(tmp_path):
         source = Source("x.db", data)
-        assert not llm_logs.is_one(source)
+        with suppress(FormatError):  # of a damaged one
+            assert not llm_logs.is_one(source)
         with pytest.raises(FormatError):
             list(llm_logs.load(source))
 

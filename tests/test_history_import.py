@@ -175,7 +175,9 @@ NO_FORMAT = "nothing in it is a conversation of a known format"
 
 def test_a_folder_of_anything_is_looked_through_and_what_is_found_is_counted_by_format(run: Run) -> None:
     code, stdout, stderr = told(run, "import", str(FIXTURES))
-    assert (code, stderr) == (0, "")
+    passed = ["README.md", *(f"{name}/README.md" for name in ("aichat", "chatgpt", "claude", "openai"))]
+    listed = ", ".join(f"imports/{name}" for name in passed)
+    assert (code, stderr) == (0, f"passed over, as no conversation is in them: {listed}\n")
     rows = [line.split("\t") for line in stdout.splitlines()]
     assert [row[0] for row in rows] == ["aichat", "chatgpt", "claude", "gptme", "llm", "openai", "shell_gpt"]
     again = [line.split("\t") for line in told(run, "import", str(FIXTURES))[1].splitlines()]
@@ -267,6 +269,7 @@ def test_json_names_every_conversation(run: Run, tmp_path: Path) -> None:
     code, stdout, _ = told(run, "import", str(path), "--dry-run", "--json")
     document = json.loads(stdout)
     error = document["conversations"][1].pop("error")
+    assert len(document["conversations"][0].pop("conversation")) == 16
     assert (code, document) == (
         1,
         {
@@ -289,16 +292,20 @@ def test_json_names_every_conversation(run: Run, tmp_path: Path) -> None:
                     "title": "",
                     "became": "new",
                     "messages": 1,
+                    "differing": 0,
+                    "branched": False,
                     "error": None,
                 },
                 {
                     "source": "training.jsonl",
                     "format": "openai",
                     "title": "",
+                    "conversation": None,
                     "became": "unreadable",
                     "messages": 0,
                 },
             ],
+            "passed_over": [],
         },
     )
     assert error.startswith("training.jsonl: ")
@@ -350,6 +357,53 @@ def test_one_that_cannot_be_added_to_here_is_named_and_the_others_are_taken_in(
 
 
 def test_a_terminal_shows_only_columns_that_say_something(terminal: Callable[..., Terminal]) -> None:
-    shown = terminal("history", "import", str(FIXTURES / "openai"), columns=50)
+    shown = terminal("history", "import", str(FIXTURES / "openai" / "training.jsonl"), columns=50)
     assert shown.wait() == 0
     assert shown.text == "format  new  known  new messages\nopenai  3    1      12"
+
+
+CHATGPT = (FIXTURES / "chatgpt" / "conversations.json").read_bytes()
+
+
+def test_a_damaged_file_in_a_folder_is_named_and_never_passed_over(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    (folder / "good.json").write_bytes(CHATGPT)
+    (folder / "cut.json").write_bytes(CHATGPT[:300])
+    (folder / "cut.db").write_bytes((FIXTURES / "llm" / "threads.db").read_bytes()[:20_000])
+    (folder / "notes.txt").write_text("[ ] buy milk")
+    code, stdout, stderr = told(run, "import", str(folder))
+    assert (code, stdout.splitlines()[-1]) == (1, "unknown\t0\t0\t0\t0\t2\t0")
+    first, second, third = stderr.splitlines()
+    assert first.startswith("chatllm: downloads/cut.db: the database cannot be read: ")
+    assert second.startswith("chatllm: downloads/cut.json: it is no JSON: ")
+    assert third == "passed over, as no conversation is in them: downloads/notes.txt"
+
+
+def test_a_format_is_told_though_the_first_conversation_is_broken(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "conversations.json"
+    values = json.loads(CHATGPT)
+    path.write_text(json.dumps([{"title": "Gears", "mapping": "oops"}, *values]))
+    code, stdout, stderr = told(run, "import", str(path))
+    assert (code, stdout.split("\t")[:2]) == (1, ["chatgpt", "2"])  # in the third nothing was said
+    assert stderr.startswith("chatllm: conversations.json: conversation 1 (Gears): ")
+
+
+def test_of_many_files_those_of_another_format_than_the_named_one_are_passed_over(run: Run) -> None:
+    code, stdout, _ = told(run, "import", str(FIXTURES), "--format", "claude")
+    assert (code, [line.split("\t")[0] for line in stdout.splitlines()]) == (0, ["claude"])
+
+
+def test_messages_that_say_something_else_here_are_counted_and_stay(run: Run, tmp_path: Path, places: Places) -> None:
+    put(places.data, CONVERSATION)
+    put(tmp_path / "other", replace(CONVERSATION, messages=(replace(PROMPT, content="Ho"), REPLY)))
+    notice = "1 message says something else here than in what was read, and nothing of that was changed\n"
+    assert told(run, "merge", str(tmp_path / "other")) == (0, "journal\t0\t0\t1\t0\t0\t0\n", notice)
+
+
+def test_a_conversation_that_went_on_on_both_sides_is_named(run: Run, tmp_path: Path, places: Places) -> None:
+    put(places.data, LONGER)
+    other = Message("m4", Role.USER, "Other", NOON, "m2")
+    put(tmp_path / "other", replace(CONVERSATION, messages=(PROMPT, REPLY, other), head="m4"))
+    notice = f"with another branch now (`history show --tree` shows it): {ID[:8]} 'Greeting'\n"
+    assert told(run, "merge", str(tmp_path / "other")) == (0, "journal\t0\t1\t0\t0\t0\t1\n", notice)

@@ -56,7 +56,7 @@ def test_what_only_the_other_went_on_with_follows_on_ours_and_the_head_moves_alo
 def test_two_that_both_went_on_make_two_branches_and_ours_stays_in_use() -> None:
     ours, theirs = grown(said("u2", "a1"), said("a2", "u2")), grown(said("u3", "a1"), said("a3", "u3"))
     both = merged(ours, theirs, ID)
-    assert both.messages == 2
+    assert (both.messages, both.has_branched) == (2, True)
     assert [message.id for message in read(both.data).messages] == ["u1", "a1", "u2", "a2", "u3", "a3"]
     assert [message.id for message in read(both.data).thread()] == ["u1", "a1", "u2", "a2"]
     assert merged(both.data, theirs, ID) == Merged(both.data)
@@ -118,7 +118,7 @@ def test_marks_of_an_answer_that_we_have_whole_add_nothing() -> None:
 def test_a_message_that_both_have_stays_as_it_is_here() -> None:
     scrubbed = OURS.replace(b"text of u1", b"[removed]")
     ours = journal_of(conversation(replace(said("u1", None), content="[removed]"), said("a1", "u1")))
-    assert merged(ours, OURS, ID) == Merged(ours)
+    assert merged(ours, OURS, ID) == Merged(ours, differing=1)
     assert scrubbed != OURS
 
 

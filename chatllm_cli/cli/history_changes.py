@@ -14,6 +14,7 @@ from chatllm_cli.cli.asking import MOST_SHOWN, Yes, counted, is_agreed
 from chatllm_cli.cli.options import Address, Addresses, Moment, check_are_text, check_is_text
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
+from chatllm_cli.ids import SHORT_ID
 from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.render.clean import clean_line
 from chatllm_cli.render.renderer import Renderer
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Tags = Annotated[list[str], typer.Argument(metavar="TAG...", callback=check_are_text)]
-SHORT_ID = 8
 
 
 def add_to(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from chatllm_cli.errors import ChatllmError, ExitCode, HistoryError, UsageError
 from chatllm_cli.file_names import safe_part
 from chatllm_cli.formats import writing
 from chatllm_cli.formats.writing import ENDINGS, WITH_BRANCHES, WITH_FILES, Document, Format
+from chatllm_cli.ids import SHORT_ID
 from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.private_files import make_private_folder
 from chatllm_cli.render.progress import Counter as Progress
@@ -27,8 +28,6 @@ from chatllm_cli.render.renderer import Renderer, private_output, write_output
 if TYPE_CHECKING:
     from chatllm_cli.services.exporting import Exported
     from chatllm_cli.services.history import Query
-
-SHORT_ID = 8
 
 
 @dataclass(frozen=True, slots=True)

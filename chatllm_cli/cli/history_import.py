@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,11 +16,13 @@ from chatllm_cli.cli.asking import counted
 from chatllm_cli.cli.options import AsJson
 from chatllm_cli.cli.running import run
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
+from chatllm_cli.ids import SHORT_ID
 from chatllm_cli.render.renderer import Renderer
 
 if TYPE_CHECKING:
     from chatllm_cli.services.imports import Imports, Read
 
+MOST_LISTED = 5  # in one line
 MOST_NAMED = 20  # faults on a terminal or a pipe; --json has all
 EVERY = 50  # conversations between two looks of how many there are
 COLUMNS = {
@@ -127,8 +129,14 @@ class _Tally:
     reads: "list[Read]" = field(default_factory=list)
     counts: "dict[str, Counter[str]]" = field(default_factory=dict)  # by format
     faults: list[ChatllmError] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)  # files in which no conversation is
+    branched: "list[Read]" = field(default_factory=list)
+    new: set[str] = field(default_factory=set)  # ids: of these nothing is in use
 
     def take(self, read: "Read") -> None:
+        if read.became is None:
+            self.passed.append(read.source)
+            return
         self.reads.append(read)
         counts = self.counts.setdefault(read.format or "unknown", Counter())
         if isinstance(read.became, ChatllmError):
@@ -137,6 +145,11 @@ class _Tally:
         else:
             counts[read.became.became] += 1
             counts["messages"] += read.became.messages
+            counts["differing"] += read.became.differing
+            if read.became.became == "new":
+                self.new.add(read.conversation)
+            if read.became.has_branched and read.conversation not in self.new:
+                self.branched.append(read)
 
     def __getitem__(self, what: str) -> int:
         return sum(counts[what] for counts in self.counts.values())
@@ -177,11 +190,25 @@ def _show(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
     shown = [each for each in COLUMNS if tally[each] or each in ALWAYS or not renderer.is_terminal]
     rows = [(name, *(str(counts[each]) for each in shown)) for name, counts in sorted(tally.counts.items())]
     renderer.rows(("format", *(COLUMNS[each] for each in shown)), rows)
+    if tally.passed:
+        renderer.notice(f"passed over, as no conversation is in them: {_some(tally.passed)}")
+    if tally["differing"]:
+        told = counted(tally["differing"], "message says", "messages say")
+        renderer.notice(f"{told} something else here than in what was read, and nothing of that was changed")
+    if tally.branched:
+        named = _some([f"{each.conversation[:SHORT_ID]} '{each.title}'" for each in tally.branched])
+        renderer.notice(f"with another branch now (`history show --tree` shows it): {named}")
     if tally["removed"]:
         told = counted(tally["removed"], "conversation")
         renderer.notice(f"{told} had been removed here, and stayed so; --restore takes them in")
     if dry_run:
         renderer.notice("nothing was changed: --dry-run")
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first of many names, and how many there are besides."""
+    more = len(names) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _print_json(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
@@ -193,18 +220,29 @@ def _print_json(renderer: Renderer, tally: _Tally, *, dry_run: bool) -> None:
             {"format": name, **{each: counts[each] for each in COLUMNS}}
             for name, counts in sorted(tally.counts.items())
         ],
-        "conversations": [
-            {
-                "source": read.source,
-                "format": read.format or None,
-                "title": read.title,
-                **(
-                    {"became": "unreadable", "messages": 0, "error": read.became.message}
-                    if isinstance(read.became, ChatllmError)
-                    else {"became": read.became.became, "messages": read.became.messages, "error": None}
-                ),
-            }
-            for read in tally.reads
-        ],
+        "conversations": [_fields(read) for read in tally.reads],
+        "passed_over": tally.passed,
     }
     renderer.text(json.dump_data(document), end="")
+
+
+def _fields(read: "Read") -> dict[str, object]:
+    """Return what became of one conversation, as a script gets it."""
+    fields: dict[str, object] = {
+        "source": read.source,
+        "format": read.format or None,
+        "title": read.title,
+        "conversation": read.conversation or None,
+    }
+    if isinstance(read.became, ChatllmError):
+        return fields | {"became": "unreadable", "messages": 0, "error": read.became.message}
+    if read.became is None:
+        return fields
+    taken = read.became
+    return fields | {
+        "became": taken.became,
+        "messages": taken.messages,
+        "differing": taken.differing,
+        "branched": taken.has_branched,
+        "error": None,
+    }

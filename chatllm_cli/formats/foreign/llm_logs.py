@@ -16,14 +16,11 @@ MOST_SAID = 4 * 2**30
 
 
 def is_one(source: Source) -> bool:
-    """Tell whether a file is a database that llm keeps its logs in."""
+    """Tell whether a file is a database that llm keeps its logs in. Raises `FormatError` for a damaged one."""
     if not is_database(source):
         return False
-    try:
-        with opened(source) as database:
-            return _is_llms(database)
-    except FormatError:
-        return False
+    with opened(source) as database:
+        return _is_llms(database)
 
 
 def load(source: Source) -> Outcomes:

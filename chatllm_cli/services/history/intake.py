@@ -38,6 +38,8 @@ class Taken:
 
     became: Became
     messages: int = 0
+    differing: int = 0  # messages that say something else here, and stay so
+    has_branched: bool = False  # whether what is new stands beside what is in use
 
 
 class Intake:
@@ -186,7 +188,8 @@ def _both(ours: bytes, data: bytes, conversation: Conversation) -> merging.Merge
 def _taken(ours: bytes, both: merging.Merged) -> Taken:
     if not ours:
         return Taken(Became.NEW, both.messages)
-    return Taken(Became.KNOWN if both.data == ours else Became.GROWN, both.messages)
+    became = Became.KNOWN if both.data == ours else Became.GROWN
+    return Taken(became, both.messages, both.differing, both.has_branched)
 
 
 def _clear_away(path: Path, data: bytes) -> None:

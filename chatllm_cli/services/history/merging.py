@@ -21,13 +21,15 @@ class Merged:
 
     data: bytes
     messages: int = 0
+    differing: int = 0  # messages that both have, and that say something else here
+    has_branched: bool = False  # whether what was added stands beside what is in use
 
 
 @dataclass(slots=True)
 class _Facts:
     """What a journal has."""
 
-    finished: set[str] = field(default_factory=set)  # messages
+    finished: dict[str, object] = field(default_factory=dict)  # what messages say, by id
     begun: set[str] = field(default_factory=set)  # replies of which there are marks
     latest: dict[str, str] = field(default_factory=dict)  # when each of `LAST_STANDS` was said last
     has_header: bool = False
@@ -36,7 +38,7 @@ class _Facts:
         """Take note of one record."""
         match record["type"]:
             case "message":
-                self.finished.add(record["id"])
+                self.finished[record["id"]] = record.get("content")
             case "partial":
                 self.begun.add(record["id"])
             case "conversation":
@@ -71,12 +73,14 @@ def merged(ours: bytes, theirs: bytes, conversation_id: str) -> Merged:
     read = list(_read(line for line in unknown if not records.is_damaged(line)))
     other = _facts(read)
     news = b"".join(line + b"\n" for line, record in read if _is_news(record, mine, other))
+    differing = sum(each != other.finished.get(id_, each) for id_, each in mine.finished.items())
     if not news:
-        return Merged(ours)
+        return Merged(ours, differing=differing)
     torn = bool(ours) and not ours.endswith(b"\n")  # a torn last line is ended, as writers do
     data = ours + b"\n" * torn + news
-    count = len((other.finished | other.begun) - mine.finished - mine.begun)
-    return Merged(data + _head(ours, theirs, data, conversation_id), count)
+    count = len((other.finished.keys() | other.begun) - mine.finished.keys() - mine.begun)
+    head, moves = _head(ours, theirs, data, conversation_id)
+    return Merged(data + head, count, differing, has_branched=bool(count) and not moves)
 
 
 def _read(lines: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -110,12 +114,16 @@ def _is_news(record: dict[str, Any], mine: _Facts, other: _Facts) -> bool:
             return True
 
 
-def _head(ours: bytes, theirs: bytes, both: bytes, conversation_id: str) -> bytes:
-    """Return the record that puts the head where it belongs, if what was added leaves it elsewhere."""
+def _head(ours: bytes, theirs: bytes, both: bytes, conversation_id: str) -> tuple[bytes, bool]:
+    """Return the record that puts the head where it belongs, if what was added leaves it elsewhere.
+
+    And tell whether it moves from where it was.
+    """
     before, after, now = (records.decode(data, conversation_id) for data in (ours, theirs, both))
     down_to_theirs = replace(now, head=after.head).thread()
     passed = {each for message in down_to_theirs for each in (message.id, message.continues)}
     is_known = after.head in {message.id for message in before.messages}  # and was left here
     goes_on = not before.messages or (before.head in passed - {None} and not is_known)
     head = after.head if goes_on else before.head
-    return b"" if now.head == head else records.encode(records.head_record(conversation_id, head, now.updated_at))
+    record = records.head_record(conversation_id, head, now.updated_at)
+    return b"" if now.head == head else records.encode(record), head != before.head

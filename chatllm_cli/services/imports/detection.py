@@ -1,7 +1,9 @@
 """Which format a file is of: told by what is in it, never by its name."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import PurePath
 from typing import Any, Protocol, cast
 
 from chatllm_cli.errors import FormatError
@@ -20,6 +22,8 @@ JSON = {
     "shell_gpt": "foreign.shell_gpt",
 }
 OTHERS = {"llm": "foreign.llm_logs", "markdown": "markdown", "aichat": "foreign.aichat"}
+JSON_ENDINGS = {".json", ".jsonl", ".ndjson"}
+MOST_LOOKED_AT = 50  # values of a file
 NAMES = (*JSON, JOURNAL, *OTHERS)
 
 
@@ -40,12 +44,8 @@ def loader(name: str) -> Loader:
 
 def detected(source: Source) -> str | None:
     """Return the name of the format that a file is of; None if it is of none."""
-    begin = bytes(source.data[:4096]).removeprefix(json_values.BOM).lstrip()
-    if begin[:1] in {b"[", b"{"}:
-        value = json_values.first(source.data)
-        if is_journal(value):
-            return JOURNAL
-        return next((name for name in JSON if value is not None and loader(name).is_one(value)), None)
+    if _is_json(source):
+        return next(filter(None, map(_format_of, _first_values(source))), None)
     for name in OTHERS:
         try:
             if loader(name).is_one(source):
@@ -53,3 +53,34 @@ def detected(source: Source) -> str | None:
         except FormatError:
             continue
     return None
+
+
+def spoiled(source: Source) -> FormatError | None:
+    """Return what is wrong with a file that may hold conversations, but cannot be read; None for any other."""
+    if _is_json(source) and PurePath(source.name).suffix.lower() in JSON_ENDINGS:
+        first = next(_first_values(source), None)
+        return first if isinstance(first, FormatError) else None
+    try:
+        loader("llm").is_one(source)
+    except FormatError as error:
+        return error
+    return None
+
+
+def _is_json(source: Source) -> bool:
+    begin = bytes(source.data[:4096]).removeprefix(json_values.BOM).lstrip()
+    return begin[:1] in {b"[", b"{"}
+
+
+def _first_values(source: Source) -> Iterator[Any]:
+    """Yield the first values of a file, or why they cannot be read."""
+    try:
+        yield from islice(json_values.values(source.data), MOST_LOOKED_AT)
+    except FormatError as error:
+        yield error
+
+
+def _format_of(value: Any) -> str | None:
+    if is_journal(value):
+        return JOURNAL
+    return next((name for name in JSON if loader(name).is_one(value)), None)

@@ -5,13 +5,15 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
 from chatllm_cli.formats.reading.source import Imported, Source
 from chatllm_cli.services.history import Intake, Taken
-from chatllm_cli.services.imports.detection import detected, loader
+from chatllm_cli.services.history.files import copied_id
+from chatllm_cli.services.imports.detection import detected, loader, spoiled
 from chatllm_cli.services.imports.journals import JOURNAL, Journal, journals_under, read_journal
 from chatllm_cli.services.imports.sources import sources
 
@@ -21,12 +23,13 @@ Outcome = Imported | Journal | ChatllmError
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One conversation that was read, or could not be, and what became of it."""
+    """One conversation that was read, or could not be, and what became of it; nothing of a file without any."""
 
     source: str
-    format: str  # empty if it is not known
-    title: str
-    became: Taken | ChatllmError
+    format: str = ""  # empty if it is not known
+    became: Taken | ChatllmError | None = None
+    title: str = ""
+    conversation: str = ""  # its id
 
 
 class Imports:
@@ -40,25 +43,34 @@ class Imports:
     ) -> AsyncGenerator[Read]:
         """Take in all that is found at `path`, and yield what became of it; a format is found out unless given.
 
-        Files of a folder or an archive that hold no conversation are passed over. Raises `UsageError` for a path that
-        is not there, and `HistoryError` if nothing can be saved any more.
+        Files of a folder or an archive that hold no conversation are passed over, and told once there is one that
+        does. Raises `UsageError` for a path that is not there, and `HistoryError` if nothing can be saved any more.
         """
+        passed: list[str] = []
         has_any = False
         try:
             for found in sources(path, stdin):
                 if isinstance(found, FormatError):
                     has_any = True
-                    yield Read(str(path), format_ or "", "", found)
-                elif name := format_ or detected(found):
-                    async with aclosing(self._in_order(found.name, name, _outcomes(found, name))) as reads:
-                        async for read in reads:
-                            has_any = True
-                            yield read
+                    yield Read(str(path), format_ or "", found)
+                    continue
+                name, outcomes = _looked_into(found, format_, is_alone=found.path == path)
+                first = next(outcomes, None)
+                if first is None:
+                    passed.append(found.name)
+                    continue
+                has_any = True
+                async with aclosing(self._in_order(found.name, name, chain([first], outcomes))) as reads:
+                    async for read in reads:
+                        yield read
         finally:  # stopped or not: what was told to be taken in is
             await self._intake.finish()
-        if not has_any:
+        if has_any:
+            for name in passed:
+                yield Read(name)
+        else:
             of = f"of the format {format_}" if format_ else "of a known format"
-            yield Read(str(path), format_ or "", "", FormatError(f"{path}: nothing in it is a conversation {of}"))
+            yield Read(str(path), format_ or "", FormatError(f"{path}: nothing in it is a conversation {of}"))
 
     async def merge(self, folder: Path) -> AsyncGenerator[Read]:
         """Take in all of another machine's history, given its data folder, and yield what became of it.
@@ -75,7 +87,8 @@ class Imports:
     async def fold_copies(self) -> AsyncGenerator[Read]:
         """Fold what sync tools left beside our own journals into these, and yield what became of it."""
         async for path, became in self._intake.fold_copies():
-            yield Read(str(path), JOURNAL, "", became)
+            conversation_id = copied_id(path)
+            yield Read(str(path), JOURNAL, became, conversation=conversation_id)
 
     async def _in_order(self, source: str, format_: str, outcomes: Iterator[Outcome]) -> AsyncGenerator[Read]:
         """Have several written at the same time: most of that is waiting for the disk."""
@@ -101,15 +114,34 @@ class Imports:
 
     async def _read(self, source: str, format_: str, outcome: Outcome) -> Read:
         if isinstance(outcome, ChatllmError):
-            return Read(source, format_, "", FormatError(f"{source}: {outcome.message}", hint=outcome.hint))
+            return Read(source, format_, FormatError(f"{source}: {outcome.message}", hint=outcome.hint))
+        conversation = outcome.conversation
         try:
             if isinstance(outcome, Journal):
-                taken = await self._intake.take_journal(outcome.data, outcome.conversation, outcome.attached)
+                became: Taken | FormatError = await self._intake.take_journal(
+                    outcome.data, conversation, outcome.attached
+                )
             else:
-                taken = await self._intake.take(outcome.conversation, outcome.files)
+                became = await self._intake.take(conversation, outcome.files)
         except FormatError as error:  # of one that is here, which the file cannot help
-            return Read(source, format_, outcome.conversation.title, error)
-        return Read(source, format_, outcome.conversation.title, taken)
+            became = error
+        return Read(source, format_, became, conversation.title, conversation.id)
+
+
+def _looked_into(source: Source, format_: str | None, *, is_alone: bool) -> tuple[str, Iterator[Outcome]]:
+    """Return the format of a file, and what is in it; nothing, if that is not for us."""
+    if format_ is None:
+        if name := detected(source):
+            return name, _outcomes(source, name)
+        error = spoiled(source)
+        return "", iter([error] if error else [])
+    outcomes = _outcomes(source, format_)
+    if is_alone:
+        return format_, outcomes
+    begin = list(islice(outcomes, 2))
+    # Of many files few are of the format that was named.
+    is_another = all(isinstance(each, ChatllmError) for each in begin) and detected(source) != format_
+    return format_, iter([]) if is_another else chain(begin, outcomes)
 
 
 def _outcomes(source: Source, format_: str) -> Iterator[Outcome]:
