@@ -170,6 +170,7 @@ class Conversation:
     def find(self, message_id: str) -> Message | None:
         """Return the message with an id, or with an id that begins so if there is no other."""
         found = [message for message in self.messages if message.id.startswith(message_id)] if message_id else []
+        found = [message for message in found if message.id == message_id] or found  # m1 beside m10
         return found[0] if len(found) == 1 else None
 
 

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import records
 from chatllm_cli.services.history.merging import Merged, journal_of, merged
+from chatllm_cli.services.history.rewriting import scrubbed
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ID = "c" * 16
@@ -110,16 +112,23 @@ def test_marks_of_an_answer_that_nobody_finished_are_joined() -> None:
     assert (both.messages[-1].content, both.messages[-1].status) == ("one two", Status.INTERRUPTED)
 
 
+def test_marks_from_which_something_was_taken_out_stay_so() -> None:
+    reply = said("a2", "u1")
+    marks = [records.partial_record(reply, text, begin) for text, begin in (("my secret ", 0), ("end", 10))]
+    theirs = OURS + records.encode(*marks)
+    ours = scrubbed(theirs, re.compile("secret"), "[removed]")
+    assert merged(ours, theirs, ID) == Merged(ours)
+    assert read(ours).messages[-1].content == "my [removed] end"
+
+
 def test_marks_of_an_answer_that_we_have_whole_add_nothing() -> None:
     theirs = OURS + records.encode(records.partial_record(said("a1", "u1"), "te", 0))
     assert merged(OURS, theirs, ID) == Merged(OURS)
 
 
 def test_a_message_that_both_have_stays_as_it_is_here() -> None:
-    scrubbed = OURS.replace(b"text of u1", b"[removed]")
     ours = journal_of(conversation(replace(said("u1", None), content="[removed]"), said("a1", "u1")))
     assert merged(ours, OURS, ID) == Merged(ours, differing=1)
-    assert scrubbed != OURS
 
 
 @pytest.mark.parametrize(("ours_at", "theirs_at", "expected"), [(1, 2, "theirs"), (2, 1, "ours"), (1, 1, "ours")])

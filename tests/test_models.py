@@ -150,3 +150,10 @@ def test_the_topic_of_a_prompt_is_what_was_typed_or_the_first_name_that_was_atta
 def test_an_attachment_tells_its_name_and_size_and_an_image_its_kind() -> None:
     assert Attachment("a.py", "text/plain", 1234, "text").told == "a.py (1.2 kB)"
     assert Attachment("a.png", "image/png", 34_000, sha256="a" * 64).told == "a.png (image/png, 34 kB)"
+
+
+def test_a_message_is_found_by_its_id_though_others_begin_so_and_by_a_beginning_of_its_own() -> None:
+    several = conversation(message("m1"), message("m10", "m1"), message("n10", "m10"), head="n10")
+    assert [found and found.id for found in map(several.find, ("m1", "m10", "n", "m", ""))] == [
+        "m1", "m10", "n10", None, None
+    ]  # fmt: skip

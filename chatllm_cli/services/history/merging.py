@@ -31,6 +31,7 @@ class _Facts:
 
     finished: dict[str, object] = field(default_factory=dict)  # what messages say, by id
     begun: set[str] = field(default_factory=set)  # replies of which there are marks
+    rewritten: set[str] = field(default_factory=set)  # of these, where the marks are others: something was taken out
     latest: dict[str, str] = field(default_factory=dict)  # when each of `LAST_STANDS` was said last
     has_header: bool = False
 
@@ -70,6 +71,8 @@ def merged(ours: bytes, theirs: bytes, conversation_id: str) -> Merged:
     if not unknown:
         return Merged(ours)
     mine = _facts(_read(known))
+    ours_alone = _read(known.difference(records.lines(theirs)))
+    mine.rewritten = {record["id"] for _, record in ours_alone if record["type"] == "partial"}
     read = list(_read(line for line in unknown if not records.is_damaged(line)))
     other = _facts(read)
     news = b"".join(line + b"\n" for line, record in read if _is_news(record, mine, other))
@@ -103,7 +106,7 @@ def _is_news(record: dict[str, Any], mine: _Facts, other: _Facts) -> bool:
         case "message":
             return record["id"] not in mine.finished
         case "partial":
-            return record["id"] not in mine.finished | other.finished
+            return record["id"] not in mine.finished | other.finished | mine.rewritten
         case "conversation":
             return not mine.has_header
         case "head":
