@@ -9,6 +9,7 @@ from chatllm_cli.formats import json
 from chatllm_cli.models import Attachment, Filter, Message, Role
 from chatllm_cli.services.exporting import Exported, Exporter
 from chatllm_cli.services.history import HistoryService
+from chatllm_cli.services.history.service import FORK
 from tests.documents import GIF, PNG
 from tests.trees import AT, CONVERSATION
 
@@ -37,6 +38,17 @@ def test_a_key_of_ones_own_is_replaced_wherever_it_stands(exporter: Exporter) ->
         CONVERSATION, title="on [key of yours]", system_prompt="[key of yours]", tags=("fine", "[key of yours]")
     )
     assert found.secrets == {"key of yours": 3}
+
+
+@pytest.mark.parametrize("end", ["", FORK])
+def test_a_title_that_was_cut_within_a_secret_has_not_the_half_of_it(exporter: Exporter, end: str) -> None:
+    asked = Message("u1", Role.USER, f"Explain this: the key {OWN_KEY}", AT)
+    cut = replace(CONVERSATION, messages=(asked,), title=f"explain: the key {OWN_KEY[:-2]}…{end}")
+    found = exporter.prepared(cut)
+    assert found.conversation.title == f"explain: the key [key of yours]…{end}"
+    assert found.secrets == {"key of yours": 2}
+    fine = replace(cut, title="explain: the key m…")
+    assert exporter.prepared(fine).conversation.title == fine.title
 
 
 def test_a_key_that_was_given_as_a_models_name_is_replaced_too(exporter: Exporter) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Attachment, Conversation, Filter, Message
 from chatllm_cli.services.history import HistoryService, Query
-from chatllm_cli.services.history.records import first_prompt, title_of
+from chatllm_cli.services.history.records import CUT, first_prompt, title_of
 from chatllm_cli.services.history.service import FORK, Selection
 from chatllm_cli.services.redaction import Replacer
 
@@ -92,7 +92,10 @@ def _title_without(conversation: Conversation, messages: Sequence[Message], repl
     own = conversation.title.removesuffix(FORK)
     if own and own == title_of(first_prompt(conversation.messages)):
         return title_of(first_prompt(messages)) + conversation.title[len(own) :]
-    return replacer.without_secrets(conversation.title)
+    title = replacer.without_secrets(own)
+    if title.endswith(CUT):
+        title = replacer.without_begun(title.removesuffix(CUT)) + CUT
+    return title + conversation.title[len(own) :]
 
 
 def _message_without(message: Message, replacer: Replacer) -> Message:

@@ -133,12 +133,23 @@ class Replacer:
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
         self.replaced: Counter[str] = Counter()  # by their kind
+        self._kinds: dict[str, str] = {}  # of those that were replaced
 
     def without_secrets(self, text: str) -> str:
         """Return a text with the kinds of its secrets in their places."""
         found = find_secrets(text, self._known)
         self.replaced.update(each.kind for each in found)
+        self._kinds.update((text[each.start : each.end], each.kind) for each in found)
         return _without(text, found) if found else text
+
+    def without_begun(self, text: str) -> str:
+        """Return a text without the beginning of a secret, replaced before, at its end: where it was cut."""
+        for secret, kind in self._kinds.items():
+            for length in range(len(secret) - 1, SHORTEST_KNOWN - 1, -1):
+                if text.endswith(secret[:length]):
+                    self.replaced[kind] += 1
+                    return f"{text[:-length]}[{kind}]"
+        return text
 
 
 def told_secrets(replaced: Mapping[str, int]) -> str:

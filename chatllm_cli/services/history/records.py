@@ -15,6 +15,7 @@ from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 VERSION = 2
 CHECKED_SINCE = 2  # the version from which on a line without a checksum is a damaged one
 CHECKSUM = re.compile(rb',"crc":"([^"]*)"}\s*\Z')
+CUT = "…"  # ends a title that is not all of a line
 LOST = "[…]"  # stands in an interrupted reply where a mark is missing
 HASHES = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')  # within a text the quotes would have backslashes before them
 
@@ -330,4 +331,4 @@ TITLE_LENGTH = 60
 def title_of(prompt: str) -> str:
     """Return the first line of `prompt` that says something, cut to a length that fits a list."""
     line = next((" ".join(line.split()) for line in prompt.splitlines() if line.strip()), "")
-    return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1].rstrip()}…"
+    return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1].rstrip()}{CUT}"
