@@ -62,6 +62,26 @@ def test_a_large_file_is_mapped_not_read(tmp_path: Path, monkeypatch: pytest.Mon
         assert (type(source.data).__name__, source.data[:]) == ("mmap", JSON)
 
 
+def test_a_large_file_may_be_cut_by_others_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_IN_MEMORY", 5)
+    path = tmp_path / "talk.json"
+    data = b"[" + b'"a",' * 5_000 + b'"b"]'
+    path.write_bytes(data)
+    for source in sources(path, None):
+        assert not isinstance(source, FormatError)
+        os.truncate(path, 0)
+        assert source.data[:] == data
+
+
+def test_a_large_database_is_read_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_IN_MEMORY", 5)
+    path = tmp_path / "logs.db"
+    path.write_bytes(b"SQLite format 3\0" + b"\0" * 10_000)
+    (source,) = sources(path, None)
+    assert not isinstance(source, FormatError)
+    assert (len(source.data), source.path) == (module.MOST_LOOKED_AT, path)
+
+
 def test_the_files_of_a_folder_come_in_order_but_for_hidden_ones_and_links(tmp_path: Path) -> None:
     root = tmp_path / "logs"
     for name in ("b/one.jsonl", "a.json", ".hidden/x.json", "b/.swp"):

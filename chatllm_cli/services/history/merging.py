@@ -106,7 +106,7 @@ def _is_news(record: dict[str, Any], mine: _Facts, other: _Facts) -> bool:
         case "message":
             return record["id"] not in mine.finished
         case "partial":
-            return record["id"] not in mine.finished | other.finished | mine.rewritten
+            return record["id"] not in {*mine.finished, *other.finished, *mine.rewritten}
         case "conversation":
             return not mine.has_header
         case "head":

@@ -26,14 +26,16 @@ from chatllm_cli.errors import FormatError, UsageError
 from chatllm_cli.formats.reading.source import LONG_AGO, Source
 
 STDIN = Path("-")
+MOST_LOOKED_AT = 4096  # bytes that tell an archive and a database
 MOST_IN_MEMORY = 16 * 2**20  # bytes of a file; a larger one is mapped
-MOST_UNPACKED = 2 * 2**30  # bytes of a file in an archive, or of what comes on stdin
+MOST_UNPACKED = 4 * 2**30  # bytes of a file in an archive, of a large one, or of what comes on stdin
 MOST_FILES = 100_000  # in one folder or archive
 # What people write packs ten times smaller, perhaps. What packs better than this is made to burst.
 MOST_TIMES, UNSUSPICIOUS = 100, 16 * 2**20
 PIECE = 2**20
 LARGEST_BESIDE = 64 * 2**20  # bytes of a file that goes with a conversation
 ZIP = b"PK\x03\x04"
+READ_WHERE_THEY_LIE = (ZIP, b"SQLite format 3\0")
 # What reading an archive ends in: NotImplementedError, say for a way to pack that is not known, is a RuntimeError.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, RuntimeError, EOFError, struct.error)
 Item = TypeVar("Item")
@@ -121,9 +123,12 @@ def _in_file(path: Path, shown: str, name: str, beside: Callable[[str], bytes | 
             yield FormatError(f"{shown}: it is no file")
             return
         try:
-            data = stack.enter_context(_contents(file))
+            data = stack.enter_context(_safe_contents(file))
         except OSError as error:
             yield FormatError(f"{shown}: it cannot be read: {error.strerror}")
+            return
+        except FormatError as error:
+            yield FormatError(f"{shown}: {error.message}")
             return
         if bytes(data[:4]) == ZIP:
             yield from _in_archive(file, shown)
@@ -132,8 +137,27 @@ def _in_file(path: Path, shown: str, name: str, beside: Callable[[str], bytes | 
 
 
 @contextmanager
+def _safe_contents(file: IO[bytes]) -> "Iterator[bytes | mmap.mmap]":
+    """Give all of somebody's file; the beginning of one that is read where it lies, an archive or a database.
+
+    It is given as a copy: whoever cuts a file that is mapped would kill the process.
+    """
+    begin = file.read(MOST_LOOKED_AT)
+    if os.fstat(file.fileno()).st_size > MOST_IN_MEMORY and begin.startswith(READ_WHERE_THEY_LIE):
+        yield begin
+        return
+    with ExitStack() as stack:
+        file.seek(0)
+        if os.fstat(file.fileno()).st_size > MOST_IN_MEMORY:
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            _copy(file, copy, packed=None)
+            file = copy
+        yield stack.enter_context(_contents(file))
+
+
+@contextmanager
 def _contents(file: IO[bytes]) -> "Iterator[bytes | mmap.mmap]":
-    """Give all of a file: what is small in memory, where nobody can cut it meanwhile."""
+    """Give all of a file that nobody else can change: what is small in memory."""
     if os.fstat(file.fileno()).st_size <= MOST_IN_MEMORY:
         file.seek(0)
         yield file.read()
