@@ -73,6 +73,16 @@ def test_a_large_file_may_be_cut_by_others_while_it_is_read(tmp_path: Path, monk
         assert source.data[:] == data
 
 
+def test_a_large_file_of_an_archive_comes_to_its_last_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_IN_MEMORY", 5)
+    data = b"[" + b'"a",' * 100_001 + b'"b"]'
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as written:
+        written.writestr("talk.json", data)
+    assert found(path) == [("talk.json", data)]
+    assert found(Path("-"), io.BytesIO(data)) == [("stdin", data)]
+
+
 def test_a_large_database_is_read_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_IN_MEMORY", 5)
     path = tmp_path / "logs.db"

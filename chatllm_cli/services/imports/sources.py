@@ -158,6 +158,7 @@ def _safe_contents(file: IO[bytes]) -> "Iterator[bytes | mmap.mmap]":
 @contextmanager
 def _contents(file: IO[bytes]) -> "Iterator[bytes | mmap.mmap]":
     """Give all of a file that nobody else can change: what is small in memory."""
+    file.flush()  # what was written last is in no file yet
     if os.fstat(file.fileno()).st_size <= MOST_IN_MEMORY:
         file.seek(0)
         yield file.read()
