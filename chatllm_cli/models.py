@@ -103,6 +103,7 @@ class Conversation:
     head: str | None = None
     tags: tuple[str, ...] = ()
     damaged_lines: int = 0
+    imported_at: datetime | None = None  # when it came from elsewhere
 
     @property
     def updated_at(self) -> datetime:

@@ -156,13 +156,23 @@ def test_an_empty_search_is_a_usage_error(run: Run) -> None:
         ("a.html", "html"),
         ("a.txt", "text"),
         ("a", "markdown"),
-        ("a.docx", "markdown"),
+        ("a.markdown", "markdown"),
+        ("a.htm", "html"),
     ],
 )
 def test_the_ending_of_a_file_says_the_format(run: Run, keep: Keep, tmp_path: Path, name: str, kind: str) -> None:
     keep(ONE)
     assert run("history", "export", "-o", str(tmp_path / name)).exit_code == 0
     assert (tmp_path / name).read_text() == run("history", "export", "--format", kind).stdout
+
+
+def test_an_ending_that_tells_no_format_is_refused_and_the_file_stays(run: Run, keep: Keep, tmp_path: Path) -> None:
+    keep(ONE)
+    (tmp_path / "a.docx").write_text("mine")
+    result = run("history", "export", "-o", str(tmp_path / "a.docx"))
+    hint = "  hint: --format says which it is; .jsonl, .txt, .html, .json, .md, .markdown, .htm tell it\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"chatllm: '.docx' tells no format\n{hint}")
+    assert (tmp_path / "a.docx").read_text() == "mine"
 
 
 def test_the_format_that_is_named_outweighs_the_ending(run: Run, keep: Keep, tmp_path: Path) -> None:

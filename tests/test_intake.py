@@ -27,6 +27,11 @@ def history(places: Places) -> HistoryService:
     return HistoryService(places.conversations, attached=AttachmentStore(places.attachments))
 
 
+async def as_it_was(history: HistoryService) -> Conversation:
+    """What is stored, but for when it came."""
+    return replace(await history.load(ID), imported_at=None)
+
+
 def files(places: Places) -> list[str]:
     return sorted(path.relative_to(places.data).as_posix() for path in places.data.rglob("*") if path.is_file())
 
@@ -35,7 +40,7 @@ async def test_a_new_conversation_is_stored_as_it_is_for_its_owner_alone(
     history: HistoryService, places: Places
 ) -> None:
     assert await history.intake().take(CONVERSATION) == Taken(Became.NEW, 2)
-    assert await history.load(ID) == CONVERSATION
+    assert await as_it_was(history) == CONVERSATION
     assert files(places) == [f"conversations/2026/07/{ID}.jsonl"]
     path = places.conversations / "2026/07" / f"{ID}.jsonl"
     assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
@@ -52,7 +57,7 @@ async def test_taken_in_twice_it_is_known_and_nothing_is_written(history: Histor
 async def test_one_that_has_grown_elsewhere_grows_here(history: HistoryService) -> None:
     await history.intake().take(CONVERSATION)
     assert await history.intake().take(LONGER) == Taken(Became.GROWN, 1)
-    assert await history.load(ID) == LONGER
+    assert await as_it_was(history) == LONGER
 
 
 async def test_one_that_went_on_here_keeps_what_was_said_and_named_here(history: HistoryService) -> None:
@@ -61,7 +66,7 @@ async def test_one_that_went_on_here_keeps_what_was_said_and_named_here(history:
     await opened.set_title("Mine")
     await opened.set_tags(["new"])
     assert await history.intake().take(CONVERSATION) == Taken(Became.KNOWN, 0)
-    assert await history.load(ID) == replace(CONVERSATION, title="Mine", tags=("new",))
+    assert await as_it_was(history) == replace(CONVERSATION, title="Mine", tags=("new",))
 
 
 async def test_one_that_was_removed_stays_so_unless_it_is_wanted_back(history: HistoryService) -> None:
@@ -69,7 +74,7 @@ async def test_one_that_was_removed_stays_so_unless_it_is_wanted_back(history: H
     await history.upkeep.remove([ID])
     assert await history.intake().take(CONVERSATION) == Taken(Became.REMOVED, 0)
     assert await history.intake(restore=True).take(CONVERSATION) == Taken(Became.NEW, 2)
-    assert await history.load(ID) == CONVERSATION
+    assert await as_it_was(history) == CONVERSATION
     assert await history.intake().take(LONGER) == Taken(Became.GROWN, 1)
 
 
@@ -146,7 +151,7 @@ async def test_copies_that_sync_tools_leave_are_folded_in_and_removed(
     assert copy.exists()
     assert [each async for each in history.intake().fold_copies()] == [(copy, Taken(Became.GROWN, 1))]
     assert files(places) == [f"conversations/2026/07/{ID}.jsonl"]
-    assert await history.load(ID) == LONGER
+    assert await as_it_was(history) == LONGER
     assert [each async for each in history.intake().fold_copies()] == []
 
 
@@ -155,7 +160,7 @@ async def test_a_copy_without_an_original_becomes_the_conversation(history: Hist
     folder.mkdir(parents=True)
     (folder / f"{ID} (1).jsonl").write_bytes(journal_of(CONVERSATION))
     assert [taken async for _, taken in history.intake().fold_copies()] == [Taken(Became.NEW, 2)]
-    assert await history.load(ID) == CONVERSATION
+    assert await as_it_was(history) == CONVERSATION
 
 
 async def test_damaged_lines_of_a_copy_are_kept_beside_the_conversation(
@@ -194,5 +199,17 @@ async def test_several_who_take_in_the_same_at_once_store_it_once(history: Histo
     intakes = [Intake(places.conversations) for _ in range(4)]
     taken = await asyncio.gather(*(intake.take(CONVERSATION) for intake in intakes))
     assert sorted(each.became for each in taken) == [Became.KNOWN, Became.KNOWN, Became.KNOWN, Became.NEW]
-    assert await history.load(ID) == CONVERSATION
+    assert await as_it_was(history) == CONVERSATION
     assert files(places) == [f"conversations/2026/07/{ID}.jsonl"]
+
+
+async def test_the_last_used_is_one_that_was_used_here(history: HistoryService) -> None:
+    later = Message("m9", Role.USER, "Later", NOON.replace(year=2026, month=11), None)
+    await history.intake().take(replace(CONVERSATION, messages=(later,), head="m9"))
+    assert (await history.last()).id == ID
+    log = history.start("Mine", model="hub/model")
+    await log.add(Message("m1", Role.USER, "Mine", NOON))
+    assert (await history.last()).title == "Mine"
+    opened = await history.open(ID)
+    await opened.add(Message("m10", Role.USER, "Here", datetime.now(UTC), "m9"))
+    assert (await history.last()).id == ID

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +7,12 @@ import pytest
 
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
-from chatllm_cli.models import Endpoint
+from chatllm_cli.models import Conversation, Endpoint
 from chatllm_cli.services.local.weights import BUNDLED_SHA256
 from chatllm_cli.services.providers import Providers
 from tests.model_server import a_model
 
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 OPENAI_URL = "https://api.openai.com/v1"
 SMOLLM2 = Endpoint(
     "local",
@@ -352,9 +354,13 @@ def test_an_alias_leads_to_one_model_and_no_further() -> None:
     assert known.endpoint("a") == openai("b")
 
 
+def held_with(model: str, *, imported: bool = False) -> Conversation:
+    return Conversation("c1", "t", NOON, model, imported_at=NOON if imported else None)
+
+
 def test_a_stored_conversation_does_not_follow_aliases() -> None:
     known = providers(OPENAI | {"aliases": {"openai": "local/"}})
-    assert known.resumed("openai/gpt-5") == openai("gpt-5")
+    assert known.resumed(held_with("openai/gpt-5")) == openai("gpt-5")
 
 
 def test_a_stored_key_makes_a_provider_usable() -> None:
@@ -382,5 +388,14 @@ def test_an_unknown_provider_has_no_list(name: str) -> None:
 def test_a_stored_conversation_goes_to_no_other_provider_than_its_own(address: str) -> None:
     known = providers(OPENAI)
     with pytest.raises(ConfigError, match=f"^the conversation was held with {address}, and there is no provider"):
-        known.resumed(address)
-    assert known.resumed("openai/gpt-5") == known.endpoint("openai/gpt-5")
+        known.resumed(held_with(address))
+    assert known.resumed(held_with("openai/gpt-5")) == known.endpoint("openai/gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("model", "answers"),
+    [("openai/gpt-5", "openai/gpt-5"), ("gpt-5", "openai/gpt-5"), ("small", "openai/gpt-4"), ("gone/m", "openai/m")],
+)
+def test_a_conversation_from_elsewhere_goes_to_its_model_or_to_the_default_one(model: str, answers: str) -> None:
+    known = providers(OPENAI | {"model": "openai/m", "aliases": {"small": "openai/gpt-4"}})
+    assert known.resumed(held_with(model, imported=True)).address == answers

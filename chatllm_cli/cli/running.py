@@ -80,7 +80,10 @@ async def choose(
     """
     providers = services.providers
     if last and last.last_model and not model:
-        endpoint = providers.resumed(last.last_model)
+        endpoint = providers.resumed(last)
+        if last.imported_at and endpoint.address != last.last_model:
+            told = f"this conversation was held with {last.last_model}, which is not set up here"
+            renderer.notice(f"{told}: {endpoint.address} answers")
     else:
         endpoint = providers.endpoint(model or "")
         if providers.stands_in(endpoint, model or ""):

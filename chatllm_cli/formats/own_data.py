@@ -16,7 +16,8 @@ Value = TypeVar("Value")
 IS_ID = re.compile("[0-9A-Za-z_-]{1,100}")
 # A conversation's becomes the name of a file, and an argument: no option, and not as a sync tool names a copy.
 IS_CONVERSATION_ID = re.compile(f"(?!-|{ids.IS_ID.pattern}[-_]){IS_ID.pattern}")
-NAMES = tuple(each.name for each in fields(Conversation) if each.name != "damaged_lines")
+OF_THIS_PLACE = {"damaged_lines", "imported_at"}  # what is no part of the conversation
+NAMES = tuple(each.name for each in fields(Conversation) if each.name not in OF_THIS_PLACE)
 MESSAGE_NAMES = tuple(each.name for each in fields(Message))
 _NEEDED = object()
 

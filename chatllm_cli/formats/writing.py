@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation
 
 if TYPE_CHECKING:
@@ -31,14 +32,21 @@ ENDINGS = {
     Format.TEXT: ".txt",
     Format.OPENAI: ".jsonl",
 }
-_BY_ENDING = {ending: kind for kind, ending in reversed(ENDINGS.items())}
+_BY_ENDING = {ending: kind for kind, ending in reversed(ENDINGS.items())} | {
+    ".markdown": Format.MARKDOWN,
+    ".htm": Format.HTML,
+}
 WITH_BRANCHES = frozenset({Format.MARKDOWN, Format.JSON, Format.JSONL})
 WITH_FILES = frozenset({Format.JSON, Format.JSONL, Format.HTML, Format.OPENAI})
 
 
 def format_of(path: PurePath) -> Format:
-    """Return the format that a file's ending tells; markdown for one that tells none."""
-    return _BY_ENDING.get(path.suffix.lower(), Format.MARKDOWN)
+    """Return the format that a file's ending tells; markdown for a name without. Raises `UsageError` for another."""
+    ending = path.suffix.lower()
+    if ending and ending not in _BY_ENDING:
+        known = ", ".join(_BY_ENDING)
+        raise UsageError(f"'{path.suffix}' tells no format", hint=f"--format says which it is; {known} tell it")
+    return _BY_ENDING.get(ending, Format.MARKDOWN)
 
 
 def dump(kind: Format, conversation: Conversation, files: Files, *, branches: bool = False) -> str:

@@ -193,7 +193,7 @@ class Session:
         self._leave_for(conversation)
         self._keep(is_wished=True)
         if conversation.last_model:
-            self.answer_by(self.services.providers.resumed(conversation.last_model))
+            self.answer_by(self.services.providers.resumed(conversation))
 
     def begin(self, *, private: bool | None = None) -> None:
         """Begin a new conversation with the next prompt; one that is private is kept nowhere."""

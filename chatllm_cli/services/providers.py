@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
-from chatllm_cli.models import ChatOptions, Endpoint
+from chatllm_cli.models import ChatOptions, Conversation, Endpoint
 from chatllm_cli.services.local.pulled import PulledModels
 from chatllm_cli.services.local.weights import find_weights, local_names
 
@@ -114,11 +114,21 @@ class Providers:
             error.message = f"the fallback {address} cannot be asked: {error.message}"
             raise
 
-    def resumed(self, address: str) -> Endpoint:
-        """Return the endpoint of a model that a stored conversation was held with.
+    def resumed(self, conversation: Conversation) -> Endpoint:
+        """Return the endpoint of the model that a stored conversation was held with.
 
-        Raises `ConfigError` if its provider is not set up any more: the conversation must not go to another.
+        Raises `ConfigError` if its provider is not set up any more: the conversation must not go to another. One that
+        came from elsewhere goes to the default model then: its own may never have been set up here.
         """
+        address = conversation.last_model
+        if not conversation.imported_at:
+            return self._resumed(address)
+        try:
+            return self._resumed(address) if "/" in address else self.endpoint(address)
+        except ChatllmError:
+            return self.endpoint()
+
+    def _resumed(self, address: str) -> Endpoint:
         provider, _, model = address.partition("/")
         if provider == LOCAL:
             return self.local(model)

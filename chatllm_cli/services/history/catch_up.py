@@ -30,13 +30,14 @@ Known = dict[tuple[str, str, float | None], int]  # messages by id, content and 
 NEW_CONVERSATION = """
 INSERT INTO conversations
     (id, folder, size, mtime_ns, title, model, created_at, updated_at, messages,
-     input_tokens, output_tokens, cost, unpriced, tags, fault)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     input_tokens, output_tokens, cost, unpriced, tags, unused, fault)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     folder = excluded.folder, size = excluded.size, mtime_ns = excluded.mtime_ns, title = excluded.title,
     model = excluded.model, created_at = excluded.created_at, updated_at = excluded.updated_at,
     messages = excluded.messages, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
-    cost = excluded.cost, unpriced = excluded.unpriced, tags = excluded.tags, fault = excluded.fault
+    cost = excluded.cost, unpriced = excluded.unpriced, tags = excluded.tags,
+    unused = excluded.unused, fault = excluded.fault
 RETURNING number
 """
 NEW_MESSAGE = """
@@ -155,6 +156,8 @@ class CatchUp:
             conversation.cost,
             conversation.unpriced,
             json.dumps(conversation.tags),
+            # Came from elsewhere, and nothing was said in it here.
+            bool(conversation.imported_at and conversation.updated_at <= conversation.imported_at),
             fault,
         )
         return int(self._db.execute(NEW_CONVERSATION, values).fetchone()[0])

@@ -58,6 +58,11 @@ def journal_at(root: Path, place: str, conversation_id: str) -> Path:
     return root / place / f"{conversation_id}{ENDING}"
 
 
+def without_copies(conversation_ids: Sequence[str]) -> list[str]:
+    """Return those that are no conflicted copies of others among them."""
+    return [each for each in conversation_ids if copied_id(PurePath(f"{each}{ENDING}")) not in conversation_ids]
+
+
 def new_journal(root: Path, conversation_id: str, created_at: datetime) -> Path:
     """Return where the journal of a new conversation is to lie."""
     return journal_at(root, f"{created_at.astimezone(UTC):%Y/%m}", conversation_id)

@@ -16,7 +16,7 @@ from chatllm_cli.errors import HistoryError
 from chatllm_cli.private_files import make_private_folder, open_private
 from chatllm_cli.services.history.catch_up import CatchUp, Progress, fold
 
-VERSION = 7  # change it when the tables below change: an index of another version is built anew
+VERSION = 8  # change it when the tables below change: an index of another version is built anew
 LONGEST_WAIT = 10.0  # seconds for another process's changes
 Answer = TypeVar("Answer")
 
@@ -38,6 +38,7 @@ CREATE TABLE conversations (
     cost REAL NOT NULL,
     unpriced INTEGER NOT NULL,
     tags TEXT NOT NULL,
+    unused INTEGER NOT NULL,
     fault TEXT
 );
 CREATE INDEX last_used ON conversations (updated_at DESC, id);

@@ -6,7 +6,8 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,8 @@ class Intake:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by conversation
 
     async def take(self, conversation: Conversation, attached: Mapping[str, bytes] | None = None) -> Taken:
-        """Take in a conversation with what is attached to it, by SHA-256. Raises as `take_journal` does."""
+        """Take in a conversation from elsewhere with what is attached, by SHA-256. Raises as `take_journal` does."""
+        conversation = replace(conversation, imported_at=datetime.now(UTC))
         return await self.take_journal(merging.journal_of(conversation), conversation, attached)
 
     async def take_journal(

@@ -39,7 +39,7 @@ def _encode_line(record: Record) -> bytes:
 
 def conversation_record(conversation: Conversation) -> Record:
     """Describe a new conversation."""
-    return {
+    record = {
         "type": "conversation",
         "id": conversation.id,
         "at": format_time(conversation.created_at),
@@ -47,6 +47,7 @@ def conversation_record(conversation: Conversation) -> Record:
         "model": conversation.model,
         "system_prompt": conversation.system_prompt,
     }
+    return record | ({"imported": format_time(conversation.imported_at)} if conversation.imported_at else {})
 
 
 def message_record(message: Message, *, is_aside: bool = False) -> Record:
@@ -259,6 +260,7 @@ class _Reader:
             created_at=message_fields.moment(record["at"]),
             model=message_fields.text(record["model"]),
             system_prompt=message_fields.text(record["system_prompt"]),
+            imported_at=message_fields.moment(record["imported"]) if "imported" in record else None,
         )
 
     def _take_message(self, record: dict[str, Any]) -> None:

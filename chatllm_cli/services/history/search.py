@@ -106,11 +106,18 @@ def copies(db: sqlite3.Connection) -> int:
 
 
 def newest(db: sqlite3.Connection) -> str | None:
-    """Return the id of the conversation that was used last, whether it can be read or not."""
-    row = db.execute(
-        "SELECT id FROM conversations WHERE messages > 0 OR fault IS NOT NULL ORDER BY updated_at DESC, id LIMIT 1"
-    ).fetchone()
-    return row[0] if row else None
+    """Return the id of the conversation that was used last here, whether it can be read or not.
+
+    One that only came from elsewhere is taken where there is no other.
+    """
+    for used in ("AND NOT unused", ""):
+        row = db.execute(
+            "SELECT id FROM conversations WHERE (messages > 0 OR fault IS NOT NULL) "  # noqa: S608
+            f"{used} ORDER BY updated_at DESC, id LIMIT 1"
+        ).fetchone()
+        if row:
+            return str(row[0])
+    return None
 
 
 def ids_beginning(db: sqlite3.Connection, prefix: str) -> list[str]:

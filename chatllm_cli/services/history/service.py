@@ -172,6 +172,7 @@ class HistoryService:
                 created_at=datetime.now(UTC),
                 messages=(),
                 head=None,
+                imported_at=None,
             ),
             None,
         )
@@ -199,7 +200,7 @@ class HistoryService:
         found = [address] if self._path(db, address) else []
         if not found and len(address) >= search.SHORTEST_ADDRESS:
             found = search.ids_beginning(db, address) or search.ids_beginning(db, address.lower())
-        found = found or search.ids_titled(db, address)
+        found = files.without_copies(found or search.ids_titled(db, address))
         if len(found) == 1:
             return self._known_path(db, found[0])
         if found:

@@ -79,6 +79,8 @@ def _root(folder: Path) -> Path:
     for root in (folder, folder / CONVERSATIONS, folder / "data" / CONVERSATIONS):
         if _journals(root):
             return root
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", hint="`chatllm history import` takes files")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     raise UsageError(
