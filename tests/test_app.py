@@ -34,7 +34,7 @@ Commands:
   chat     Talk with a model, turn after turn.
   doctor   Look whether everything is in order.
   prompts  See, make and remove the prompts of -p.
-  history  Find, show, change and export the stored conversations.
+  history  Find, show, change, import and export the stored conversations.
   models   See which models and providers there are; fetch some.
   keys     Store, list and remove the keys of providers.
   config   See, check and change the settings.

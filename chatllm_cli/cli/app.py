@@ -69,6 +69,8 @@ class ErrorBoundary(TyperGroup):
         except Exception as error:
             as_json = ctx.meta.get(JSON_WANTED, False)
             if type(error).__module__.startswith("typer"):  # exits and usage errors, which Typer shows itself
+                if hasattr(error, "message"):
+                    error.message = str(error.message).removeprefix("Value error, ")  # pydantic's words
                 if as_json and hasattr(error, "format_message"):
                     raise typer.Exit(_show(UsageError(error.format_message()), as_json=True)) from None
                 raise

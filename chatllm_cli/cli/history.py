@@ -16,7 +16,7 @@ from chatllm_cli.errors import ExitCode, UsageError
 from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.render.renderer import Renderer
 
-app = typer.Typer(help="Find, show, change and export the stored conversations.", no_args_is_help=True)
+app = typer.Typer(help="Find, show, change, import and export the stored conversations.", no_args_is_help=True)
 
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, max=1_000_000, help="How many.")]
 
