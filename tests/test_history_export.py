@@ -343,6 +343,19 @@ def test_a_conversation_without_a_whole_turn_gives_no_training_data_and_is_told(
     assert not (tmp_path / "a.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("markdown", "messages on other branches, left out: 1 (--branches writes them)\n"),
+        ("text", "messages on other branches, left out: 1 (markdown and json can have them)\n"),
+        ("json", ""),
+    ],
+)
+def test_what_stands_on_other_branches_is_written_or_told(run: Run, keep: Keep, kind: str, told: str) -> None:
+    keep(CONVERSATION)
+    assert run("history", "export", "--format", kind).stderr == told
+
+
 def test_branches_are_written_where_a_format_has_them(run: Run, keep: Keep) -> None:
     keep(CONVERSATION)
     assert "left out" not in run("history", "export").stdout

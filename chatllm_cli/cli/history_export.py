@@ -41,6 +41,11 @@ class Wanted:
     branches: bool
     redacts: bool
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether what is written has all branches: JSON always does."""
+        return self.branches or self.kind in {Format.JSON, Format.JSONL}
+
 
 def export(
     addresses: Annotated[
@@ -120,7 +125,7 @@ def _query(text: str | None) -> "Query | None":
 
 async def _export(services: Services, wanted: Wanted, target: Path | None, *, is_folder: bool) -> None:
     selection = await services.exporter.select(wanted.addresses, wanted.filter, wanted.query)
-    report = _Report(Renderer(sys.stdout, sys.stderr), selection.faults, is_shown=target is None)
+    report = _Report(Renderer(sys.stdout, sys.stderr), selection.faults, wanted, is_shown=target is None)
     if not selection.places and not selection.faults:
         raise ChatllmError("no conversation is like that", hint="`chatllm history list` shows what there is")
     items = report.readable(
@@ -205,8 +210,12 @@ def _names(conversation: Conversation, ending: str) -> Iterator[str]:
 class _Report:
     """What a person is told of an export."""
 
-    def __init__(self, renderer: Renderer, faults: Sequence[HistoryError], *, is_shown: bool) -> None:
+    def __init__(
+        self, renderer: Renderer, faults: Sequence[HistoryError], wanted: Wanted, *, is_shown: bool
+    ) -> None:
         self.renderer = renderer
+        self._wanted = wanted
+        self._aside = 0  # messages on other branches, which are not in what is written
         self._faults = list(faults)
         self._secrets: Counter[str] = Counter()
         self._notices: list[str] = []
@@ -227,6 +236,8 @@ class _Report:
                 continue
             self._done += 1
             self._secrets.update(each.secrets)
+            if not self._wanted.has_branches:
+                self._aside += len(each.conversation.aside())
             if damaged := each.conversation.damaged_lines:
                 self._notices.append(
                     f"damaged lines in conversation {_named(each.conversation)}, skipped: {damaged} (`history check`)"
@@ -253,6 +264,9 @@ class _Report:
         """Say what was replaced and left out. Raises `typer.Exit` if something could not be read."""
         for notice in self._notices:
             self.renderer.notice(notice)
+        if self._aside:
+            how = "--branches writes them" if self._wanted.kind in WITH_BRANCHES else "markdown and json can have them"
+            self.renderer.notice(f"messages on other branches, left out: {self._aside} ({how})")
         if self._secrets:
             from chatllm_cli.services.redaction import told_secrets  # noqa: PLC0415  (its patterns)
 
