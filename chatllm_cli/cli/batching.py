@@ -53,7 +53,8 @@ class Asking:
         if keeps and not self.keeps:
             renderer.notice("nothing of this is kept: history.enabled is off")
         gate = Gate(longest=settings.retries.max_wait, rpm=rpm, on_hold=self.progress.holds)
-        services.spending.freshness = FRESHNESS
+        if not self.keeps:  # else what is spent here is in there
+            services.spending.freshness = FRESHNESS
         self._chat = services.build_chat(cached=settings.history.enabled, gate=gate)
         self._model, self._system, self._options = flags.one_model, flags.system, flags.options()
         self._filled = filled
