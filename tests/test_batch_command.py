@@ -151,7 +151,7 @@ def test_stdin_is_read(run: Run, provider: FakeOpenAI) -> None:
     [
         (["missing.txt"], "missing.txt cannot be read: No such file or directory"),
         (["{source}", "-m", "a", "-m", "b"], "one model at a time"),
-        (["{source}", "-m", "local/nothing"], "local/nothing"),
+        (["{source}", "-m", "local/nothing"], "there is no embedded model 'nothing'"),
         (["{source}", "-o", "{source}"], "is where the prompts are"),
         (["{source}", "-o", "/nowhere/x"], "there is no folder /nowhere"),
         (["{source}", "--concurrency", "0"], "greater than or equal to 1"),
@@ -179,7 +179,9 @@ def test_answers_stand_in_the_order_of_the_prompts_or_as_they_come(
 def test_one_that_fails_or_is_cut_is_told_and_asked_again_the_next_time(
     run: Run, provider: FakeOpenAI, source: Path, output: Path
 ) -> None:
-    lines = [{"prompt": "x", "model": model} for model in ("says-ok", "length", "fault-401", "cut-2", "local/nothing")]
+    lines = [
+        {"prompt": "x", "model": model} for model in ("says-ok", "length", "fault-401", "cut-2", "local/nothing")
+    ]
     prompts(source, *lines)
     result = run("batch", str(source), "-o", str(output))
     told = [

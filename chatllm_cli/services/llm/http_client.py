@@ -19,6 +19,7 @@ PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # as server-sent events have it
 LONGEST_END = 4
 MEGABYTE = 1_000_000
+MOST_CONNECTIONS = 256  # as many as `batch` asks at once, at most: one that is closed in between costs a new one
 LONGEST_COMPLAINT = 65_536  # bytes that are read of what comes with an error status; it is cut short, not refused
 
 
@@ -34,6 +35,7 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
     timeout = openai.Timeout(None, connect=timeouts.connect)
     http_client = openai.DefaultAsyncHttpxClient(
         timeout=timeout,
+        limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
         follow_redirects=False,  # a redirect would take the prompt to a host nobody named
         trust_env=not is_loopback(endpoint.base_url),  # no proxy between us and this machine
         event_hooks={"request": [_Headers(endpoint)], "response": [_Cap(int(event_mb * MEGABYTE)), _refuse_json]},

@@ -62,6 +62,7 @@ class LLMService:
         self._keys = keys
         self._images = images  # by their SHA-256; blocking
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
+        self._models: dict[Endpoint, ChatOpenAI] = {}
 
     async def ready(self, endpoint: Endpoint) -> None:
         """Get ready to ask: start the embedded model, if it is the one. Raises `ConfigError` if it cannot run."""
@@ -107,6 +108,7 @@ class LLMService:
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
+        self._models.clear()
 
     async def _sendable(self, content: Content, endpoint: Endpoint) -> str | list[str | dict[str, Any]]:
         """Return what a message says in the parts that OpenAI's API has: the bytes of images are read only here."""
@@ -134,6 +136,11 @@ class LLMService:
         return replace(endpoint, base_url=base_url, api_key=api_key)
 
     def _chat_model(self, endpoint: Endpoint) -> ChatOpenAI:
+        if endpoint not in self._models:  # one takes a millisecond
+            self._models[endpoint] = self._new_chat_model(endpoint)
+        return self._models[endpoint]
+
+    def _new_chat_model(self, endpoint: Endpoint) -> ChatOpenAI:
         client = self._client(endpoint)
         return _ChatModel(
             model=endpoint.model,
