@@ -346,3 +346,22 @@ def test_a_terminal_sees_how_far_it_is(
     shown.wait_for("4 answered · ")
     assert shown.wait() == 0
     assert "of 4" not in shown.text
+
+
+def test_no_more_is_read_than_is_asked(provider: FakeOpenAI) -> None:
+    command = [PROGRAM, "batch", "-", "-m", "tokens-1-9000", "--concurrency", "2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        os.set_blocking(process.stdin.fileno(), False)
+        lines, taken, deadline = b"prompt\n" * 1000, 0, time.monotonic() + 20
+        while len(provider.chats) < 2 or not full:
+            assert time.monotonic() < deadline
+            try:
+                taken += os.write(process.stdin.fileno(), lines)
+                full = False
+            except BlockingIOError:
+                full = True
+                time.sleep(0.05)
+        assert taken < 1_000_000
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT
