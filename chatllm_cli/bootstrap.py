@@ -69,6 +69,7 @@ class Services:
             self.settings = settings
         self._places = places
         self._llm = llm
+        self._gate: Gate | None = None  # that requests of a batch go through
         self._on_key = on_key
         self._known_keys: set[str] = set()
         self._progress = progress  # of indexing: files done, files in all
@@ -230,6 +231,7 @@ class Services:
                 keys=self.keys,
                 images=self._attachment_store.load,
                 tracing=settings.privacy.tracing,
+                on_pace=self._gate.paced if self._gate else lambda *_: None,
             )
         return self._llm
 
@@ -253,6 +255,7 @@ class Services:
         if gate:
             from chatllm_cli.services.batch.gate import GatedModel
 
+            self._gate = gate
             llm = GatedModel(llm, gate)
         return ChatService(
             llm,

@@ -353,14 +353,14 @@ def test_no_more_is_read_than_is_asked(provider: FakeOpenAI) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin
         os.set_blocking(process.stdin.fileno(), False)
-        lines, taken, deadline = b"prompt\n" * 1000, 0, time.monotonic() + 20
-        while len(provider.chats) < 2 or not full:
+        lines, taken, is_full, deadline = b"prompt\n" * 1000, 0, False, time.monotonic() + 20
+        while len(provider.chats) < 2 or not is_full:
             assert time.monotonic() < deadline
             try:
                 taken += os.write(process.stdin.fileno(), lines)
-                full = False
+                is_full = False
             except BlockingIOError:
-                full = True
+                is_full = True
                 time.sleep(0.05)
         assert taken < 1_000_000
         process.send_signal(signal.SIGINT)

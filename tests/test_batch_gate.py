@@ -76,3 +76,12 @@ async def test_a_gated_model_passes_on_what_comes_and_tells_the_gate_what_is_ref
         _: list[Chunk] = [chunk async for chunk in model.stream(request)]
     with pytest.raises(RateLimitError):
         await model.ready(ENDPOINT)
+
+
+async def test_a_provider_sets_a_pace_of_its_own_until_it_has_room_again() -> None:
+    gate = Gate(longest=60)
+    gate.paced(ENDPOINT, 0.05)
+    waits = await asyncio.gather(*(seconds(gate.enter(ENDPOINT)) for _ in range(3)))
+    assert waits == pytest.approx([0.05, 0.1, 0.15], abs=0.04)
+    gate.paced(ENDPOINT, 0.0)
+    assert await seconds(gate.enter(ENDPOINT)) < 0.04

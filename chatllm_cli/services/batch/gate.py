@@ -22,6 +22,7 @@ class _Provider:
     why: str = ""
     refusals: int = 0  # without a time, since it last answered
     next_slot: float = 0.0
+    pace: float = 0.0  # seconds between two requests, as it says itself
 
 
 class Gate:
@@ -45,9 +46,9 @@ class Gate:
     async def enter(self, endpoint: Endpoint) -> None:
         """Return when a request may leave. Raises `RateLimitError` if that is too far away."""
         loop, provider = asyncio.get_running_loop(), self._provider(endpoint)
-        if self._interval:
+        if interval := max(self._interval, provider.pace):
             slot = max(provider.next_slot, loop.time())
-            provider.next_slot = slot + self._interval
+            provider.next_slot = slot + interval
             await asyncio.sleep(slot - loop.time())
         while (left := provider.held_until - loop.time()) > 0:
             if left > self._longest:
@@ -70,6 +71,13 @@ class Gate:
             provider.held_until, provider.why = now + seconds, error.reason
             if not was_held:
                 self._on_hold(error.reason, seconds)
+
+    def paced(self, endpoint: Endpoint, seconds: float) -> None:
+        """Let requests to a provider leave so many seconds apart, as it says itself; 0 for as it comes."""
+        provider, now = self._provider(endpoint), asyncio.get_running_loop().time()
+        if seconds > provider.pace:
+            provider.next_slot = max(provider.next_slot, now + seconds)
+        provider.pace = seconds
 
     def answered(self, endpoint: Endpoint) -> None:
         """Take note that the provider answers."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import astuple, replace
+from functools import partial
 from typing import Any, Protocol
 
 import httpx2
@@ -50,6 +51,7 @@ class LLMService:
         keys: KeySource | None = None,
         images: Callable[[str], bytes | None] = lambda _: None,
         tracing: bool = False,
+        on_pace: Callable[[Endpoint, float], object] = lambda *_: None,
     ) -> None:
         # Said here and for good: LangSmith would otherwise follow whatever the environment says, and there
         # LANGCHAIN_TRACING_V2=true outweighs LANGSMITH_TRACING=false.
@@ -61,6 +63,7 @@ class LLMService:
         self._limits = limits or LimitSettings()
         self._keys = keys
         self._images = images  # by their SHA-256; blocking
+        self._on_pace = on_pace  # told of each answer how many seconds apart requests may be sent
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
         self._models: dict[Endpoint, ChatOpenAI] = {}
 
@@ -159,7 +162,9 @@ class LLMService:
         key = (endpoint.base_url, endpoint.api_key, endpoint.key_header)
         if key not in self._clients:
             try:
-                self._clients[key] = build_client(endpoint, self._timeouts, self._limits.reply_mb)
+                self._clients[key] = build_client(
+                    endpoint, self._timeouts, self._limits.reply_mb, partial(self._on_pace, endpoint)
+                )
             except httpx2.InvalidURL:  # which would quote it
                 raise ConfigError(
                     f"no connection to {name_of(endpoint)} can be set up: its address is none",
