@@ -93,7 +93,8 @@ class Asking:
             providers = self.services.providers
             endpoint = providers.endpoint(address)
             if providers.stands_in(endpoint, address):
-                self.renderer.stand_in(endpoint.address)
+                with self.progress.making_room():
+                    self.renderer.stand_in(endpoint.address)
             if len(self._endpoints) >= MOST_MODELS:
                 self._endpoints.clear()
             self._endpoints[address] = [endpoint, *providers.fallbacks(endpoint)]
@@ -143,7 +144,8 @@ async def go_through(asking: Asking, run: Run) -> ExitCode:
     finally:
         for task in beside:
             task.cancel()
-        await _close(asking, results)
+        with progress.making_room():
+            await _close(asking, results)
     progress.end()
     return ExitCode.INCOMPLETE if progress.counts.failed else ExitCode.DONE
 
