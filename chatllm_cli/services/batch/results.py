@@ -43,7 +43,7 @@ class Results:
         except OSError as error:
             raise _unwritable(path, error) from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             done, damaged = _read(path, descriptor)
             sync_folder(path.parent)
         except BlockingIOError:
@@ -96,6 +96,15 @@ class Results:
             f"the answers could not be written to {self._path}: {error.strerror or error}",
             hint="the same command goes on with what is missing",
         )
+
+
+def _lock(descriptor: int) -> None:
+    """Keep other batches from the file, where its file system knows locks. Raises BlockingIOError if one has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            raise
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
