@@ -72,11 +72,12 @@ def batch(
     as_completed: AsCompleted = False,
     history: KeepsHistory = False,
 ) -> None:
-    """Ask many prompts, several at a time, and put out a JSON object for each answer.
+    """Ask many prompts, several at a time.
 
     FILE has a prompt a line, or JSON objects: {"prompt": …} and, if wished, id, system, model, temperature, top_p,
-    max_tokens, seed, stop, reasoning_effort and options. With -o the same command goes on where an earlier run was
-    stopped. A busy provider is waited for up to 10 minutes, unless --max-wait says otherwise.
+    max_tokens, seed, stop, reasoning_effort and options. A JSON object comes out for each. With -o the same command
+    goes on where an earlier run was stopped. A busy provider is waited for up to 10 minutes, unless --max-wait says
+    otherwise.
     """
     _ = flags.one_model
     flags, filled = flags.with_prompt()
