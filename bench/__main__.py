@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from bench import cache, history, importing, rendering, typing
+from bench import batching, cache, history, importing, rendering, typing
 from bench.figures import show
 
-ALL = ["history", "rendering", "cache", "typing", "importing"]
+ALL = ["history", "rendering", "cache", "typing", "importing", "batching"]
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
         figures += typing.run(arguments.runs, quick=arguments.quick)
     if "importing" in what:
         figures += importing.run(10_000 if arguments.quick else 100_000)
+    if "batching" in what:
+        figures += batching.run(100 if arguments.quick else 1_000, arguments.runs)
     sys.exit(show(figures))
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
     from chatllm_cli.services.attachments.reading import Attachments
     from chatllm_cli.services.attachments.store import AttachmentStore
+    from chatllm_cli.services.batch.gate import Gate
     from chatllm_cli.services.cache import ResponseCache, Store
     from chatllm_cli.services.chat import ChatService
+    from chatllm_cli.services.chat.ports import ChatModel
     from chatllm_cli.services.exporting import Exporter
     from chatllm_cli.services.history import HistoryService, OpenConversation
     from chatllm_cli.services.imports import Imports
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.prices import Prices
     from chatllm_cli.services.providers import Providers
     from chatllm_cli.services.redaction import PromptGuard
+    from chatllm_cli.services.spending import Spending
 
 
 class LanguageModel(Protocol):
@@ -66,6 +69,7 @@ class Services:
             self.settings = settings
         self._places = places
         self._llm = llm
+        self._gate: Gate | None = None  # that requests of a batch go through
         self._on_key = on_key
         self._known_keys: set[str] = set()
         self._progress = progress  # of indexing: files done, files in all
@@ -227,6 +231,7 @@ class Services:
                 keys=self.keys,
                 images=self._attachment_store.load,
                 tracing=settings.privacy.tracing,
+                on_pace=self._gate.paced if self._gate else lambda *_: None,
             )
         return self._llm
 
@@ -235,19 +240,32 @@ class Services:
         """Whether the language model's service is built."""
         return self._llm is not None
 
-    def build_chat(self, *, cached: bool) -> "ChatService":
-        """Build the service that does turns, with the response cache or without."""
+    @cached_property
+    def spending(self) -> "Spending":
+        """What was spent."""
+        from chatllm_cli.services.spending import Spending
+
+        return Spending(self._places.spending, self.history.spend)
+
+    def build_chat(self, *, cached: bool, gate: "Gate | None" = None) -> "ChatService":
+        """Build the service that does turns, with the response cache or without; requests go through the gate."""
         from chatllm_cli.services.chat import Budget, ChatService
 
+        llm: ChatModel = _LateModel(self)
+        if gate:
+            from chatllm_cli.services.batch.gate import GatedModel
+
+            self._gate = gate
+            llm = GatedModel(llm, gate)
         return ChatService(
-            _LateModel(self),
+            llm,
             timeouts=self.settings.timeouts,
             retries=self.settings.retries,
             limits=self.settings.limits,
             cache=self.cache if cached else None,
             guard=self.guard,
             prices=self.prices,
-            budget=Budget(self.settings.budget, self.history.spend, self.prices),
+            budget=Budget(self.settings.budget, self.spending.since, self.prices),
             trim=self.settings.trim,
         )
 

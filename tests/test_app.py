@@ -32,6 +32,7 @@ Options:
 Commands:
   ask      Ask one question and print the answer.
   chat     Talk with a model, turn after turn.
+  batch    Ask many prompts, several at a time.
   doctor   Look whether everything is in order.
   prompts  See, make and remove the prompts of -p.
   history  Find, show, change, import and export the stored conversations.

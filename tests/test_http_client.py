@@ -4,7 +4,7 @@ from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.llm import LLMService
-from chatllm_cli.services.llm.http_client import proxy_to
+from chatllm_cli.services.llm.http_client import pace_of, proxy_to
 from chatllm_cli.services.local.engine import LocalModel
 
 PROXY = "http://alice:hunter2@proxy.example:3128"
@@ -78,3 +78,24 @@ async def test_an_address_that_is_none_is_not_quoted() -> None:
     llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
     with pytest.raises(ConfigError, match=r"^no connection to work can be set up: its address is none$"):
         await llm.list_models(Endpoint("work", "", "http://host:hunter2/v1"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset", "pace"),
+    [
+        ("60", "0", "1m0s", 1.0),
+        ("500", "0", "120ms", 0.00024),
+        ("2", "0", "1h0m0.5s", 60.0),
+        ("60", "1", "1m0s", 0.0),
+        ("60", "0", "soon", 0.0),
+        ("0", "0", "1s", 0.0),
+        ("many", "0", "1s", 0.0),
+    ],
+)
+def test_a_limit_that_is_used_up_sets_a_pace(limit: str, remaining: str, reset: str, pace: float) -> None:
+    told = {"limit": limit, "remaining": remaining, "reset": reset}
+    assert pace_of({f"x-ratelimit-{name}-requests": value for name, value in told.items()}) == pytest.approx(pace)
+
+
+def test_without_such_headers_there_is_no_pace() -> None:
+    assert pace_of({}) == 0.0

@@ -38,6 +38,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr
         ["--help"],
         ["--version"],
         ["ask", "--help"],
+        ["batch", "--help"],
         ["history", "list"],
         ["history", "export", "--help"],
         ["config", "path"],

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from chatllm_cli import __version__
-from chatllm_cli.cli import ask, cache, chat, config, doctor, history, keys, models, prompts
+from chatllm_cli.cli import ask, batch, cache, chat, config, doctor, history, keys, models, prompts
 from chatllm_cli.cli.completion import complete_profile
 from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text
 from chatllm_cli.cli.parameters import quicken
@@ -116,6 +116,7 @@ app = typer.Typer(
 )
 app.command(cls=ask.AskCommand)(ask.ask)
 app.command()(chat.chat)
+app.command()(batch.batch)
 app.command()(doctor.doctor)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(history.app, name="history")

@@ -56,6 +56,11 @@ class Places:
         return self.data / "attachments"
 
     @property
+    def spending(self) -> Path:
+        """Where it is noted what was spent on answers that are in no conversation."""
+        return self.data / "spending"
+
+    @property
     def models(self) -> Path:
         """Where the models lie that were pulled."""
         return self.data / "models"

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from chatllm_cli.amounts import about, dollars
+from chatllm_cli.amounts import about
 from chatllm_cli.errors import AnswerFormatError, ChatllmError, HistoryError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, BudgetUse, Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.clean import StreamCleaner, clean
 from chatllm_cli.render.json_renderer import JsonRenderer
+from chatllm_cli.render.notices import nearly_used_up, secrets_held, unheld, unpriced
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.wishes import Wish
 
@@ -91,11 +92,7 @@ class TurnView(ABC):
 
     def on_secrets(self, kinds: Sequence[str], *, replaced: bool) -> None:
         """Say what the prompt holds, and what was done about it."""
-        held = f"the prompt holds what looks like a secret: {', '.join(kinds)}"
-        if replaced:
-            self._tell(f"{held}; it was replaced (redact in the settings)")
-        else:
-            self._tell(f'{held}; it is sent as it is (redact = "replace" in the settings takes it out)')
+        self._tell(secrets_held("the prompt holds", kinds, replaced=replaced))
 
     def on_reasoning(self, text: str) -> None:
         """Show the next piece of what the model thinks aloud, dim on a terminal, before the answer."""
@@ -146,17 +143,15 @@ class TurnView(ABC):
 
     def on_budget(self, use: BudgetUse) -> None:
         """Say how much of a budget is spent."""
-        so_far = f"{dollars(use.spent)} of {dollars(use.limit)}"
-        self._tell(f"the budget for {use.period} is nearly used up: {so_far}")
+        self._tell(nearly_used_up(use))
 
     def on_unheld(self, use: BudgetUse) -> None:
         """Say how many replies no budget holds."""
-        which = f"{use.unpriced} answer{'s' if use.unpriced > 1 else ''} of {use.period}"
-        self._tell(f"the price of {which} is unknown: it does not count towards the budget")
+        self._tell(unheld(use))
 
     def on_unpriced(self, endpoint: Endpoint) -> None:
         """Say that no budget holds this model."""
-        self._tell(f"the price of {endpoint.address} is unknown: what it costs does not count towards the budget")
+        self._tell(unpriced(endpoint))
 
     def on_fallback(self, error: ChatllmError, endpoint: Endpoint) -> None:
         """Say who is asked instead."""

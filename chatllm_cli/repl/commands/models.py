@@ -115,11 +115,11 @@ async def cost(loop: Loop, _: str) -> None:
     """Show what the conversation cost, and what was spent today and this month."""
     session, now = loop.session, datetime.now().astimezone()
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    budget, history = session.services.settings.budget, session.services.history
+    budget, spending = session.services.settings.budget, session.services.spending
     conversation = session.conversation or Conversation("", "", now)
     rows = [("this conversation", amount(conversation.cost, conversation.unpriced))]
     for name, since, limit in (("today", today, budget.day), (f"{now:%B}", today.replace(day=1), budget.month)):
-        spent = amount(*await history.spend(since))
+        spent = amount(*await spending.since(since))
         rows.append((name, spent if limit is None else f"{spent} of {dollars(limit)}"))
     loop.renderer.rows(("", "cost"), rows)
 

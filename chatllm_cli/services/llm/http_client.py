@@ -1,7 +1,8 @@
 """The HTTP client beneath: only what a request needs goes out, and no more comes in than memory is meant to hold."""
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx2
@@ -14,16 +15,26 @@ from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
 
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|[hms]))+")  # as Go writes it: 6m0s
+DURATION_PART = re.compile(r"([0-9.]+)(ms|[hms])")
+LONGEST_PACE = 60.0  # seconds
 NO_KEY = "none"  # the client insists on one; it never leaves (see `_Headers`)
 PROXY_SCHEMES = {"http", "https", "socks5", "socks5h"}
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # as server-sent events have it
 LONGEST_END = 4
 MEGABYTE = 1_000_000
+MOST_CONNECTIONS = 256  # as many as `batch` asks at once, at most: one that is closed in between costs a new one
 LONGEST_COMPLAINT = 65_536  # bytes that are read of what comes with an error status; it is cut short, not refused
 
 
-def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float) -> openai.AsyncOpenAI:
-    """Return a client for one endpoint.
+def build_client(
+    endpoint: Endpoint,
+    timeouts: TimeoutSettings,
+    event_mb: float,
+    on_pace: Callable[[float], object] = lambda _: None,
+) -> openai.AsyncOpenAI:
+    """Return a client for one endpoint; `on_pace` is told with each answer what `pace_of` makes of its headers.
 
     Raises OSError, ValueError or ImportError if it cannot be set up, `ConfigError` for a proxy that is none.
 
@@ -32,11 +43,13 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
     """
     proxy_to(endpoint.base_url)  # the client would quote its password
     timeout = openai.Timeout(None, connect=timeouts.connect)
+    responses: list[Callable[..., Any]] = [_Cap(int(event_mb * MEGABYTE)), _refuse_json, _Pace(on_pace)]
     http_client = openai.DefaultAsyncHttpxClient(
         timeout=timeout,
+        limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
         follow_redirects=False,  # a redirect would take the prompt to a host nobody named
         trust_env=not is_loopback(endpoint.base_url),  # no proxy between us and this machine
-        event_hooks={"request": [_Headers(endpoint)], "response": [_Cap(int(event_mb * MEGABYTE)), _refuse_json]},
+        event_hooks={"request": [_Headers(endpoint)], "response": responses},
     )
     return openai.AsyncOpenAI(
         base_url=endpoint.base_url,
@@ -45,6 +58,19 @@ def build_client(endpoint: Endpoint, timeouts: TimeoutSettings, event_mb: float)
         timeout=timeout,
         max_retries=0,
     )
+
+
+def pace_of(headers: Mapping[str, str]) -> float:
+    """Return how many seconds apart requests may be sent, as OpenAI and others tell it; 0 while some are left.
+
+    They tell when all of the limit is there again, of which one request is a part.
+    """
+    names = (f"x-ratelimit-{name}-requests" for name in ("limit", "remaining", "reset"))
+    limit, remaining, reset = (headers.get(name, "") for name in names)
+    if remaining != "0" or not limit.isdecimal() or not int(limit) or not DURATION.fullmatch(reset):
+        return 0.0
+    seconds = sum(float(number) * UNITS[unit] for number, unit in DURATION_PART.findall(reset))
+    return min(seconds / int(limit), LONGEST_PACE)
 
 
 def proxy_to(base_url: str) -> str | None:
@@ -119,6 +145,16 @@ class _Cap:
             response.stream = _CappedEvents(response.stream, self._limit)
         else:
             response.stream = _CappedStream(response.stream, self._limit)
+
+
+class _Pace:
+    """Tells how far apart requests may be, if the provider does."""
+
+    def __init__(self, tell: Callable[[float], object]) -> None:
+        self._tell = tell
+
+    async def __call__(self, response: httpx2.Response) -> None:
+        self._tell(pace_of(response.headers))
 
 
 async def _refuse_json(response: httpx2.Response) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import astuple, replace
+from functools import partial
 from typing import Any, Protocol
 
 import httpx2
@@ -50,6 +51,7 @@ class LLMService:
         keys: KeySource | None = None,
         images: Callable[[str], bytes | None] = lambda _: None,
         tracing: bool = False,
+        on_pace: Callable[[Endpoint, float], object] = lambda *_: None,
     ) -> None:
         # Said here and for good: LangSmith would otherwise follow whatever the environment says, and there
         # LANGCHAIN_TRACING_V2=true outweighs LANGSMITH_TRACING=false.
@@ -61,7 +63,9 @@ class LLMService:
         self._limits = limits or LimitSettings()
         self._keys = keys
         self._images = images  # by their SHA-256; blocking
+        self._on_pace = on_pace  # told of each answer how many seconds apart requests may be sent
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
+        self._models: dict[Endpoint, ChatOpenAI] = {}
 
     async def ready(self, endpoint: Endpoint) -> None:
         """Get ready to ask: start the embedded model, if it is the one. Raises `ConfigError` if it cannot run."""
@@ -107,6 +111,7 @@ class LLMService:
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
+        self._models.clear()
 
     async def _sendable(self, content: Content, endpoint: Endpoint) -> str | list[str | dict[str, Any]]:
         """Return what a message says in the parts that OpenAI's API has: the bytes of images are read only here."""
@@ -134,6 +139,11 @@ class LLMService:
         return replace(endpoint, base_url=base_url, api_key=api_key)
 
     def _chat_model(self, endpoint: Endpoint) -> ChatOpenAI:
+        if endpoint not in self._models:  # one takes a millisecond
+            self._models[endpoint] = self._new_chat_model(endpoint)
+        return self._models[endpoint]
+
+    def _new_chat_model(self, endpoint: Endpoint) -> ChatOpenAI:
         client = self._client(endpoint)
         return _ChatModel(
             model=endpoint.model,
@@ -152,7 +162,9 @@ class LLMService:
         key = (endpoint.base_url, endpoint.api_key, endpoint.key_header)
         if key not in self._clients:
             try:
-                self._clients[key] = build_client(endpoint, self._timeouts, self._limits.reply_mb)
+                self._clients[key] = build_client(
+                    endpoint, self._timeouts, self._limits.reply_mb, partial(self._on_pace, endpoint)
+                )
             except httpx2.InvalidURL:  # which would quote it
                 raise ConfigError(
                     f"no connection to {name_of(endpoint)} can be set up: its address is none",
