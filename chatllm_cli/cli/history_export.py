@@ -210,9 +210,7 @@ def _names(conversation: Conversation, ending: str) -> Iterator[str]:
 class _Report:
     """What a person is told of an export."""
 
-    def __init__(
-        self, renderer: Renderer, faults: Sequence[HistoryError], wanted: Wanted, *, is_shown: bool
-    ) -> None:
+    def __init__(self, renderer: Renderer, faults: Sequence[HistoryError], wanted: Wanted, *, is_shown: bool) -> None:
         self.renderer = renderer
         self._wanted = wanted
         self._aside = 0  # messages on other branches, which are not in what is written
@@ -265,7 +263,9 @@ class _Report:
         for notice in self._notices:
             self.renderer.notice(notice)
         if self._aside:
-            how = "--branches writes them" if self._wanted.kind in WITH_BRANCHES else "markdown and json can have them"
+            how = (
+                "--branches writes them" if self._wanted.kind in WITH_BRANCHES else "markdown and json can have them"
+            )
             self.renderer.notice(f"messages on other branches, left out: {self._aside} ({how})")
         if self._secrets:
             from chatllm_cli.services.redaction import told_secrets  # noqa: PLC0415  (its patterns)

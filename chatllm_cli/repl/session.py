@@ -116,7 +116,7 @@ class Session:
         head = log.conversation.head
         if instead_of:
             with suppress(HistoryError):  # the turn itself meets the same fault, and tells
-                await log.move_head(instead_of.parent)
+                await log.back_before(instead_of)
         wrapped = self._wrap(prompt) if self._wrap else prompt
         async with self._answered(log, back_to=head if instead_of else None):
             return await self._chat.send(log, wrapped, self.endpoints, self.options, view, attachments=attachments)

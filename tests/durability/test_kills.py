@@ -53,8 +53,9 @@ async def next_is_kept(path: Path) -> bool:
 
 
 def whole_journals(root: Path) -> list[Conversation]:
-    """All that is stored; one that was only begun has nothing in it."""
-    return [records.decode(data, path.stem) for path in files.all_journals(root) if (data := path.read_bytes())]
+    """All that is stored, but for when it came; one that was only begun has nothing in it."""
+    read = [records.decode(data, path.stem) for path in files.all_journals(root) if (data := path.read_bytes())]
+    return [replace(each, imported_at=None) for each in read]
 
 
 @pytest.mark.slow

@@ -212,14 +212,20 @@ class History(RuleBasedStateMachine):
     def undo_or_retry(self, pick: int, is_retry: bool) -> None:
         handle = self.pick(pick)
         work = handle.opened.back_to_prompt if is_retry else handle.opened.undo
-        prompts = [message for message in handle.opened.conversation.thread() if message.role is Role.USER]
+        befores = [None, *(message.id for message in handle.opened.conversation.thread())]
+        prompts = [
+            (message, before)
+            for message, before in zip(handle.opened.conversation.thread(), befores, strict=False)
+            if message.role is Role.USER
+        ]
         if not prompts:
             with pytest.raises(UsageError):
                 self.do(work())
             return
         kept = self.written_by(handle)
         self.do(work())
-        kept.heads.append((True, prompts[-1].id if is_retry else prompts[-1].parent))
+        prompt, before = prompts[-1]
+        kept.heads.append((True, prompt.id if is_retry else before))
 
     @precondition(lambda self: self.handles)
     @rule(pick=picks, title=titles)

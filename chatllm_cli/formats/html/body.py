@@ -143,6 +143,8 @@ def _in_time(tokens: Iterable[Any]) -> Iterator[Any]:
 
 
 def _link(address: str, title: str = "") -> str:
+    if not address:  # it leads nowhere
+        return "<a>"
     told = f' title="{escape(title)}"' if title else ""
     return f'<a href="{escape(address)}"{told} rel="noopener noreferrer">'
 

@@ -104,7 +104,13 @@ class OpenConversation:
         prompts = [message for message in self.conversation.thread() if message.role is Role.USER]
         if not prompts:
             raise UsageError("there is no turn to take back")
-        await self.move_head(prompts[-1].parent)
+        await self.back_before(prompts[-1])
+
+    async def back_before(self, message: Message) -> None:
+        """Go back to before a message of the thread: not to its own parent, which may be lost."""
+        thread = self.conversation.thread()
+        place = thread.index(message)
+        await self.move_head(thread[place - 1].id if place else None)
 
     async def back_to_prompt(self) -> Message:
         """Go back to the last prompt, to have it answered another time, and return it. Raises `UsageError`."""
