@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +17,32 @@ PATIENCE = 30  # seconds
 COLUMNS, ROWS = 80, 24
 
 
+class Screen(pyte.HistoryScreen):
+    """A screen, and what has scrolled off it, without pages to look at that: they take most of the time."""
+
+    __getattribute__ = pyte.Screen.__getattribute__
+
+    @property
+    def text(self) -> str:
+        """All that was ever on it, without what is blank at its end."""
+        lines = [*self.history.top, *(self.buffer[row] for row in range(self.lines))]
+        return "\n".join(_written(line, self.columns).rstrip() for line in lines).rstrip("\n")
+
+
+def _written(line: Mapping[int, pyte.screens.Char], columns: int) -> str:
+    cells = [" "] * columns
+    for column, cell in line.items():
+        if column < columns:
+            cells[column] = cell.data
+    return "".join(cells)
+
+
 class FakeTerminal(io.StringIO):
     """A stream that takes itself for a terminal, and the screen that a person would see."""
 
     def __init__(self, columns: int = COLUMNS, rows: int = ROWS) -> None:
         super().__init__()
-        self.screen = pyte.HistoryScreen(columns, rows, history=5000, ratio=0.5)
+        self.screen = Screen(columns, rows, history=5000)
         self._stream = pyte.Stream(self.screen)
 
     def isatty(self) -> bool:
@@ -35,12 +55,10 @@ class FakeTerminal(io.StringIO):
     @property
     def text(self) -> str:
         """All that was ever on the screen, lines scrolled off included, without what is blank at its end."""
-        lines = [*self.screen.history.top, *(self.screen.buffer[row] for row in range(self.screen.lines))]
-        shown = ["".join(line[column].data for column in range(self.screen.columns)).rstrip() for line in lines]
-        return "\n".join(shown).rstrip("\n")
+        return self.screen.text
 
 
-class _Screen(pyte.HistoryScreen):
+class _Screen(Screen):
     """A screen that answers when the program asks where the cursor is."""
 
     child: "pexpect.spawn[str]"
@@ -65,7 +83,7 @@ class Terminal:
         rows: int = ROWS,
         stdout: Path | None = None,
     ) -> None:
-        self.screen = _Screen(columns, rows, history=5000, ratio=0.5)
+        self.screen = _Screen(columns, rows, history=5000)
         self._stream = pyte.Stream(self.screen)
         self.raw = ""
         self.child = pexpect.spawn(
@@ -82,9 +100,7 @@ class Terminal:
     @property
     def text(self) -> str:
         """All that was ever on the screen, lines scrolled off included."""
-        columns = range(self.screen.columns)
-        gone = ["".join(line[column].data for column in columns) for line in self.screen.history.top]
-        return "\n".join(line.rstrip() for line in [*gone, *self.screen.display]).rstrip()
+        return self.screen.text
 
     def type(self, keys: str) -> None:
         self.child.send(keys)
