@@ -1,7 +1,6 @@
 """The names of files: as somebody begins to type them, and made of what was said."""
 
 import os
-import unicodedata
 from itertools import islice
 from pathlib import Path
 
@@ -32,6 +31,8 @@ def safe_part(words: str) -> str:
 
     It has no separator, no dot and nothing that a shell would take for its own; it is empty if there is no letter.
     """
+    import unicodedata  # noqa: PLC0415  (which completing a name does without)
+
     folded = unicodedata.normalize("NFC", words).lower()
     kept = "".join(each if each.isalnum() or unicodedata.category(each)[0] == "M" else " " for each in folded)
     part = "-".join(kept.split())[:LONGEST_PART]

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-import secrets
+from random import SystemRandom
 
 # Crockford's base32 without look-alikes. 16 characters are 80 bits, and unlike a time-ordered id's, the first
 # four tell one conversation from another.
@@ -15,7 +15,7 @@ IS_ID = re.compile(f"[{ALPHABET}]{{{LENGTH}}}")
 
 def new_id() -> str:
     """Return a new id for a conversation or a message."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
+    return "".join(SystemRandom().choices(ALPHABET, k=LENGTH))
 
 
 def stable_id(*parts: object) -> str:

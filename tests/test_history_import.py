@@ -16,7 +16,7 @@ from chatllm_cli.config.places import Places
 from chatllm_cli.formats import json as json_format
 from chatllm_cli.formats.reading.source import Source
 from chatllm_cli.models import Attachment, Conversation, Message, Role
-from chatllm_cli.services.history.merging import journal_of
+from chatllm_cli.services.history.records import journal_of
 from chatllm_cli.services.imports import journals
 from chatllm_cli.services.imports.detection import NAMES
 from tests.conftest import Run

@@ -10,9 +10,9 @@ from chatllm_cli.config.places import Places
 from chatllm_cli.errors import FormatError, HistoryError
 from chatllm_cli.models import Attachment, Conversation, Message, Role
 from chatllm_cli.services.attachments.store import AttachmentStore
-from chatllm_cli.services.history import Became, HistoryService, Taken
-from chatllm_cli.services.history.intake import Intake
-from chatllm_cli.services.history.merging import journal_of
+from chatllm_cli.services.history import HistoryService
+from chatllm_cli.services.history.intake import Became, Intake, Taken
+from chatllm_cli.services.history.records import journal_of
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ID = "0123456789abcdef"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from chatllm_cli.errors import HistoryError
 from chatllm_cli.models import Conversation, Message, Role, Status
 from chatllm_cli.services.history import records
-from chatllm_cli.services.history.merging import Merged, journal_of, merged
+from chatllm_cli.services.history.merging import Merged, merged
+from chatllm_cli.services.history.records import journal_of
 from chatllm_cli.services.history.rewriting import scrubbed
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

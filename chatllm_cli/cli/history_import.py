@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -82,13 +82,7 @@ def import_(
     name = None if format_ is Format.AUTO else format_.value
     stdin = _stdin() if Path("-") in paths else None
 
-    async def read_all(imports: "Imports") -> "AsyncGenerator[Read]":
-        for path in paths:
-            async with aclosing(imports.run(path, name, stdin)) as reads:
-                async for read in reads:
-                    yield read
-
-    _take(read_all, dry_run=dry_run, restore=restore, as_json=as_json)
+    _take(lambda imports: [imports.run(path, name, stdin) for path in paths], dry_run, restore, as_json)
 
 
 def merge(
@@ -104,16 +98,12 @@ def merge(
 ) -> None:
     """Bring together what two machines have, and the copies that sync tools leave; both branches are kept."""
 
-    async def read_all(imports: "Imports") -> "AsyncGenerator[Read]":
+    def reads(imports: "Imports") -> "Iterable[AsyncGenerator[Read]]":
         if folder is not None:
-            async with aclosing(imports.merge(folder)) as reads:
-                async for read in reads:
-                    yield read
-        async with aclosing(imports.fold_copies()) as reads:
-            async for read in reads:
-                yield read
+            yield imports.merge(folder)
+        yield imports.fold_copies()
 
-    _take(read_all, dry_run=dry_run, restore=restore, as_json=as_json)
+    _take(reads, dry_run, restore, as_json)
 
 
 def _stdin() -> BinaryIO:
@@ -156,17 +146,19 @@ class _Tally:
 
 
 def _take(
-    read_all: "Callable[[Imports], AsyncGenerator[Read]]", *, dry_run: bool, restore: bool, as_json: bool
+    all_reads: "Callable[[Imports], Iterable[AsyncGenerator[Read]]]", dry_run: bool, restore: bool, as_json: bool
 ) -> None:
+    """Have all of it taken in, one after another, and say what became of it."""
     renderer, tally = Renderer(sys.stdout, sys.stderr), _Tally()
 
     async def work(services: Services) -> None:
-        async with aclosing(read_all(services.imports(dry_run=dry_run, restore=restore))) as reads:
-            async for read in reads:
-                tally.take(read)
-                if len(tally.reads) % EVERY == 0:
-                    told = f"{len(tally.reads)} conversations, {tally['messages']} new messages"
-                    renderer.waiting(f"{'looking at' if dry_run else 'taking in'}: {told}")
+        for reads in all_reads(services.imports(dry_run=dry_run, restore=restore)):
+            async with aclosing(reads):
+                async for read in reads:
+                    tally.take(read)
+                    if len(tally.reads) % EVERY == 0:
+                        told = f"{len(tally.reads)} conversations, {tally['messages']} new messages"
+                        renderer.waiting(f"{'looking at' if dry_run else 'taking in'}: {told}")
 
     try:
         run(work)

@@ -14,6 +14,7 @@ from typing import Any
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.own_data import conversation_of, message_data
 from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
+from chatllm_cli.formats.reading.wording import fence_for
 from chatllm_cli.models import Attachment, Conversation, Message, Role, Status
 from chatllm_cli.surrogates import without_halves
 
@@ -127,8 +128,7 @@ def _attached(attachment: Attachment) -> str:
     named = f"Attached: {' '.join(attachment.told.split())}\n"
     if attachment.sha256:
         return named
-    longest = max((len(run) for run in re.findall("`+", attachment.text)), default=0)
-    fence = "`" * max(longest + 1, 3)
+    fence = fence_for(attachment.text)
     end = "" if not attachment.text or attachment.text.endswith("\n") else "\n"
     return f"{named}\n{fence}\n{attachment.text}{end}{fence}\n"
 

@@ -22,6 +22,8 @@ from chatllm_cli.repl.quiet_terminal import make_quiet, quiet_terminal
 
 LONGEST_KEY = 0.5  # seconds from one byte to the next: an Escape with nothing behind it is a key of its own then
 AWAY = 1.0  # seconds between two looks whether the terminal is ours again
+# What comes of an input that nobody can type on: a file cannot be waited for, and what is nothing has no descriptor.
+NO_KEYBOARD = (OSError, NotImplementedError)
 NEVER = 1_000_000_000  # collections of what is neither young nor old
 SENT = "\r"  # in a draft: what is before it is on its way, and no key takes it back
 NEW_LINE = KeyPress(Keys.ControlJ, "\n")
@@ -137,7 +139,7 @@ class TypeAhead:
         if not self._is_ours:
             self._wait(AWAY, self._come_back)
             return
-        with suppress(OSError, NotImplementedError):  # nothing that could be waited for
+        with suppress(*NO_KEYBOARD):
             asyncio.get_running_loop().add_reader(self._keyboard.fileno(), self._read)
         if not is_dumb_terminal():
             self._output.enable_bracketed_paste()
@@ -160,7 +162,7 @@ class TypeAhead:
     @property
     def _is_ours(self) -> bool:
         """Whether reading is safe: it would suspend a job in the background."""
-        with suppress(OSError, NotImplementedError):
+        with suppress(*NO_KEYBOARD):
             return os.tcgetpgrp(self._keyboard.fileno()) == os.getpgrp()
         return not is_terminal(self._keyboard)
 
@@ -189,7 +191,7 @@ class TypeAhead:
     def _stop(self) -> None:
         if self._timer:
             self._timer.cancel()
-        with suppress(OSError, NotImplementedError):
+        with suppress(*NO_KEYBOARD):
             asyncio.get_running_loop().remove_reader(self._keyboard.fileno())
 
     def _take(self, keys: Sequence[KeyPress]) -> None:
@@ -205,7 +207,7 @@ class TypeAhead:
 
 def is_terminal(keyboard: Input) -> bool:
     """Tell whether somebody types there; prompt_toolkit has inputs that are nothing at all."""
-    with suppress(OSError, NotImplementedError):
+    with suppress(*NO_KEYBOARD):
         return os.isatty(keyboard.fileno())
     return False
 

@@ -19,7 +19,8 @@ import pytest
 
 from chatllm_cli.formats import json as json_format
 from chatllm_cli.models import Conversation, Message, Role, Status
-from chatllm_cli.services.history import Became, HistoryService, OpenConversation, Taken, files, records
+from chatllm_cli.services.history import HistoryService, OpenConversation, files, records
+from chatllm_cli.services.history.intake import Became, Taken
 from chatllm_cli.services.imports import Imports
 from tests.durability import forked_cli, victims
 from tests.durability.helpers import NOON, chance, conversation_of, journal_of, turns

@@ -4,7 +4,6 @@ A message's id is made of all that was said down to it. So a conversation that a
 on with is one tree, in which each message stands once, wherever it was read.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -13,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chatllm_cli.errors import FormatError
+from chatllm_cli.formats.reading.attached_files import AttachedFiles
 from chatllm_cli.formats.reading.fields import as_moment, as_object, as_text, as_tokens
 from chatllm_cli.formats.reading.json_values import parse
 from chatllm_cli.formats.reading.source import MOST_BYTES
 from chatllm_cli.formats.reading.sqlite_files import Database
 from chatllm_cli.ids import stable_id
-from chatllm_cli.image_types import image_type
 from chatllm_cli.models import Attachment, Message, Role, Status, TokenUsage
 
 _ATTACHMENT_COLUMNS = ("id", "type", "path", "url", "content")
@@ -72,8 +71,13 @@ class Tree:
         self._key = key
         self._left = MOST_BYTES
         self.messages: dict[str, Message] = {}
-        self.files: dict[str, bytes] = {}
+        self._attached = AttachedFiles()
         self.system_prompt = ""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The bytes of images, by their SHA-256."""
+        return self._attached.files
 
     def grow(
         self, place: Place, role: Role, said: Said, at: datetime, facts: Mapping[str, Any] | None = None
@@ -121,10 +125,8 @@ class Tree:
 
     def _attachment(self, name: str, data: bytes) -> Attachment | None:
         self._charge(len(data))
-        if kind := image_type(data):
-            sha256 = hashlib.sha256(data).hexdigest()
-            self.files[sha256] = data
-            return Attachment(name, kind, len(data), sha256=sha256)
+        if image := self._attached.image(name, data):
+            return image
         with suppress(UnicodeDecodeError):
             if b"\0" not in data:
                 return Attachment(name, "text/plain", len(data), data.decode())

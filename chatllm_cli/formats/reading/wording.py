@@ -12,11 +12,16 @@ def joined(*texts: str) -> str:
     return "\n\n".join(text for text in texts if text.strip())
 
 
+def fence_for(text: str) -> str:
+    """Return a fence that a text cannot end."""
+    return "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+
+
 def fenced(text: str, language: str = "") -> str:
     """Return text between fences that it cannot end; an empty text if there is none."""
     if not text.strip():
         return ""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    fence = fence_for(text)
     end = "" if text.endswith("\n") else "\n"
     return f"{fence}{language if language.isalnum() else ''}\n{text}{end}{fence}"
 

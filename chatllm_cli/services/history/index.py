@@ -44,6 +44,7 @@ CREATE TABLE conversations (
 CREATE INDEX last_used ON conversations (updated_at DESC, id);
 CREATE INDEX by_title ON conversations (title);
 CREATE INDEX by_folder ON conversations (folder);
+CREATE INDEX with_long_ids ON conversations (id) WHERE length(id) > 16;
 CREATE INDEX faulty ON conversations (updated_at DESC, id) WHERE fault IS NOT NULL;
 CREATE TABLE messages (
     number INTEGER PRIMARY KEY,

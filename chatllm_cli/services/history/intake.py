@@ -66,7 +66,7 @@ class Intake:
     async def take(self, conversation: Conversation, attached: Mapping[str, bytes] | None = None) -> Taken:
         """Take in a conversation from elsewhere with what is attached, by SHA-256. Raises as `take_journal` does."""
         conversation = replace(conversation, imported_at=datetime.now(UTC))
-        return await self.take_journal(merging.journal_of(conversation), conversation, attached)
+        return await self.take_journal(records.journal_of(conversation), conversation, attached)
 
     async def take_journal(
         self, data: bytes, conversation: Conversation, attached: Mapping[str, bytes] | None = None

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chatllm_cli.models import Conversation
 from chatllm_cli.services.history import records
 
 LAST_STANDS = {"title", "tags", "system_prompt"}  # types of records of which the last one stands
@@ -47,17 +46,6 @@ class _Facts:
                 self.latest |= {kind: max(self.latest.get(kind, ""), record["at"]) for kind in LAST_STANDS}
             case kind if kind in LAST_STANDS:
                 self.latest[kind] = max(self.latest.get(kind, ""), record["at"])
-
-
-def journal_of(conversation: Conversation) -> bytes:
-    """Return the journal that is read as this conversation."""
-    messages = conversation.messages
-    lines = [records.conversation_record(conversation), *map(records.message_record, messages)]
-    if conversation.tags:
-        lines.append(records.tags_record(conversation.id, conversation.tags, conversation.created_at))
-    if messages and conversation.head != messages[-1].id:
-        lines.append(records.head_record(conversation.id, conversation.head, conversation.updated_at))
-    return records.encode(*lines)
 
 
 def merged(ours: bytes, theirs: bytes, conversation_id: str) -> Merged:

@@ -141,18 +141,13 @@ class OpenConversation:
         """Return what a file needs that is not there: yet, or any more since somebody removed it."""
         if self._path and files.was_removed(self._path):
             raise FileNotFoundError(errno.ENOENT, "it was removed meanwhile", str(self._path))
-        now, conversation = datetime.now(UTC), self.conversation
+        conversation = self.conversation
         unsaved = {record["id"] for record in self._unsaved}
-        saved = [message for message in conversation.messages if message.id not in unsaved]
-        lines = [records.conversation_record(conversation), *map(records.message_record, saved)]
-        if conversation.tags:
-            lines.append(records.tags_record(conversation.id, conversation.tags, now))
+        saved = tuple(message for message in conversation.messages if message.id not in unsaved)
         to_be_head = {record["id"] for record in self._unsaved if not record.get("aside")}
         first_unsaved = next((message for message in conversation.messages if message.id in to_be_head), None)
         head = first_unsaved.parent if first_unsaved else conversation.head
-        if saved and head != saved[-1].id:
-            lines.append(records.head_record(conversation.id, head, now))
-        return records.encode(*lines)
+        return records.journal_of(replace(conversation, messages=saved, head=head), datetime.now(UTC))
 
     async def _write(self, lines: bytes, *, durable: bool, written: threading.Event | None = None) -> None:
         if self._path is None:

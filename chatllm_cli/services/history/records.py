@@ -90,6 +90,20 @@ def _attachment_entry(attachment: Attachment) -> Record:
     return {"name": attachment.name, "media_type": attachment.media_type, "size": attachment.size, **holds}
 
 
+def journal_of(conversation: Conversation, at: datetime | None = None) -> bytes:
+    """Return the journal that is read as this conversation.
+
+    What has a time of its own in it, tags and the head, is as old as the conversation unless it was set `at` another.
+    """
+    messages = conversation.messages
+    lines = [conversation_record(conversation), *map(message_record, messages)]
+    if conversation.tags:
+        lines.append(tags_record(conversation.id, conversation.tags, at or conversation.created_at))
+    if messages and conversation.head != messages[-1].id:
+        lines.append(head_record(conversation.id, conversation.head, at or conversation.updated_at))
+    return encode(*lines)
+
+
 def hashes_in(data: bytes) -> set[str]:
     """Return the SHA-256 of every attachment that a journal names, damaged lines included."""
     return {found.decode() for found in HASHES.findall(data)}

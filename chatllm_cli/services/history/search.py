@@ -12,7 +12,6 @@ from pathlib import PurePath
 from typing import Any
 
 from chatllm_cli.errors import UsageError
-from chatllm_cli.ids import LENGTH
 from chatllm_cli.models import Filter, Hit, Summary, Tally
 from chatllm_cli.services.history import files
 from chatllm_cli.services.history.catch_up import fold
@@ -101,7 +100,7 @@ def faulty(db: sqlite3.Connection) -> list[str]:
 
 def copies(db: sqlite3.Connection) -> int:
     """Return how many of the conversations are copies that sync tools left."""
-    rows = db.execute("SELECT id FROM conversations WHERE length(id) > ?", [LENGTH])
+    rows = db.execute("SELECT id FROM conversations INDEXED BY with_long_ids WHERE length(id) > 16")
     return sum(bool(files.copied_id(PurePath(f"{row[0]}{files.ENDING}"))) for row in rows)
 
 

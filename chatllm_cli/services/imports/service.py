@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
 from chatllm_cli.formats.reading.source import Imported, Source
-from chatllm_cli.services.history import Intake, Taken
 from chatllm_cli.services.history.files import copied_id
+from chatllm_cli.services.history.intake import Intake, Taken
 from chatllm_cli.services.imports.detection import detected, loader, spoiled
 from chatllm_cli.services.imports.journals import JOURNAL, Journal, journals_under, read_journal
 from chatllm_cli.services.imports.sources import sources
