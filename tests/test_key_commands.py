@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import select
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +48,25 @@ async def test_a_command_that_has_no_key_is_told(places: Places, command: str, m
     with pytest.raises(AuthenticationError) as caught:
         await key_sent(places, "groq/llama")
     assert caught.value.message == message
+
+
+async def test_a_key_is_found_that_came_as_the_command_ended(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Started(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    def look(reads: list[int], *_: object) -> tuple[list[int], list[int], list[int]]:
+        monkeypatch.undo()
+        started[0].wait()
+        return [], [], []  # just before it printed anything
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(select, "select", look)
+    configure(places, '[providers.groq]\napi_key_cmd = "echo sk"\n')
+    assert await key_sent(places, "groq/llama") == "sk"
 
 
 async def test_a_command_is_run_once(places: Places, tmp_path: Path) -> None:

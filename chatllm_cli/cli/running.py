@@ -117,11 +117,15 @@ async def _run(work: Callable[[Services], Awaitable[Result]], services: Services
     stopper = _Stopper(task)
     try:
         with handling(signal.SIG_DFL) if dies_by_signals else stopper.listening():
-            return await task
+            result = await task
     except BaseException:
         if stopper.received:  # whatever became of it: a terminal that went away takes no last words either
             raise typer.Exit(128 + stopper.received[0]) from None
         raise
+    else:
+        if stopper.received and stopper.received[0] != signal.SIGPIPE:  # all was done, and still somebody stopped it
+            raise typer.Exit(128 + stopper.received[0])
+        return result
     finally:
         await services.aclose()
 

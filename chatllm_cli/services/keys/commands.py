@@ -46,11 +46,14 @@ def _run(command: str, stop: threading.Event) -> tuple[int, bytes]:
     with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE) as process:  # noqa: S602  (it is the user's)
         pipe = process.stdout.fileno() if process.stdout else -1
         while not stop.is_set():
+            has_ended = (
+                process.poll() is not None
+            )  # before the look: all that it printed is seen by one after its end
             if select.select([pipe], [], [], LOOK)[0]:
                 if not (piece := os.read(pipe, MOST_OUTPUT)):
                     break
                 output += piece[: MOST_OUTPUT - len(output)]
-            elif process.poll() is not None:
+            elif has_ended:
                 break
         else:
             process.kill()
