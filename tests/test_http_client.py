@@ -1,6 +1,6 @@
 import pytest
 
-from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, LocalSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.llm import LLMService
@@ -69,13 +69,13 @@ def test_a_proxy_variable_without_an_address_is_named_and_not_quoted(
 
 async def test_no_request_is_made_where_a_proxy_variable_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", ODD_PROXIES[0])
-    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), LimitSettings())
     with pytest.raises(ConfigError, match=r"^the proxy variable HTTPS_PROXY is no address$"):
         await llm.list_models(Endpoint("openai", "", "https://api.example/v1"))
 
 
 async def test_an_address_that_is_none_is_not_quoted() -> None:
-    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), LimitSettings())
     with pytest.raises(ConfigError, match=r"^no connection to work can be set up: its address is none$"):
         await llm.list_models(Endpoint("work", "", "http://host:hunter2/v1"))
 

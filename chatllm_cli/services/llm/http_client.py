@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
@@ -11,9 +11,11 @@ from httpx2._utils import URLPattern, get_environment_proxies
 
 from chatllm_cli import __version__
 from chatllm_cli.config.addresses import is_loopback
-from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import TimeoutSettings
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|[hms]))+")  # as Go writes it: 6m0s
@@ -30,7 +32,7 @@ LONGEST_COMPLAINT = 65_536  # bytes that are read of what comes with an error st
 
 def build_client(
     endpoint: Endpoint,
-    timeouts: TimeoutSettings,
+    timeouts: "TimeoutSettings",
     event_mb: float,
     on_pace: Callable[[float], object] = lambda _: None,
 ) -> openai.AsyncOpenAI:

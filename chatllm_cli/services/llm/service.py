@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import astuple, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx2
 import openai
@@ -17,13 +17,15 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from langsmith import run_trees
 
-from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import MOST_TOKENS, Attachment, ChatRequest, Chunk, Content, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
 from chatllm_cli.services.local.engine import LocalModel
 from chatllm_cli.surrogates import without_halves
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 
 # Left over from LangChain's first tracer: where one is set and tracing is off, every request would raise.
 RETIRED_TRACING_VARIABLES = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")
@@ -45,8 +47,8 @@ class LLMService:
     def __init__(
         self,
         local_model: LocalModel,
-        timeouts: TimeoutSettings,
-        limits: LimitSettings | None = None,
+        timeouts: "TimeoutSettings",
+        limits: "LimitSettings",
         *,
         keys: KeySource | None = None,
         images: Callable[[str], bytes | None] = lambda _: None,
@@ -60,7 +62,7 @@ class LLMService:
             os.environ.pop(name, None)
         self._local_model = local_model
         self._timeouts = timeouts
-        self._limits = limits or LimitSettings()
+        self._limits = limits
         self._keys = keys
         self._images = images  # by their SHA-256; blocking
         self._on_pace = on_pace  # told of each answer how many seconds apart requests may be sent
