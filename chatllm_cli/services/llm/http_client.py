@@ -14,6 +14,7 @@ from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
+from chatllm_cli.services.llm.arriving import ArrivedStream
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|[hms]))+")  # as Go writes it: 6m0s
@@ -142,7 +143,7 @@ class _Cap:
         if not response.is_success:
             response.stream = _CutStream(response.stream, LONGEST_COMPLAINT)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            response.stream = _CappedEvents(response.stream, self._limit)
+            response.stream = _CappedEvents(ArrivedStream(response.stream), self._limit)
         else:
             response.stream = _CappedStream(response.stream, self._limit)
 

@@ -22,6 +22,7 @@ from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import MOST_TOKENS, Attachment, ChatRequest, Chunk, Content, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
+from chatllm_cli.services.llm.plain_stream import PlainCompletions
 from chatllm_cli.services.local.engine import LocalModel
 from chatllm_cli.surrogates import without_halves
 
@@ -150,7 +151,7 @@ class LLMService:
             base_url=endpoint.base_url,
             api_key=lambda: endpoint.api_key or NO_KEY,
             client=client.chat.completions,  # never used: it keeps a second client from being built
-            async_client=client.chat.completions,
+            async_client=PlainCompletions(client),
             root_async_client=client,
             stream_usage=endpoint.takes_usage_wish,
             # Its wait_for swallows every second Ctrl-C on Python 3.11; the turn has a watchdog of its own.
