@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import astuple, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 import httpx2
@@ -67,6 +67,7 @@ class LLMService:
         self._on_pace = on_pace  # told of each answer how many seconds apart requests may be sent
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
         self._models: dict[Endpoint, ChatOpenAI] = {}
+        self._new_tls = cache(httpx2.create_ssl_context)  # one for all of them
 
     async def ready(self, endpoint: Endpoint) -> None:
         """Get ready to ask: start the embedded model, if it is the one. Raises `ConfigError` if it cannot run."""
@@ -164,7 +165,11 @@ class LLMService:
         if key not in self._clients:
             try:
                 self._clients[key] = build_client(
-                    endpoint, self._timeouts, self._limits.reply_mb, partial(self._on_pace, endpoint)
+                    endpoint,
+                    self._timeouts,
+                    self._limits.reply_mb,
+                    partial(self._on_pace, endpoint),
+                    new_tls=self._new_tls,
                 )
             except httpx2.InvalidURL:  # which would quote it
                 raise ConfigError(
