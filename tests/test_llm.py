@@ -39,7 +39,7 @@ async def collect(llm: LLMService, request: ChatRequest) -> list[Chunk]:
 
 async def test_chunks_carry_text_then_how_it_ended_and_what_it_cost(llm: LLMService, fake_openai: FakeOpenAI) -> None:
     chunks = await collect(llm, request_to(fake_openai, "tokens-3"))
-    assert [chunk.text for chunk in chunks if chunk.text] == ["word0 ", "word1 ", "word2 "]
+    assert "".join(chunk.text for chunk in chunks) == "word0 word1 word2 "
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
     assert [chunk.usage for chunk in chunks if chunk.usage] == [TokenUsage(7, 3)]
 
