@@ -14,7 +14,10 @@ from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation
 from chatllm_cli.render.renderer import Renderer
 
+app = typer.Typer()
 
+
+@app.command()
 @with_request_flags
 def chat(
     flags: RequestFlags,
