@@ -45,7 +45,11 @@ class Loop:
         services = session.services
         recall = Recall(services.input_history, lambda: not session.is_private, self._checked)
         self._line = PromptLine(
-            recall, PromptCompleter(self), lambda width: status_line(session, width), renderer.error
+            recall,
+            PromptCompleter(self),
+            lambda width: status_line(session, width),
+            renderer.error,
+            on_shown=self._import_meanwhile,
         )
         self._draft = Draft()
         self._reckoning: asyncio.Future[None] | None = None
@@ -58,7 +62,6 @@ class Loop:
 
     async def run(self) -> None:
         """Read and answer until it is over; a conversation that could not be saved before is saved then."""
-        self._import_meanwhile()
         # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         make_quiet(keeps_keys=True)
@@ -259,7 +262,10 @@ class Loop:
             self._work.cancel()
 
     def _import_meanwhile(self) -> None:
-        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen."""
+        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen.
+
+        Not before the line is there to type it: it would come a quarter of a second later.
+        """
 
         def work() -> None:
             for module in NEEDED_FOR_A_TURN:
