@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import importlib
 import signal
 import threading
@@ -270,5 +271,7 @@ class Loop:
         def work() -> None:
             for module in NEEDED_FOR_A_TURN:
                 importlib.import_module(module)
+            gc.freeze()  # what was imported stays: looking through it holds up keys, too
+            gc.enable()
 
         threading.Thread(target=work, daemon=True).start()
