@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.application import get_app_session
 
@@ -29,9 +30,16 @@ from chatllm_cli.repl.session import Session
 from chatllm_cli.repl.toolbar import status_line
 from chatllm_cli.repl.turns import Turn, Turns
 from chatllm_cli.repl.type_ahead import take_early_keys
-from chatllm_cli.services.attachments.reading import Reading
 
-NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
+if TYPE_CHECKING:
+    from chatllm_cli.services.attachments.reading import Reading
+
+NEEDED_FOR_A_TURN = (
+    "chatllm_cli.services.history",
+    "chatllm_cli.services.chat",
+    "chatllm_cli.render.footed_view",
+    "chatllm_cli.services.llm",
+)
 HANG_UP = 0.5  # seconds until the signal has come
 
 
@@ -119,7 +127,7 @@ class Loop:
         if self.renderer.can_paint:
             self.renderer.put("\x1b[2J\x1b[H")
 
-    def attach(self, reading: Reading) -> None:
+    def attach(self, reading: "Reading") -> None:
         """Attach what was read to the next prompt, and say what that is."""
         self.session.attached += [each for each in reading.attachments if each not in self.session.attached]
         self._tell_of(reading)
@@ -230,7 +238,7 @@ class Loop:
             self._tell_of(reading)
             attached += reading.attachments
 
-    def _tell_of(self, reading: Reading) -> None:
+    def _tell_of(self, reading: "Reading") -> None:
         from chatllm_cli.services.chat.announcements import announced  # noqa: PLC0415  (only where it is used)
 
         for line in announced(reading):
