@@ -9,6 +9,7 @@ from signal import SIGHUP, SIGINT, SIGPIPE, SIGTERM, Signals
 import pytest
 
 from chatllm_cli import __version__
+from chatllm_cli.cli.late_commands import COMMANDS, build_command
 from tests.conftest import Run
 from tests.fake_openai import MARKDOWN, FakeOpenAI
 
@@ -46,6 +47,38 @@ Commands:
 def test_version_is_one_line(run: Run) -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"chatllm {__version__}\n", "")
+
+
+STDOUTS = {
+    "a pipe": "{program} | cat; exit ${{PIPESTATUS[0]}}",
+    "a file": "{program} >told; cat told",
+    "a full disk": "{program} >/dev/full",
+    "a pipe that nobody reads": "{program} | true; exit ${{PIPESTATUS[0]}}",
+    "nothing": "{program} >&-",
+    "nothing at all": "{program} >&- 2>&- <&-",
+    "another encoding": "export PYTHONIOENCODING=utf-16; {program}",
+    "unbuffered": "export PYTHONUNBUFFERED=1; {program}",
+}
+LATER = {"a pipe that nobody reads": "sleep 0.3; "}  # until it is gone
+
+
+@pytest.mark.parametrize("stdout", STDOUTS)
+def test_the_version_is_told_as_the_whole_program_would(stdout: str, tmp_path: Path) -> None:
+    def outcome(main: str) -> tuple[int, str, str]:
+        program = f'{sys.executable} -c "from {main} import main; main()" --version'
+        command = STDOUTS[stdout].format(program=f"{{ {LATER.get(stdout, '')}{program}; }}")
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False
+        )
+        return done.returncode, done.stdout.decode("latin-1"), done.stderr.decode()
+
+    assert outcome("chatllm_cli.__main__") == outcome("chatllm_cli.cli.app")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_announced_in_the_words_that_it_has_for_itself(name: str) -> None:
+    assert build_command(name).help.partition("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+    assert build_command(name).name == name
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

@@ -124,6 +124,16 @@ def test_remembered_settings_are_what_was_loaded(
     assert (record.stat().st_mode & 0o777, record.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_what_stands_in_for_a_key_is_in_nobodys_way_though_its_letters_are_in_every_word(
+    record: Path, monkeypatch: pytest.MonkeyPatch, nothing_is_loaded: Callable[[], None]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    keep(record, {})
+    nothing_is_loaded()
+    remembered, _ = load_remembered({}, record)
+    assert secrets_of(remembered) == ["x"]
+
+
 def test_a_change_of_any_source_is_noticed(
     record: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:

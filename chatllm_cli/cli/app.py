@@ -13,11 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from chatllm_cli import __version__
-from chatllm_cli.cli import ask, batch, cache, chat, config, doctor, history, keys, models, prompts
 from chatllm_cli.cli.completion import complete_profile
+from chatllm_cli.cli.late_commands import announced_commands, build_command
 from chatllm_cli.cli.options import JSON_WANTED, PROFILE_WANTED, check_is_text
 from chatllm_cli.cli.parameters import quicken
-from chatllm_cli.cli.running import keys_seen
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
 
@@ -36,6 +35,10 @@ SIGNALS = {
 class ErrorBoundary(TyperGroup):
     """Shows a failure in one line and ends with its exit code."""
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update(announced_commands())
+
     def _main_shell_completion(self, *_: Any, **__: Any) -> None:
         """Answer the shell, if it is the one that asks."""
         if asked := os.environ.get(SHELL_ASKS):
@@ -50,13 +53,17 @@ class ErrorBoundary(TyperGroup):
         return super().make_context(*arguments, **more)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; whoever types a question where one belongs is told how it is asked."""
+        """Find the command, and build it; whoever types a question where one belongs is told how it is asked."""
         try:
-            return super().resolve_command(ctx, args)
+            name, found, rest = super().resolve_command(ctx, args)
         except Exception as error:
             if hasattr(error, "message") and " " in args[0].strip():
                 error.message += ' Did you mean chatllm ask "…"?'
             raise
+        if name is not None:  # as it may be while a line is completed
+            found = build_command(name)
+            quicken(found)
+        return name, found, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; nothing but an exit leaves here, except under --debug."""
@@ -82,6 +89,7 @@ class ErrorBoundary(TyperGroup):
 def _show_traceback() -> None:
     import traceback  # noqa: PLC0415  (5 ms that a good run saves)
 
+    from chatllm_cli.cli.running import keys_seen  # noqa: PLC0415
     from chatllm_cli.config.loading import known_secrets  # noqa: PLC0415
     from chatllm_cli.render.clean import clean  # noqa: PLC0415
 
@@ -114,16 +122,6 @@ app = typer.Typer(
     add_completion=False,  # ours is in shells.py, which says why
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=ask.AskCommand)(ask.ask)
-app.command()(chat.chat)
-app.command()(batch.batch)
-app.command()(doctor.doctor)
-app.add_typer(prompts.app, name="prompts")
-app.add_typer(history.app, name="history")
-app.add_typer(models.app, name="models")
-app.add_typer(keys.app, name="keys")
-app.add_typer(config.app, name="config")
-app.add_typer(cache.app, name="cache")
 
 
 def _print_version(wanted: bool) -> None:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from chatllm_cli.services.chat import ChatService
     from chatllm_cli.services.history import OpenConversation
 
+app = typer.Typer()
+
 INCOMPLETE = {Status.TRUNCATED, Status.FILTERED, Status.ERROR}
 IS_EXTRACT = re.compile("--extract|-c*x")  # behind a letter that takes a value, x is part of that
 GO_ON = "`chatllm ask -c`"
@@ -81,6 +83,7 @@ def _with_number(args: Sequence[str]) -> list[str]:
     return given
 
 
+@app.command(cls=AskCommand)
 @with_request_flags
 def ask(
     flags: RequestFlags,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
     from chatllm_cli.services.batch.lines import Readable
 
+app = typer.Typer()
+
 STDIN = "-"
 MOST_AT_ONCE = 256
 LONGEST_WAIT = 600.0  # seconds that a prompt waits for a busy provider, unless more is set: nobody sits before it
@@ -61,6 +63,7 @@ KeepsHistory = Annotated[
 ]
 
 
+@app.command()
 @partial(with_request_flags, but=NOT_OF_A_BATCH)
 def batch(
     flags: RequestFlags,

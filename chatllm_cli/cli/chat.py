@@ -1,5 +1,6 @@
 """`chatllm chat`: a conversation, turn after turn."""
 
+import gc
 import sys
 from typing import Annotated
 
@@ -14,7 +15,10 @@ from chatllm_cli.errors import UsageError
 from chatllm_cli.models import Conversation
 from chatllm_cli.render.renderer import Renderer
 
+app = typer.Typer()
 
+
+@app.command()
 @with_request_flags
 def chat(
     flags: RequestFlags,
@@ -33,6 +37,7 @@ def chat(
     renderer = Renderer(sys.stdout, sys.stderr, looks_of(settings))
 
     async def work(services: Services) -> None:
+        gc.disable()  # until the loop has imported what it takes
         from chatllm_cli.repl.loop import Loop  # noqa: PLC0415  (prompt_toolkit takes 80 ms)
         from chatllm_cli.repl.session import Session  # noqa: PLC0415
 

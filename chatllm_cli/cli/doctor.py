@@ -25,9 +25,12 @@ from chatllm_cli.models import Endpoint
 if TYPE_CHECKING:
     from chatllm_cli.services.doctor import Finding
 
+app = typer.Typer()
+
 MOUNTS = Path("/proc/self/mountinfo")
 
 
+@app.command()
 def doctor(
     model: Annotated[
         str | None,

@@ -24,7 +24,7 @@ from chatllm_cli import __version__
 from chatllm_cli.config.known_providers import OPENAI
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
-from chatllm_cli.config.secrets import KeyOrigin, KeyOrigins, checked_key, secrets_of
+from chatllm_cli.config.secrets import SHORTEST_KEY, KeyOrigin, KeyOrigins, checked_key, secrets_of
 from chatllm_cli.config.setting_keys import Key
 from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
 from chatllm_cli.private_files import note_json, open_private
@@ -65,7 +65,8 @@ def load_remembered(flags: Mapping[str, Any], record: Path) -> "tuple[Settings, 
 def _remember(settings: "Settings", flags: Mapping[str, Any], record: Path, origin: str) -> None:
     with suppress(Exception):  # the next run loads them again
         values = _plain(settings, ())
-        if any(secret in json.dumps(values, ensure_ascii=False) for secret in secrets_of(settings)):
+        secrets = [each for each in secrets_of(settings) if len(each) >= SHORTEST_KEY]
+        if any(secret in json.dumps(values, ensure_ascii=False) for secret in secrets):
             return
         if _origin(flags) != origin or (record.exists() and not record.is_file()):  # it changed meanwhile
             return

@@ -5,6 +5,8 @@ from typing import Any
 
 from chatllm_cli.config.addresses import passwords_in
 
+SHORTEST_KEY = 8  # a shorter one is a stand-in, where a server wants any, and its letters are in every word
+
 
 def checked_key(key: str) -> str:
     """Return a key as it is sent. Raises ValueError if it cannot be."""

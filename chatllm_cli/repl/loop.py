@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import gc
 import importlib
 import signal
 import threading
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.application import get_app_session
 
@@ -28,9 +30,16 @@ from chatllm_cli.repl.session import Session
 from chatllm_cli.repl.toolbar import status_line
 from chatllm_cli.repl.turns import Turn, Turns
 from chatllm_cli.repl.type_ahead import take_early_keys
-from chatllm_cli.services.attachments.reading import Reading
 
-NEEDED_FOR_A_TURN = ("chatllm_cli.render.footed_view", "chatllm_cli.services.llm")
+if TYPE_CHECKING:
+    from chatllm_cli.services.attachments.reading import Reading
+
+NEEDED_FOR_A_TURN = (
+    "chatllm_cli.services.history",
+    "chatllm_cli.services.chat",
+    "chatllm_cli.render.footed_view",
+    "chatllm_cli.services.llm",
+)
 HANG_UP = 0.5  # seconds until the signal has come
 
 
@@ -45,7 +54,11 @@ class Loop:
         services = session.services
         recall = Recall(services.input_history, lambda: not session.is_private, self._checked)
         self._line = PromptLine(
-            recall, PromptCompleter(self), lambda width: status_line(session, width), renderer.error
+            recall,
+            PromptCompleter(self),
+            lambda width: status_line(session, width),
+            renderer.error,
+            on_shown=self._import_meanwhile,
         )
         self._draft = Draft()
         self._reckoning: asyncio.Future[None] | None = None
@@ -58,7 +71,6 @@ class Loop:
 
     async def run(self) -> None:
         """Read and answer until it is over; a conversation that could not be saved before is saved then."""
-        self._import_meanwhile()
         # For as long as the session lasts: with none between two turns, a second Ctrl-C would end it.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
         make_quiet(keeps_keys=True)
@@ -115,7 +127,7 @@ class Loop:
         if self.renderer.can_paint:
             self.renderer.put("\x1b[2J\x1b[H")
 
-    def attach(self, reading: Reading) -> None:
+    def attach(self, reading: "Reading") -> None:
         """Attach what was read to the next prompt, and say what that is."""
         self.session.attached += [each for each in reading.attachments if each not in self.session.attached]
         self._tell_of(reading)
@@ -226,7 +238,7 @@ class Loop:
             self._tell_of(reading)
             attached += reading.attachments
 
-    def _tell_of(self, reading: Reading) -> None:
+    def _tell_of(self, reading: "Reading") -> None:
         from chatllm_cli.services.chat.announcements import announced  # noqa: PLC0415  (only where it is used)
 
         for line in announced(reading):
@@ -259,10 +271,15 @@ class Loop:
             self._work.cancel()
 
     def _import_meanwhile(self) -> None:
-        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen."""
+        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen.
+
+        Not before the line is there to type it: it would come a quarter of a second later.
+        """
 
         def work() -> None:
             for module in NEEDED_FOR_A_TURN:
                 importlib.import_module(module)
+            gc.freeze()  # what was imported stays: looking through it holds up keys, too
+            gc.enable()
 
         threading.Thread(target=work, daemon=True).start()

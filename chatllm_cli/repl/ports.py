@@ -2,13 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView
 from chatllm_cli.repl.session import Session
-from chatllm_cli.services.attachments.reading import Reading
+
+if TYPE_CHECKING:
+    from chatllm_cli.services.attachments.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Loop(Protocol):
     def clear_screen(self) -> None:
         """Take everything off the screen."""
 
-    def attach(self, reading: Reading) -> None:
+    def attach(self, reading: "Reading") -> None:
         """Attach what was read to the next prompt, and say what that is."""
 
     async def pick(self) -> str | None:

@@ -24,6 +24,8 @@ from chatllm_cli.repl.prompt_editor import edit
 from chatllm_cli.repl.recall import Suggest
 
 if TYPE_CHECKING:
+    from prompt_toolkit import Application
+
     from chatllm_cli.config.settings import Settings
 
 EDIT_PROMPT = "edit> "
@@ -55,7 +57,10 @@ class PromptLine:
         completer: Completer,
         toolbar: Callable[[int], str],
         tell: Callable[[ChatllmError], None],
+        *,
+        on_shown: Callable[[], None] = lambda: None,
     ) -> None:
+        """Make the line; `on_shown` is called when it is on the screen for the first time."""
         self._draft = Draft()
         self._toolbar = toolbar
         self._shows_toolbar = True
@@ -83,6 +88,8 @@ class PromptLine:
             enable_suspend=True,
             search_ignore_case=True,
         )
+        self._on_shown = on_shown
+        self._session.app.after_render += self._tell_shown
 
     @property
     def text(self) -> str:
@@ -143,6 +150,10 @@ class PromptLine:
             await edit(self._session.default_buffer, self._tell)
         finally:
             self.is_edited = False
+
+    def _tell_shown(self, app: "Application[str]") -> None:
+        app.after_render -= self._tell_shown
+        self._on_shown()
 
     def _message(self) -> str:
         return EDIT_PROMPT if self._draft.instead_of else PROMPT

@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.errors import ChatllmError, ConversationNotFoundError, HistoryError, UsageError
 from chatllm_cli.models import Attachment, Bill, ChatOptions, Conversation, Endpoint, Message, Role
 from chatllm_cli.render.turn_views import TurnView
-from chatllm_cli.services.history import OpenConversation
 
 if TYPE_CHECKING:
     from chatllm_cli.config.settings import Settings
     from chatllm_cli.services.chat import ChatService
+    from chatllm_cli.services.history import OpenConversation
 
 Load = Callable[[Mapping[str, Any]], "Settings"]  # the settings, with what was changed in the session on top
 NOTHING_SAID = "nothing was said yet"
@@ -49,7 +50,6 @@ class Session:
         self._parted: dict[str, OpenConversation] = {}  # that were left, and may not be on the disk yet
         self._load = load or _load_settings
         self._changes: dict[str, Any] = {}
-        self._chat = self._build_chat()
         self._titling: asyncio.Future[None] | None = None
         self._is_titled = False  # by the user
 
@@ -141,7 +141,7 @@ class Session:
             return await self._chat.retry(log, list(endpoints) or self.endpoints, self.options, view)
 
     @asynccontextmanager
-    async def _answered(self, log: OpenConversation, *, back_to: str | None = None) -> AsyncIterator[None]:
+    async def _answered(self, log: "OpenConversation", *, back_to: str | None = None) -> AsyncIterator[None]:
         """Do a turn while the block runs; go back to where the conversation stood if it brings no text.
 
         The prompt of that stays on a branch, and comes back into the line as it was typed.
@@ -237,7 +237,7 @@ class Session:
             self.options = replace(self.options, **{key: chosen})
         self._changes[key] = value
         await self.services.change(settings)
-        self._chat = self._build_chat()
+        self._rebuild_chat()
 
     async def reckon(self) -> None:
         """Find out what the last turn took, for `bill`."""
@@ -276,9 +276,9 @@ class Session:
     def _keep(self, *, is_wished: bool) -> None:
         """Keep what is said from here on, unless the settings keep nothing."""
         self.is_private = not (is_wished and self.services.settings.history.enabled)
-        self._chat = self._build_chat()
+        self._rebuild_chat()
 
-    async def _title(self, log: OpenConversation) -> None:
+    async def _title(self, log: "OpenConversation") -> None:
         with suppress(ChatllmError):
             if title := await self._chat.title(log, self.endpoints[0]):
                 await log.set_title(title)
@@ -299,7 +299,7 @@ class Session:
         if conversation and (known := self._parted.get(conversation.id)) and not known.is_kept:
             self._log = known  # the disk has not all of it
 
-    async def _open(self, prompt: str) -> OpenConversation:
+    async def _open(self, prompt: str) -> "OpenConversation":
         """Return the conversation; a new one begins with its first prompt."""
         if self._log is None:
             self._log = await self.services.open_conversation(
@@ -311,8 +311,13 @@ class Session:
             )
         return self._log
 
-    def _build_chat(self) -> "ChatService":
+    @cached_property
+    def _chat(self) -> "ChatService":
+        """Built, and imported, on first use: nobody waits for it before the first prompt is typed."""
         return self.services.build_chat(cached=self.uses_cache)
+
+    def _rebuild_chat(self) -> None:
+        self.__dict__.pop("_chat", None)
 
 
 def _load_settings(changes: Mapping[str, Any]) -> "Settings":

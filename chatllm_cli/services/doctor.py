@@ -11,6 +11,7 @@ from typing import Protocol
 
 from chatllm_cli.config.addresses import host_of, is_loopback
 from chatllm_cli.config.known_providers import KNOWN, UNKNOWN
+from chatllm_cli.config.secrets import SHORTEST_KEY
 from chatllm_cli.errors import (
     AuthenticationError,
     ChatllmError,
@@ -20,7 +21,7 @@ from chatllm_cli.errors import (
 )
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.model_lists import in_time
-from chatllm_cli.services.redaction import KNOWN_KEY, SHORTEST_KNOWN, redacted
+from chatllm_cli.services.redaction import KNOWN_KEY, redacted
 
 # File systems on which locks and syncing are not what they are on a disk.
 REMOTE = {
@@ -249,7 +250,7 @@ def for_the_public(finding: Finding, home: Path, secrets: Sequence[str], user: s
 def _without_short_keys(text: str, secrets: Sequence[str]) -> str:
     """Return a text without keys that are too short to be looked for inside of words."""
     for secret in secrets:
-        if 0 < len(secret) < SHORTEST_KNOWN:
+        if 0 < len(secret) < SHORTEST_KEY:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", f"[{KNOWN_KEY}]", text)
     return text
 

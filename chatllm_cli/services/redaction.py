@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-SHORTEST_KNOWN = 8  # a shorter key of the user's own is a stand-in, and its letters are in every word
+from chatllm_cli.config.secrets import SHORTEST_KEY
+
 KNOWN_KEY = "key of yours"
 PASSWORD = "password in an address"  # noqa: S105  (what it is called)
 
@@ -88,7 +89,7 @@ def find_secrets(text: str, known: Collection[str] = ()) -> list[FoundSecret]:
     ]
     found += _passwords(text)
     for secret in known:
-        if len(secret) >= SHORTEST_KNOWN and secret in text:
+        if len(secret) >= SHORTEST_KEY and secret in text:
             found += [FoundSecret(KNOWN_KEY, *match.span()) for match in re.finditer(re.escape(secret), text)]
     found.sort(key=lambda each: (each.start, -each.end))
     apart: list[FoundSecret] = []
@@ -145,7 +146,7 @@ class Replacer:
     def without_begun(self, text: str) -> str:
         """Return a text without the beginning of a secret, replaced before, at its end: where it was cut."""
         for secret, kind in self._kinds.items():
-            for length in range(len(secret) - 1, SHORTEST_KNOWN - 1, -1):
+            for length in range(len(secret) - 1, SHORTEST_KEY - 1, -1):
                 if text.endswith(secret[:length]):
                     self.replaced[kind] += 1
                     return f"{text[:-length]}[{kind}]"

@@ -8,7 +8,6 @@ from chatllm_cli.render.renderer import write_output
 from chatllm_cli.repl import clipboard
 from chatllm_cli.repl.commands.arguments import first_line, new_file, number_of
 from chatllm_cli.repl.ports import Candidate, Draft, Loop
-from chatllm_cli.services.chat.context import unfinished_reply
 
 NO_ANSWER = "there is no answer yet"
 
@@ -25,6 +24,8 @@ async def retry(loop: Loop, model: str) -> None:
 async def go_on(loop: Loop, _: str) -> None:
     """Take up the last answer where it stopped."""
     conversation = loop.session.conversation
+    from chatllm_cli.services.chat.context import unfinished_reply  # noqa: PLC0415  (what the first prompt does not wait for)
+
     begun = unfinished_reply(conversation) if conversation else None
     await loop.show_turn(loop.session.go_on, begun.content if begun else "")
 

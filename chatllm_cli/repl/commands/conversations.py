@@ -11,7 +11,6 @@ from chatllm_cli.render import history_views
 from chatllm_cli.render.renderer import write_output
 from chatllm_cli.repl.commands.arguments import first_line, new_file, number_of
 from chatllm_cli.repl.ports import Candidate, Loop
-from chatllm_cli.services.history import Query
 from chatllm_cli.services.redaction import told_secrets
 
 MOST_LISTED, MOST_FOUND, MOST_COMPLETED = 10, 20, 200
@@ -70,6 +69,8 @@ async def search(loop: Loop, text: str) -> None:
     """Search all that was said, in every conversation."""
     if not text:
         raise UsageError("there is nothing to search for: /search TEXT")
+    from chatllm_cli.services.history import Query  # noqa: PLC0415  (what the first prompt does not wait for)
+
     hits = await loop.session.services.history.search(Query(text), limit=MOST_FOUND + 1)
     if not hits:
         loop.renderer.notice(f"nothing is found for '{text}'")

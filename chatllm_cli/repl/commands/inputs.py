@@ -1,13 +1,16 @@
 """What goes into the next prompt besides what is typed: files, pictures, the clipboard, and what an editor brings."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from chatllm_cli.editors import editor_command
 from chatllm_cli.errors import UsageError
 from chatllm_cli.repl import clipboard
 from chatllm_cli.repl.commands.arguments import unquoted
 from chatllm_cli.repl.ports import Draft, Loop
-from chatllm_cli.services.attachments.reading import Reading
+
+if TYPE_CHECKING:
+    from chatllm_cli.services.attachments.reading import Reading
 
 NONE = "-"
 
@@ -41,7 +44,7 @@ async def image(loop: Loop, spec: str) -> None:
         loop.attach(await attachments.take("clipboard.png", picture))
 
 
-def _check_is_image(reading: Reading) -> None:
+def _check_is_image(reading: "Reading") -> None:
     if others := [each.name for each in reading.attachments if not each.sha256]:
         raise UsageError(f"{others[0]} is no picture", hint="/file attaches what is text")
 
