@@ -2,6 +2,8 @@ import asyncio
 import io
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -314,3 +316,30 @@ def test_what_is_done_about_size_and_money_is_told_and_then_the_model_is_waited_
     err = io.StringIO()
     tell(open_turn_view(open_renderer(io.StringIO(), err, as_json=True), "hub/model"))
     assert json.loads(err.getvalue()) == {"notice": told.replace("^[", "\x1b")}
+
+
+WAITING = """
+import sys
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.turn_views import open_turn_view
+from tests.terminal import FakeTerminal
+terminal = FakeTerminal()
+view = open_turn_view(Renderer(terminal, terminal), "hub/model")
+print("rich" in sys.modules)
+view.on_silence(0.001)
+view._importing.join()
+print("chatllm_cli.render.markdown.stream" in sys.modules)
+"""
+
+
+def test_what_renders_an_answer_is_imported_while_it_is_waited_for() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "False\nTrue\n"
+
+
+def test_nothing_is_imported_for_an_answer_that_has_no_text(both: FakeTerminal) -> None:
+    view = open_turn_view(Renderer(both, both), "hub/model")
+    view.on_history_error(HistoryError("the disk is full"))
+    view.close()
+    assert "_stream" not in vars(view)
+    assert both.text == "chatllm: the disk is full"

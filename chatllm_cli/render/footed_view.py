@@ -54,6 +54,10 @@ class FootedView(MarkdownView):
         return MarkdownStream(renderer.console, begun, renderer.code_theme, live=self._live, foot=self._footing.rows)
 
     @property
+    def _has_rows(self) -> bool:
+        return True  # the footer's
+
+    @property
     def _shows_waiting(self) -> bool:
         return True
 

@@ -373,7 +373,8 @@ class MarkdownView(TerminalView):
         return self._open_stream(self._begun)
 
     @property
-    def _has_shown(self) -> bool:
+    def _has_rows(self) -> bool:
+        """Whether anything of the reply, or in its place, may be on the screen."""
         return bool("_stream" in self.__dict__ or self._begun)
 
     def _open_stream(self, begun: str) -> "MarkdownStream":
@@ -383,18 +384,19 @@ class MarkdownView(TerminalView):
         return MarkdownStream(renderer.console, begun, renderer.code_theme, paints=renderer.out.can_paint)
 
     def _show(self, text: str) -> None:
-        self._stream.feed(text)
+        if text:
+            self._stream.feed(text)
 
     def _make_room(self) -> None:
-        if self._has_shown:
+        if self._has_rows:
             self._stream.make_room()
 
     def _catch_up(self) -> None:
-        if self._has_shown:
+        if self._has_rows:
             self._stream.paint()
 
     def _finish(self) -> None:
-        if self._has_shown:
+        if self._has_rows:
             self._stream.finish()
 
 
