@@ -2,12 +2,14 @@
 
 import gzip
 import ssl
+import subprocess
 import threading
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Self
 
 Page = tuple[str, bytes]  # what it is said to be, and itself
@@ -161,3 +163,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _torn(self) -> None:
         self._send(200, b"no gzip", {"Content-Type": "text/plain", "Content-Encoding": "gzip"})
+
+
+def certificate_for(name: str, folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for a name, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
+    extension = ["-addext", f"subjectAltName=DNS:{name}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *extension], check=True, capture_output=True)
+    return certificate, key

@@ -2,7 +2,6 @@ import resource
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from chatllm_cli.config.sections import TimeoutSettings
 from chatllm_cli.errors import ChatllmError, ProviderTimeoutError, ProviderUnavailableError, UsageError
 from chatllm_cli.services.attachments.web import Page, fetch
-from tests.page_server import PageServer
+from tests.page_server import PageServer, certificate_for
 
 MOST = 100_000
 LINK_LOCAL = "is not read: its address is link-local, as those of cloud metadata are"
@@ -218,15 +217,6 @@ async def test_a_proxy_is_asked_by_name(
     with pytest.raises(ChatllmError):  # the proxy does not know it, either
         await fetch("http://page.test/page", MOST, TimeoutSettings(), longest=1)
     assert [headers["Host"] for headers in server.headers] == ["page.test"]
-
-
-def certificate_for(name: str, folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for a name, and its key."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name}"
-    extension = ["-addext", f"subjectAltName=DNS:{name}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command.split(), *extension], check=True, capture_output=True)
-    return certificate, key
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl to make a certificate")

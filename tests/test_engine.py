@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, LocalSettings, TimeoutSettings
 from chatllm_cli.errors import AuthenticationError, ConfigError
 from chatllm_cli.models import ChatOptions, ChatRequest, Endpoint, Role
 from chatllm_cli.services.llm import LLMService
@@ -48,7 +48,7 @@ async def test_a_file_that_llama_cpp_refuses_is_one_clear_line(tmp_path: Path) -
 @pytest.mark.embedded
 async def test_it_answers_as_a_provider_and_only_to_its_own_key() -> None:
     model = LocalModel(LocalSettings())
-    llm = LLMService(model, TimeoutSettings())
+    llm = LLMService(model, TimeoutSettings(), LimitSettings())
     found = find_weights(LocalSettings())
     endpoint = Endpoint("local", found.name, "", weights=found.fingerprint)
     options = ChatOptions(temperature=0, max_tokens=5)
@@ -101,7 +101,7 @@ async def test_a_start_that_failed_is_tried_again(tmp_path: Path) -> None:
 LOAD = """
 import asyncio, os, sys
 from pathlib import Path
-from chatllm_cli.config.sections import LocalSettings
+from chatllm_cli.config.sections import LimitSettings, LocalSettings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.services.local.engine import LocalModel
 

@@ -12,7 +12,7 @@ import pytest
 from langchain_core.exceptions import ModelError
 from langchain_openai.chat_models import base as langchain_openai_base
 
-from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, LocalSettings, TimeoutSettings
 from chatllm_cli.errors import AuthenticationError, InvalidReplyError, ProviderUnavailableError
 from chatllm_cli.models import Attachment, ChatOptions, ChatRequest, Chunk, Endpoint, Role, TokenUsage
 from chatllm_cli.services.llm import LLMService
@@ -23,7 +23,7 @@ from tests.fake_openai import USAGE, FakeOpenAI
 
 @pytest.fixture
 async def llm() -> AsyncIterator[LLMService]:
-    service = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+    service = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), LimitSettings())
     yield service
     await service.aclose()
 
@@ -39,7 +39,7 @@ async def collect(llm: LLMService, request: ChatRequest) -> list[Chunk]:
 
 async def test_chunks_carry_text_then_how_it_ended_and_what_it_cost(llm: LLMService, fake_openai: FakeOpenAI) -> None:
     chunks = await collect(llm, request_to(fake_openai, "tokens-3"))
-    assert [chunk.text for chunk in chunks if chunk.text] == ["word0 ", "word1 ", "word2 "]
+    assert "".join(chunk.text for chunk in chunks) == "word0 word1 word2 "
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
     assert [chunk.usage for chunk in chunks if chunk.usage] == [TokenUsage(7, 3)]
 
@@ -209,7 +209,7 @@ async def test_tracing_stays_off_in_an_environment_that_wants_it(
             monkeypatch.setenv(name, "true")
         monkeypatch.setenv("LANGSMITH_ENDPOINT", sink.base_url)
         monkeypatch.setenv("LANGSMITH_API_KEY", "ls-key")
-        llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+        llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), LimitSettings())
         await collect(llm, request_to(fake_openai, "tokens-1"))
         await asyncio.sleep(0.5)
         await llm.aclose()
@@ -275,7 +275,7 @@ SEEN = ((Role.USER, ('Image "a.png":', IMAGE, "half \ud83d of it")),)
 
 async def sent(fake: FakeOpenAI, images: dict[str, bytes], **endpoint: Any) -> Any:
     """What arrives of a prompt with an image."""
-    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), images=images.get)
+    llm = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), LimitSettings(), images=images.get)
     request = request_to(fake, "says-hi")
     await collect(llm, replace(request, messages=SEEN, endpoint=replace(request.endpoint, **endpoint)))
     await llm.aclose()

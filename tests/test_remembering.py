@@ -10,7 +10,7 @@ import pytest
 
 from chatllm_cli.config.loading import load_settings
 from chatllm_cli.config.places import Places
-from chatllm_cli.config.remembering import Secret, _digest, load_remembered
+from chatllm_cli.config.remembering import Secret, _digest, key_origins, load_remembered
 from chatllm_cli.config.secrets import secrets_of
 from chatllm_cli.errors import ConfigError
 from tests.conftest import Run
@@ -45,6 +45,7 @@ KEYS = {
     "CHATLLM_API_KEY": " sk-canary-two ",
     "CHATLLM_PROVIDERS__WORK__API_KEY": "sk-canary-three",
 }
+SERVER = {"CHATLLM_BASE_URL": "http://127.0.0.1:1/v1", "CHATLLM_API_KEY": "sk-canary-four"}
 FLAGS = {"temperature": 0.25, "stop": ["x"], "options": {"seed_2": [1, {"a": None}]}, "trim": "oldest", "top_p": None}
 
 
@@ -95,7 +96,7 @@ def keep(record: Path, flags: Mapping[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("flags", [{}, FLAGS], ids=["no flags", "flags"])
-@pytest.mark.parametrize("variables", [{}, KEYS], ids=["no keys", "keys"])
+@pytest.mark.parametrize("variables", [{}, KEYS, SERVER], ids=["no keys", "keys", "a server"])
 @pytest.mark.parametrize("is_rich", [False, True], ids=["no file", "file"])
 def test_remembered_settings_are_what_was_loaded(
     record: Path,
@@ -118,6 +119,7 @@ def test_remembered_settings_are_what_was_loaded(
     remembered, _ = load_remembered(flags, record)
     assert values_of(remembered) == values_of(loaded)
     assert sorted(secrets_of(remembered)) == sorted(secrets_of(loaded))
+    assert key_origins(remembered) == key_origins(loaded)
     assert "sk-canary" not in record.read_text()
     assert (record.stat().st_mode & 0o777, record.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
@@ -311,8 +313,9 @@ def test_twenty_are_remembered(record: Path) -> None:
     assert len(json.loads(record.read_text())) == 20
 
 
-def test_a_secret_is_not_shown() -> None:
-    assert repr(Secret("sk-canary")) == "Secret('**********')"
+def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    assert repr(Secret("OPENAI_API_KEY")) == "Secret('**********')"
 
 
 def test_faults_are_told_each_time(record: Path) -> None:

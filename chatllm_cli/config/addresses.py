@@ -15,6 +15,11 @@ def is_loopback(base_url: str) -> bool:
         return host == "localhost"
 
 
+def is_encrypted(base_url: str) -> bool:
+    """Tell whether what goes to `base_url` is encrypted on its way."""
+    return urlsplit(base_url).scheme == "https"
+
+
 def host_of(base_url: str) -> str:
     """Return the host that `base_url` leads to, with the port unless it is the usual one."""
     parts = urlsplit(base_url)

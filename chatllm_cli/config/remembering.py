@@ -21,9 +21,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from chatllm_cli import __version__
+from chatllm_cli.config.known_providers import OPENAI
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
-from chatllm_cli.config.secrets import SHORTEST_KEY, checked_key, secrets_of
+from chatllm_cli.config.secrets import SHORTEST_KEY, KeyOrigin, KeyOrigins, checked_key, secrets_of
 from chatllm_cli.config.setting_keys import Key
 from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
 from chatllm_cli.private_files import note_json, open_private
@@ -73,11 +74,31 @@ def _remember(settings: "Settings", flags: Mapping[str, Any], record: Path, orig
         note_json(record, dict(list(known.items())[-MOST_REMEMBERED:]))
 
 
-class Secret:
-    """A text that is not shown by accident."""
+def key_origins(settings: "Settings") -> dict[str, KeyOrigins]:
+    """Return where the keys in the settings came from, by provider."""
+    if isinstance(settings, _Remembered):
+        return _origins_of_remembered(settings)
+    from chatllm_cli.config import loading  # noqa: PLC0415  (as above)
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    return loading.key_origins(settings)
+
+
+def _origins_of_remembered(settings: Any) -> dict[str, KeyOrigins]:
+    """Return what `loading.key_origins` does where no key lies in a file."""
+    found: dict[str, KeyOrigins] = {name: each.api_key.origins for name, each in settings.providers.items()}
+    if settings.base_url:
+        return found | {"default": settings.api_key.origins}
+    if settings.api_key.get_secret_value():
+        return found | {OPENAI: settings.api_key.origins}
+    return found
+
+
+class Secret:
+    """A text that is not shown by accident, and the variable that holds it; "" is neither."""
+
+    def __init__(self, variable: str) -> None:
+        self._text = checked_key(os.environ[variable]) if variable else ""
+        self.origins = KeyOrigins(KeyOrigin(f"environment variable {variable}")) if variable else KeyOrigins()
 
     def __repr__(self) -> str:
         return "Secret('**********')"
@@ -162,7 +183,7 @@ def _restored(value: Any) -> Any:
         return value
     kind, inner = value
     if kind == SECRET:
-        return Secret(checked_key(os.environ[inner]) if inner else "")
+        return Secret(inner)
     if kind in {SECTION, TABLE}:
         values = {name: _restored(each) for name, each in inner.items()}
         if values.get("api_key_cmd"):

@@ -22,7 +22,8 @@ ENV_PREFIX = "CHATLLM_"
 BYTE_ORDER_MARK = "\ufeff"  # Windows editors begin a file with it
 DEEPEST = 100  # tables in each other; a thousand are more than Python's stack takes
 _ALIAS = re.compile(r"(profile\.[^.]+\.)?aliases\.")
-NO_SETTINGS = {HOME_VARIABLE, PROFILE_VARIABLE}
+PLAIN_IMPORTS_VARIABLE = "CHATLLM_PLAIN_IMPORTS"  # read by `services.llm.deferral`
+NO_SETTINGS = {HOME_VARIABLE, PROFILE_VARIABLE, PLAIN_IMPORTS_VARIABLE}
 # Variables of other programs that are honoured, and the setting each stands for.
 FOREIGN_VARIABLES = {
     **{known.key_variable: f"providers.{name}.api_key" for name, known in KNOWN.items() if known.key_variable},

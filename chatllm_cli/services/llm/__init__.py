@@ -1,5 +1,9 @@
-"""The only package that knows LangChain and OpenAI. Its import takes most of a second: `bootstrap` waits with it."""
+"""The only package that knows LangChain and OpenAI. Its import is slow: `bootstrap` waits with it."""
 
-from chatllm_cli.services.llm.service import LLMService
+from chatllm_cli.services.llm import deferral
+
+deferral.install()  # before the first of them is imported
+
+from chatllm_cli.services.llm.service import LLMService  # noqa: E402
 
 __all__ = ["LLMService"]

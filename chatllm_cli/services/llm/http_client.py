@@ -2,18 +2,24 @@
 
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 from httpx2._utils import URLPattern, get_environment_proxies
 
 from chatllm_cli import __version__
-from chatllm_cli.config.addresses import is_loopback
-from chatllm_cli.config.sections import TimeoutSettings
+from chatllm_cli.config.addresses import is_encrypted, is_loopback
 from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
+from chatllm_cli.services.llm.arriving import ArrivedStream
+from chatllm_cli.services.llm.connections import Pools
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import TimeoutSettings
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|[hms]))+")  # as Go writes it: 6m0s
@@ -30,9 +36,11 @@ LONGEST_COMPLAINT = 65_536  # bytes that are read of what comes with an error st
 
 def build_client(
     endpoint: Endpoint,
-    timeouts: TimeoutSettings,
+    timeouts: "TimeoutSettings",
     event_mb: float,
     on_pace: Callable[[float], object] = lambda _: None,
+    *,
+    new_tls: Callable[..., ssl.SSLContext] = httpx2.create_ssl_context,
 ) -> openai.AsyncOpenAI:
     """Return a client for one endpoint; `on_pace` is told with each answer what `pace_of` makes of its headers.
 
@@ -41,14 +49,21 @@ def build_client(
     It neither retries, nor follows, nor waits on its own: the turn does, and shows it. Only a connection has a
     limit of its own, which is not in the turn's sight.
     """
-    proxy_to(endpoint.base_url)  # the client would quote its password
+    proxy = proxy_to(endpoint.base_url)  # the client would quote its password
     timeout = openai.Timeout(None, connect=timeouts.connect)
+    trusts_env = not is_loopback(endpoint.base_url)  # no proxy between us and this machine
+    # To read the certificates that a machine trusts takes longer than all else here.
+    tls = (
+        new_tls(trust_env=trusts_env) if is_encrypted(endpoint.base_url) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
     responses: list[Callable[..., Any]] = [_Cap(int(event_mb * MEGABYTE)), _refuse_json, _Pace(on_pace)]
     http_client = openai.DefaultAsyncHttpxClient(
         timeout=timeout,
+        verify=tls,
         limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
+        transport=None if proxy else Pools(partial(httpx2.AsyncHTTPTransport, tls), MOST_CONNECTIONS),
         follow_redirects=False,  # a redirect would take the prompt to a host nobody named
-        trust_env=not is_loopback(endpoint.base_url),  # no proxy between us and this machine
+        trust_env=trusts_env,
         event_hooks={"request": [_Headers(endpoint)], "response": responses},
     )
     return openai.AsyncOpenAI(
@@ -142,7 +157,7 @@ class _Cap:
         if not response.is_success:
             response.stream = _CutStream(response.stream, LONGEST_COMPLAINT)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            response.stream = _CappedEvents(response.stream, self._limit)
+            response.stream = _CappedEvents(ArrivedStream(response.stream), self._limit)
         else:
             response.stream = _CappedStream(response.stream, self._limit)
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import astuple, replace
-from functools import partial
-from typing import Any, Protocol
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx2
 import openai
@@ -17,13 +17,16 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from langsmith import run_trees
 
-from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import MOST_TOKENS, Attachment, ChatRequest, Chunk, Content, Endpoint, TokenUsage
 from chatllm_cli.services.llm.error_map import FOREIGN_ERRORS, name_of, root_cause, translate
 from chatllm_cli.services.llm.http_client import NO_KEY, build_client
+from chatllm_cli.services.llm.plain_stream import PlainCompletions
 from chatllm_cli.services.local.engine import LocalModel
 from chatllm_cli.surrogates import without_halves
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import LimitSettings, TimeoutSettings
 
 # Left over from LangChain's first tracer: where one is set and tracing is off, every request would raise.
 RETIRED_TRACING_VARIABLES = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")
@@ -45,8 +48,8 @@ class LLMService:
     def __init__(
         self,
         local_model: LocalModel,
-        timeouts: TimeoutSettings,
-        limits: LimitSettings | None = None,
+        timeouts: "TimeoutSettings",
+        limits: "LimitSettings",
         *,
         keys: KeySource | None = None,
         images: Callable[[str], bytes | None] = lambda _: None,
@@ -60,12 +63,13 @@ class LLMService:
             os.environ.pop(name, None)
         self._local_model = local_model
         self._timeouts = timeouts
-        self._limits = limits or LimitSettings()
+        self._limits = limits
         self._keys = keys
         self._images = images  # by their SHA-256; blocking
         self._on_pace = on_pace  # told of each answer how many seconds apart requests may be sent
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
         self._models: dict[Endpoint, ChatOpenAI] = {}
+        self._new_tls = cache(httpx2.create_ssl_context)  # one for all of them
 
     async def ready(self, endpoint: Endpoint) -> None:
         """Get ready to ask: start the embedded model, if it is the one. Raises `ConfigError` if it cannot run."""
@@ -145,12 +149,13 @@ class LLMService:
 
     def _new_chat_model(self, endpoint: Endpoint) -> ChatOpenAI:
         client = self._client(endpoint)
+        completions = PlainCompletions(client)
         return _ChatModel(
             model=endpoint.model,
             base_url=endpoint.base_url,
             api_key=lambda: endpoint.api_key or NO_KEY,
-            client=client.chat.completions,  # never used: it keeps a second client from being built
-            async_client=client.chat.completions,
+            client=completions,  # never used: it keeps a second client from being built
+            async_client=completions,
             root_async_client=client,
             stream_usage=endpoint.takes_usage_wish,
             # Its wait_for swallows every second Ctrl-C on Python 3.11; the turn has a watchdog of its own.
@@ -163,7 +168,11 @@ class LLMService:
         if key not in self._clients:
             try:
                 self._clients[key] = build_client(
-                    endpoint, self._timeouts, self._limits.reply_mb, partial(self._on_pace, endpoint)
+                    endpoint,
+                    self._timeouts,
+                    self._limits.reply_mb,
+                    partial(self._on_pace, endpoint),
+                    new_tls=self._new_tls,
                 )
             except httpx2.InvalidURL:  # which would quote it
                 raise ConfigError(

@@ -4,13 +4,15 @@ import asyncio
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chatllm_cli.config.sections import LocalSettings
 from chatllm_cli.errors import ConfigError
 from chatllm_cli.services.local.pulled import PulledModels
 from chatllm_cli.services.local.trials import Trials
 from chatllm_cli.services.local.weights import BUNDLED_SHA256, Weights, check_hash, find_weights
+
+if TYPE_CHECKING:
+    from chatllm_cli.config.sections import LocalSettings
 
 BUNDLED_LONGEST_ANSWER = 1024  # tokens, unless a request says otherwise: past that it only repeats itself
 
@@ -26,7 +28,7 @@ class LocalModel:
     """
 
     def __init__(
-        self, settings: LocalSettings, models: PulledModels | None = None, tried: Path | None = None
+        self, settings: "LocalSettings", models: PulledModels | None = None, tried: Path | None = None
     ) -> None:
         self._settings = settings
         self._models = models
