@@ -325,7 +325,7 @@ from chatllm_cli.render.turn_views import open_turn_view
 from tests.terminal import FakeTerminal
 terminal = FakeTerminal()
 view = open_turn_view(Renderer(terminal, terminal), "hub/model")
-print("rich" in sys.modules)
+print("chatllm_cli.render.markdown.stream" in sys.modules)
 view.on_silence(0.001)
 view._importing.join()
 print("chatllm_cli.render.markdown.stream" in sys.modules)
