@@ -2,8 +2,6 @@ import asyncio
 import io
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +11,10 @@ from chatllm_cli.errors import HistoryError, RateLimitError
 from chatllm_cli.models import BudgetUse, Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.clean import clean
 from chatllm_cli.render.json_renderer import open_renderer
+from chatllm_cli.render.markdown_view import MarkdownView
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.themes import Looks
-from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
+from chatllm_cli.render.turn_views import PipeView, PlainView, TurnView, open_turn_view
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 PIECES = ["**a\r", "\n\nb\x1b", "]0;owned\x07** \ud83d", "\ude00 \U0001f3f4\U000e0067", "\u202e"]
@@ -316,30 +315,3 @@ def test_what_is_done_about_size_and_money_is_told_and_then_the_model_is_waited_
     err = io.StringIO()
     tell(open_turn_view(open_renderer(io.StringIO(), err, as_json=True), "hub/model"))
     assert json.loads(err.getvalue()) == {"notice": told.replace("^[", "\x1b")}
-
-
-WAITING = """
-import sys
-from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.render.turn_views import open_turn_view
-from tests.terminal import FakeTerminal
-terminal = FakeTerminal()
-view = open_turn_view(Renderer(terminal, terminal), "hub/model")
-print("chatllm_cli.render.markdown.stream" in sys.modules)
-view.on_silence(0.001)
-view._importing.join()
-print("chatllm_cli.render.markdown.stream" in sys.modules)
-"""
-
-
-def test_what_renders_an_answer_is_imported_while_it_is_waited_for() -> None:
-    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, check=True, timeout=50)
-    assert done.stdout == "False\nTrue\n"
-
-
-def test_nothing_is_imported_for_an_answer_that_has_no_text(both: FakeTerminal) -> None:
-    view = open_turn_view(Renderer(both, both), "hub/model")
-    view.on_history_error(HistoryError("the disk is full"))
-    view.close()
-    assert "_stream" not in vars(view)
-    assert both.text == "chatllm: the disk is full"

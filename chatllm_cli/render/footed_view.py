@@ -7,8 +7,8 @@ from chatllm_cli.render.footer import Footer
 from chatllm_cli.render.footing import Footing, Prelude
 from chatllm_cli.render.markdown.live import LiveArea
 from chatllm_cli.render.markdown.stream import MarkdownStream
+from chatllm_cli.render.markdown_view import MarkdownView
 from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.render.turn_views import MarkdownView
 
 
 class FootedView(MarkdownView):
