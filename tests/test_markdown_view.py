@@ -1,4 +1,4 @@
-"""A reply as rendered markdown; what all views have in common is in `test_turn_views`, and the rendering in others."""
+"""A reply as rendered markdown: what all views have in common is in test_turn_views, the rendering in others."""
 
 import subprocess
 import sys
