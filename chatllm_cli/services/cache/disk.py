@@ -217,20 +217,21 @@ class DiskStore:
         make_private_folder(self._folder)
         path = self._folder / "cache.db"
         os.close(open_private(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
-        _wait_for_lock(path)
-        return PlainCache(
-            str(self._folder),
-            timeout=LONGEST_LOCK,
-            disk=SafeDisk,
-            # What the database says of these is not believed. Room is made by us: diskcache would drop ten at a time.
-            cull_limit=0,
-            eviction_policy="none",
-            statistics=0,
-            tag_index=0,
-            sqlite_secure_delete=1,
-            sqlite_journal_size_limit=WAL_SIZE,
-            sqlite_wal_autocheckpoint=WAL_SIZE // PAGE_SIZE,
-        )
+        # diskcache opens it twice: with another connection the file is not synced in between.
+        with closing(_connected(path)):
+            return PlainCache(
+                str(self._folder),
+                timeout=LONGEST_LOCK,
+                disk=SafeDisk,
+                # What the database says of these is not believed. Room is made by us: diskcache would drop ten at once.
+                cull_limit=0,
+                eviction_policy="none",
+                statistics=0,
+                tag_index=0,
+                sqlite_secure_delete=1,
+                sqlite_journal_size_limit=WAL_SIZE,
+                sqlite_wal_autocheckpoint=WAL_SIZE // PAGE_SIZE,
+            )
 
     def _move_aside(self) -> None:
         """Put a damaged cache out of the way, where its owner may still look at it."""
@@ -279,11 +280,16 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _wait_for_lock(path: Path) -> None:
+def _connected(path: Path) -> sqlite3.Connection:
     """Raise if another process holds the database for longer than we wait: diskcache would try for a minute."""
-    with closing(sqlite3.connect(path, timeout=LONGEST_LOCK, isolation_level=None)) as connection:
+    connection = sqlite3.connect(path, timeout=LONGEST_LOCK, isolation_level=None)
+    try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _counted(cache: Any) -> dict[str, float]:
