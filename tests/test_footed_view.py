@@ -8,9 +8,10 @@ from chatllm_cli.errors import HistoryError, RateLimitError
 from chatllm_cli.models import Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.footed_view import FootedView
 from chatllm_cli.render.footer import Footer
+from chatllm_cli.render.markdown_view import MarkdownView
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.themes import Looks
-from chatllm_cli.render.turn_views import MarkdownView, PlainView, TurnView, open_turn_view
+from chatllm_cli.render.turn_views import PlainView, TurnView, open_turn_view
 from tests.markdown_screens import REPLIES, a_frame_for_every_piece
 from tests.terminal import FakeTerminal
 

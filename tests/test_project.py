@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from chatllm_cli import __version__
+from chatllm_cli.cli.late_commands import COMMANDS
 from chatllm_cli.errors import ChatllmError, ExitCode
 from chatllm_cli.models import Conversation, Message, Role
 from chatllm_cli.render.json_renderer import JsonRenderer, kind_of
 from chatllm_cli.render.wishes import Wish
 
 ROOT = Path(__file__).parent.parent
+HEAVY = {"langchain_core", "langchain_openai", "langsmith", "openai", "prompt_toolkit", "diskcache", "xllamacpp"}
+HEAVY |= {"genai_prices", "pydantic", "pydantic_settings", "redis", "markdownify", "bs4", "lxml", "pypdf", "httpx2"}
+HEAVY |= {"pygments", "markdown_it", "rich", "jsonschema", "yaml", "tomlkit", "keyring"}
 SOURCES = sorted((ROOT / "chatllm_cli").rglob("*.py"))
 
 IMPORTED = """
@@ -40,6 +44,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr
         ["ask", "--help"],
         ["batch", "--help"],
         ["history", "list"],
+        ["history", "stats"],
         ["history", "export", "--help"],
         ["config", "path"],
     ],
@@ -50,10 +55,34 @@ def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: list[str]
     )
     status, modules = done.stderr.splitlines()[-2:]
     assert status == "exit 0"
-    heavy = {"langchain_core", "langchain_openai", "langsmith", "openai", "prompt_toolkit", "diskcache", "xllamacpp"}
-    heavy |= {"genai_prices", "pydantic", "redis", "markdownify", "bs4", "lxml", "pypdf", "httpx2"}
-    heavy |= {"pygments", "markdown_it", "rich"}
-    assert heavy & set(modules.split()) == set()
+    assert HEAVY & set(modules.split()) == set()
+
+
+def test_help_imports_no_command_and_no_event_loop() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED + "print(*sys.modules, file=sys.stderr)", "--help"],
+        capture_output=True, text=True, check=True, timeout=50,
+    )  # fmt: skip
+    modules = set(done.stderr.splitlines()[-1].split())
+    assert modules & {"asyncio", "chatllm_cli.models", *(f"chatllm_cli.cli.{name}" for name in COMMANDS)} == set()
+
+
+def test_the_version_is_told_with_next_to_no_import() -> None:
+    code = "from chatllm_cli.__main__ import main; main(); import sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=True, timeout=50
+    )
+    assert {name for name in done.stderr.split() if name.startswith(("chatllm_cli", "typer", "asyncio", "re"))} <= {
+        *("chatllm_cli", "chatllm_cli.__main__", "reprlib")
+    }
+
+
+def test_the_chat_imports_nothing_before_its_first_prompt_that_only_an_answer_takes() -> None:
+    code = "import chatllm_cli.cli.chat, chatllm_cli.repl.loop, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    modules = set(done.stdout.split())
+    late = {"chatllm_cli.services.chat", "chatllm_cli.services.history", "sqlite3"}
+    assert (HEAVY - {"prompt_toolkit"} | late) & modules == set()
 
 
 @pytest.mark.parametrize(
@@ -69,15 +98,16 @@ def test_the_shell_is_answered_without_anything_heavy(line: str, monkeypatch: py
     assert heavy & set(modules.split()) == set()
 
 
-def test_an_answer_from_the_cache_imports_no_langchain(monkeypatch: pytest.MonkeyPatch, provider: object) -> None:
-    for expected in (True, False):
+def test_an_answer_from_the_cache_imports_nothing_heavy_but_the_cache(provider: object) -> None:
+    for is_cached in (False, True):
         question = ["ask", "--temperature", "0", "hi"]
         done = subprocess.run(
             [sys.executable, "-c", IMPORTED, *question],
             capture_output=True, text=True, check=True, timeout=50, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.stdout == "hello there"
-        assert ("langchain_openai" in done.stderr.splitlines()[-1].split()) is expected
+        found = HEAVY & set(done.stderr.splitlines()[-1].split())
+        assert found == {"diskcache"} if is_cached else found > {"langchain_openai", "pydantic"}
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "history list", "config show", "config path"])

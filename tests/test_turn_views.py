@@ -11,9 +11,10 @@ from chatllm_cli.errors import HistoryError, RateLimitError
 from chatllm_cli.models import BudgetUse, Endpoint, RetryWait, Trimmed
 from chatllm_cli.render.clean import clean
 from chatllm_cli.render.json_renderer import open_renderer
+from chatllm_cli.render.markdown_view import MarkdownView
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.themes import Looks
-from chatllm_cli.render.turn_views import MarkdownView, PipeView, PlainView, TurnView, open_turn_view
+from chatllm_cli.render.turn_views import PipeView, PlainView, TurnView, open_turn_view
 from tests.terminal import COLUMNS, ROWS, FakeTerminal
 
 PIECES = ["**a\r", "\n\nb\x1b", "]0;owned\x07** \ud83d", "\ude00 \U0001f3f4\U000e0067", "\u202e"]

@@ -7,8 +7,8 @@ from chatllm_cli.render.footer import Footer
 from chatllm_cli.render.footing import Footing, Prelude
 from chatllm_cli.render.markdown.live import LiveArea
 from chatllm_cli.render.markdown.stream import MarkdownStream
+from chatllm_cli.render.markdown_view import MarkdownView
 from chatllm_cli.render.renderer import Renderer
-from chatllm_cli.render.turn_views import MarkdownView
 
 
 class FootedView(MarkdownView):
@@ -52,6 +52,10 @@ class FootedView(MarkdownView):
     def _open_stream(self, begun: str) -> MarkdownStream:
         renderer = self._renderer
         return MarkdownStream(renderer.console, begun, renderer.code_theme, live=self._live, foot=self._footing.rows)
+
+    @property
+    def _has_rows(self) -> bool:
+        return True  # the footer's
 
     @property
     def _shows_waiting(self) -> bool:

@@ -3,20 +3,17 @@
 import asyncio
 import json
 import math
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
-from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from chatllm_cli.amounts import about
 from chatllm_cli.errors import AnswerFormatError, ChatllmError, HistoryError
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, BudgetUse, Endpoint, RetryWait, Trimmed
-from chatllm_cli.render.clean import StreamCleaner, clean
+from chatllm_cli.render.clean import StreamCleaner
 from chatllm_cli.render.json_renderer import JsonRenderer
 from chatllm_cli.render.notices import nearly_used_up, secrets_held, unheld, unpriced
 from chatllm_cli.render.renderer import Renderer
@@ -24,9 +21,7 @@ from chatllm_cli.render.wishes import Wish
 
 if TYPE_CHECKING:
     from chatllm_cli.render.footer import Footer
-    from chatllm_cli.render.markdown.stream import MarkdownStream
 
-STREAM = "chatllm_cli.render.markdown.stream"
 SHORTEST_SILENCE = 3  # seconds before it is said how to stop
 SPINNER, SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", 0.1  # and the seconds between two looks of it
 
@@ -350,54 +345,6 @@ class PlainView(TerminalView):
         self._make_room()
 
 
-class MarkdownView(TerminalView):
-    """Shows the reply on a terminal as rendered markdown.
-
-    What renders takes 60 ms to import. That is begun when the request is on its way, and done before an answer is.
-    """
-
-    def __init__(self, renderer: Renderer, waiting_for: str, begun: str) -> None:
-        super().__init__(renderer, waiting_for)
-        self._begun = clean(begun)
-        self._importing: threading.Thread | None = None
-
-    def on_silence(self, seconds: float) -> None:
-        """Get ready to render; let a wait that takes long be seen to go on, and show all that has come."""
-        if self._importing is None:
-            self._importing = threading.Thread(target=import_module, args=[STREAM], daemon=True)
-            self._importing.start()
-        super().on_silence(seconds)
-
-    @cached_property
-    def _stream(self) -> "MarkdownStream":
-        return self._open_stream(self._begun)
-
-    @property
-    def _has_shown(self) -> bool:
-        return bool("_stream" in self.__dict__ or self._begun)
-
-    def _open_stream(self, begun: str) -> "MarkdownStream":
-        from chatllm_cli.render.markdown.stream import MarkdownStream  # noqa: PLC0415
-
-        renderer = self._renderer
-        return MarkdownStream(renderer.console, begun, renderer.code_theme, paints=renderer.out.can_paint)
-
-    def _show(self, text: str) -> None:
-        self._stream.feed(text)
-
-    def _make_room(self) -> None:
-        if self._has_shown:
-            self._stream.make_room()
-
-    def _catch_up(self) -> None:
-        if self._has_shown:
-            self._stream.paint()
-
-    def _finish(self) -> None:
-        if self._has_shown:
-            self._stream.finish()
-
-
 def open_turn_view(
     renderer: Renderer, waiting_for: str, begun: str = "", wish: Wish | None = None, footer: "Footer | None" = None
 ) -> TurnView:
@@ -417,4 +364,6 @@ def open_turn_view(
         from chatllm_cli.render.footed_view import FootedView  # noqa: PLC0415  (rich, which a pipe does without)
 
         return FootedView(renderer, waiting_for, begun, footer)
+    from chatllm_cli.render.markdown_view import MarkdownView  # noqa: PLC0415  (what a pipe does without)
+
     return MarkdownView(renderer, waiting_for, begun)

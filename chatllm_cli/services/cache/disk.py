@@ -209,10 +209,12 @@ class DiskStore:
         make_private_folder(self._folder)
         path = self._folder / "cache.db"
         os.close(open_private(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
-        _wait_for_lock(path)
         from chatllm_cli.services.cache.safe_disk import open_cache  # noqa: PLC0415  (only who looks up needs diskcache)
 
-        return open_cache(self._folder, timeout=LONGEST_LOCK)
+        with closing(
+            _connected(path)
+        ):  # diskcache opens it twice: with another connection it is not synced in between
+            return open_cache(self._folder, timeout=LONGEST_LOCK)
 
     def _move_aside(self) -> None:
         """Put a damaged cache out of the way, where its owner may still look at it."""
@@ -263,11 +265,16 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _wait_for_lock(path: Path) -> None:
+def _connected(path: Path) -> sqlite3.Connection:
     """Raise if another process holds the database for longer than we wait: diskcache would try for a minute."""
-    with closing(sqlite3.connect(path, timeout=LONGEST_LOCK, isolation_level=None)) as connection:
+    connection = sqlite3.connect(path, timeout=LONGEST_LOCK, isolation_level=None)
+    try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _counted(cache: Any) -> dict[str, float]:

@@ -1,0 +1,36 @@
+"""A reply as rendered markdown: what all views have in common is in test_turn_views, the rendering in others."""
+
+import subprocess
+import sys
+
+from chatllm_cli.errors import HistoryError
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.turn_views import open_turn_view
+from tests.terminal import FakeTerminal
+
+WAITING = """
+import sys
+from chatllm_cli.render.renderer import Renderer
+from chatllm_cli.render.turn_views import open_turn_view
+from tests.terminal import FakeTerminal
+terminal = FakeTerminal()
+view = open_turn_view(Renderer(terminal, terminal), "hub/model")
+print("chatllm_cli.render.markdown.stream" in sys.modules)
+view.on_silence(0.001)
+view._importing.join()
+print("chatllm_cli.render.markdown.stream" in sys.modules)
+"""
+
+
+def test_what_renders_an_answer_is_imported_while_it_is_waited_for() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "False\nTrue\n"
+
+
+def test_nothing_is_imported_for_an_answer_that_has_no_text() -> None:
+    both = FakeTerminal()
+    view = open_turn_view(Renderer(both, both), "hub/model")
+    view.on_history_error(HistoryError("the disk is full"))
+    view.close()
+    assert "_stream" not in vars(view)
+    assert both.text == "chatllm: the disk is full"
