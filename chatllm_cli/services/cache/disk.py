@@ -223,7 +223,7 @@ class DiskStore:
                 str(self._folder),
                 timeout=LONGEST_LOCK,
                 disk=SafeDisk,
-                # What the database says of these is not believed. Room is made by us: diskcache would drop ten at once.
+                # What the database says of these is not believed. Room is made by us: diskcache drops ten at a time.
                 cull_limit=0,
                 eviction_policy="none",
                 statistics=0,
