@@ -17,8 +17,8 @@ import pytest
 
 from chatllm_cli.models import Completion, Role
 from chatllm_cli.services.cache import ResponseCache
-from chatllm_cli.services.cache.disk import SafeDisk
 from chatllm_cli.services.cache.entries import LARGEST, unpack
+from chatllm_cli.services.cache.safe_disk import SafeDisk
 from tests.caches import ANSWER, OTHER, REQUEST, answer, change_row, disk_cache
 
 

@@ -1,8 +1,4 @@
-"""Entries in a folder of this machine. The only module that knows diskcache.
-
-diskcache unpickles what it finds (CVE-2025-69872), and its JSONDisk still does when a row says so; `SafeDisk`
-cannot. A cache that is damaged is put out of the way, and begun anew.
-"""
+"""Entries in a folder of this machine. A cache that is damaged is put out of the way, and begun anew."""
 
 import asyncio
 import json
@@ -16,11 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import diskcache
-from diskcache.core import MODE_RAW
-
 from chatllm_cli.private_files import make_private_folder, open_private
-from chatllm_cli.services.cache.stores import LONGEST_WAIT, StoreError, sane
+from chatllm_cli.services.cache.stores import LONGEST_WAIT, ForeignRowError, StoreError, sane
 
 LONGEST_LOCK = 0.25  # seconds that SQLite waits for another process: whoever waits for us is told before it gives up
 LONGEST_CHORE = 10.0  # seconds for what a person asked for: to clear it, or to forget
@@ -38,7 +31,6 @@ PASSING = {
 WITHOUT_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the plain one in their lowest byte
 LARGEST_SHARE, ROOM = 0.25, 0.1  # of the size: what one entry may take, and what is made free at once
-WAL_SIZE, PAGE_SIZE = 2**20, 4096  # bytes: what SQLite writes ahead, and a page of it
 AT_ONCE = 500  # rows that are dropped by one statement
 IN_USE, SLOW = "another process is at it", "it does not answer in time"
 Result = TypeVar("Result")
@@ -217,21 +209,11 @@ class DiskStore:
         make_private_folder(self._folder)
         path = self._folder / "cache.db"
         os.close(open_private(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
+        from chatllm_cli.services.cache.safe_disk import open_cache  # noqa: PLC0415  (only who looks up needs diskcache)
+
         # diskcache opens it twice: with another connection the file is not synced in between.
         with closing(_connected(path)):
-            return PlainCache(
-                str(self._folder),
-                timeout=LONGEST_LOCK,
-                disk=SafeDisk,
-                # What the database says of these is not believed. Room is made by us: diskcache drops ten at a time.
-                cull_limit=0,
-                eviction_policy="none",
-                statistics=0,
-                tag_index=0,
-                sqlite_secure_delete=1,
-                sqlite_journal_size_limit=WAL_SIZE,
-                sqlite_wal_autocheckpoint=WAL_SIZE // PAGE_SIZE,
-            )
+            return open_cache(self._folder, timeout=LONGEST_LOCK)
 
     def _move_aside(self) -> None:
         """Put a damaged cache out of the way, where its owner may still look at it."""
@@ -262,20 +244,22 @@ class DiskStore:
         return sqlite3.connect(self._folder / "cache.db", timeout=LONGEST_LOCK)
 
 
-class ForeignRowError(ValueError):
-    """A row that is not ours: it is not read, and says nothing of the other rows."""
-
-
 def is_passing(error: Exception) -> bool:
     """Tell whether the cache may well be sound, and only cannot be used now."""
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE in PASSING
-    return isinstance(error, OSError | diskcache.Timeout | ForeignRowError | StoreError)
+    return _is_lock(error) or isinstance(error, OSError | ForeignRowError | StoreError)
+
+
+def _is_lock(error: Exception) -> bool:
+    from chatllm_cli.services.cache.safe_disk import Locked  # noqa: PLC0415  (as above)
+
+    code = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or isinstance(error, Locked)
 
 
 def _reason(error: Exception) -> str:
-    is_locked = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-    if is_locked or isinstance(error, diskcache.Timeout):
+    if _is_lock(error):
         return IN_USE
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
@@ -297,48 +281,3 @@ def _counted(cache: Any) -> dict[str, float]:
     with suppress(ForeignRowError, ValueError, TypeError, AttributeError, RecursionError):
         return sane(json.loads(cache.get(COUNTS, b"{}")))
     return {}
-
-
-class PlainCache(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
-    """A cache that is as large as its database: what rows say of files is not believed."""
-
-    def volume(self) -> int:
-        """Return how many bytes it takes."""
-        ((pages,),), ((free,),) = (
-            self._sql(f"PRAGMA {name}").fetchall() for name in ("page_count", "freelist_count")
-        )
-        return int((pages - free) * self._page_size)
-
-
-class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Stores bytes under text in the database itself, and reads nothing else back.
-
-    A row is only ever data: none is unpickled, and none names a file to be read or removed.
-    """
-
-    def put(self, key: object) -> tuple[str, bool]:
-        """Take text for a key, nothing else."""
-        if not isinstance(key, str):
-            raise TypeError("a cache key is text")
-        return key, True
-
-    def get(self, key: object, raw: object) -> str:
-        """Return a key that `put` made."""
-        if not raw or not isinstance(key, str):
-            raise ForeignRowError("a foreign key")
-        return key
-
-    def store(self, value: object, read: object, key: object = None) -> tuple[int, int, None, sqlite3.Binary]:
-        """Take bytes for a value, nothing else."""
-        if not isinstance(value, bytes) or read:
-            raise TypeError("a cache value is bytes")
-        return 0, MODE_RAW, None, sqlite3.Binary(value)
-
-    def fetch(self, mode: object, filename: object, value: object, read: object) -> bytes:
-        """Return a value that `store` made."""
-        if mode != MODE_RAW or filename is not None or read or not isinstance(value, bytes):
-            raise ForeignRowError("a foreign value")
-        return value
-
-    def remove(self, file_path: object) -> None:
-        """Leave files alone: no row of ours has one, whatever it says."""

@@ -8,6 +8,10 @@ LONGEST_WAIT = 0.4
 MOST = 1e15  # that anything can have been counted
 
 
+class ForeignRowError(ValueError):
+    """A row that is not ours: it is not read, and says nothing of the other rows."""
+
+
 class StoreError(Exception):
     """A store cannot be used now; the text says why."""
 
