@@ -1,9 +1,12 @@
 """Settings as text: the example file, and what `chatllm config show` prints."""
 
+import ast
+import inspect
 import json
+from itertools import pairwise
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from chatllm_cli.config.sections import ModelSettings, OptionSettings, PriceSettings, ProviderSettings
@@ -67,19 +70,17 @@ TABLES = (*NAMED, "aliases")
 
 def example_config() -> str:
     """Return a config file that lists every setting, commented out, with its default and what it is for."""
-    fields = Settings.model_fields
+    fields, told = Settings.model_fields, told_of(Settings)
     blocks = ["# Remove the # before a setting to change it. Flags and CHATLLM_… variables outweigh this file.\n"]
-    blocks += [_example_line(name, fields[name]) for name in _in_order() if _is_plain(name)]
+    blocks += [_example_line(name, fields[name], told[name]) for name in _in_order() if _is_plain(name)]
     for name, info in fields.items():
         if section := section_of(info):
             blocks.append(f"\n# {section.__doc__}\n[{name}]\n")
-            blocks += [_example_line(key, field) for key, field in section.model_fields.items()]
+            blocks += _example_lines(section)
     for name, (example, named) in NAMED.items():
-        blocks.append(f"\n# {fields[name].description}\n# {named.__doc__}\n#[{name}.{example}]\n")
-        blocks += [_example_line(key, field) for key, field in named.model_fields.items()]
-    blocks.append(
-        f'\n# {fields["aliases"].description}\n#[aliases]\n# A name of your own.\n#fast = "openai/gpt-4o-mini"\n'
-    )
+        blocks.append(f"\n# {told[name]}\n# {named.__doc__}\n#[{name}.{example}]\n")
+        blocks += _example_lines(named)
+    blocks.append(f'\n# {told["aliases"]}\n#[aliases]\n# A name of your own.\n#fast = "openai/gpt-4o-mini"\n')
     blocks.append(f"\n# {PROFILES}\n#[profile.NAME]\n")
     return "".join(blocks)
 
@@ -95,6 +96,22 @@ def _is_plain(name: str) -> bool:
     return section_of(Settings.model_fields[name]) is None and name not in TABLES
 
 
-def _example_line(key: str, info: FieldInfo) -> str:
+def told_of(section: type[BaseModel]) -> dict[str, str]:
+    """Return what stands in the source beneath each setting. Pydantic would look for it at every start, for 20 ms."""
+    told: dict[str, str] = {}
+    for kind in reversed([each for each in section.__mro__ if each.__module__.startswith(f"{__package__}.")]):
+        (definition,) = ast.parse(inspect.getsource(kind)).body
+        for setting, text in pairwise(getattr(definition, "body", [])):
+            if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr):
+                told[ast.unparse(setting.target)] = ast.literal_eval(text.value)
+    return told
+
+
+def _example_lines(section: type[BaseModel]) -> list[str]:
+    told = told_of(section)
+    return [_example_line(key, info, told[key]) for key, info in section.model_fields.items()]
+
+
+def _example_line(key: str, info: FieldInfo, told: str) -> str:
     value = info.default if info.default is not None else (info.examples or [""])[0]
-    return f"# {info.description}\n#{key} = {as_toml(value)}\n"
+    return f"# {told}\n#{key} = {as_toml(value)}\n"

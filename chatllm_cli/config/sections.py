@@ -127,7 +127,7 @@ Options = Annotated[dict[str, Any], AfterValidator(_check_options)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class OptionSettings(_Section):

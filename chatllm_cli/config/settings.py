@@ -45,7 +45,6 @@ class Settings(OptionSettings, BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,  # pydantic would print a mistyped key in the clear
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",

@@ -211,9 +211,8 @@ class DiskStore:
         os.close(open_private(path, os.O_RDWR | os.O_CREAT))  # SQLite would make it 0644
         from chatllm_cli.services.cache.safe_disk import open_cache  # noqa: PLC0415  (only who looks up needs diskcache)
 
-        with closing(
-            _connected(path)
-        ):  # diskcache opens it twice: with another connection it is not synced in between
+        # diskcache opens it twice: with another connection the file is not synced in between.
+        with closing(_connected(path)):
             return open_cache(self._folder, timeout=LONGEST_LOCK)
 
     def _move_aside(self) -> None:
