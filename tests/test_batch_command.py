@@ -291,7 +291,7 @@ def begun(source: Path, output: Path, *arguments: str) -> "subprocess.Popen[byte
 def test_what_is_stopped_goes_on_and_has_each_answer_once(
     run: Run, provider: FakeOpenAI, source: Path, output: Path, number: int, code: int
 ) -> None:
-    prompts(source, *({"prompt": f"prompt {each}", "id": f"p{each}", "model": "tokens-2-40"} for each in range(40)))
+    prompts(source, *({"prompt": f"prompt {each}", "id": f"p{each}", "model": "tokens-2-20"} for each in range(40)))
     process = begun(source, output, "--concurrency", "4")
     begin = time.monotonic()
     process.send_signal(number)
