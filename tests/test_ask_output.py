@@ -104,10 +104,10 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(
 
 
 def test_pieces_are_objects_a_line_each_and_the_whole_comes_last(run: Run, provider: FakeOpenAI) -> None:
-    result = run("ask", "--json-stream", "-m", "says-hello-there", "hi")
+    result = run("ask", "--json-stream", "-m", "tokens-5-50", "hi")
     *pieces, whole = map(json.loads, result.stdout.splitlines())
     assert len(pieces) >= 2
-    assert "".join(piece["text"] for piece in pieces) == whole["text"] == "hello there"
+    assert "".join(piece["text"] for piece in pieces) == whole["text"] == "word0 word1 word2 word3 word4 "
     assert (whole["status"], result.stderr) == ("complete", "")
     error = run("ask", "--json-stream", "-m", "fault-401", "hi")
     assert (error.exit_code, json.loads(error.stderr)["error"]["kind"]) == (3, "authentication")

@@ -130,10 +130,16 @@ def _take_text(value: dict[str, Any]) -> str | None:
         (choice,) = value["choices"]
         delta = choice["delta"]
         text: str = delta[CONTENT]
-        is_text = type(text) is str and choice["index"] == 0 and choice["finish_reason"] is None
+        is_text = type(text) is str and choice["index"] == 0
     except (KeyError, TypeError, ValueError):
         return None
-    if not is_text or choice.get("logprobs") or value.get("usage") or value.get("error"):
+    if (
+        not is_text
+        or choice.get("finish_reason")
+        or choice.get("logprobs")
+        or value.get("usage")
+        or value.get("error")
+    ):
         return None
     if len(delta) > 1 and any(said is not None for name, said in delta.items() if name not in SAID_EACH_TIME):
         return None
