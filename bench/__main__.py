@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from bench import batching, cache, growth, history, importing, peers, rendering, streaming, typing
 from bench.figures import Figure, as_text
@@ -28,7 +27,6 @@ GROUPS: dict[str, Callable[[Stand], list[Figure]]] = {
     "importing": importing.run,
 }
 GROWTH = "growth"
-T = TypeVar("T")
 
 
 def main() -> None:
@@ -38,21 +36,13 @@ def main() -> None:
     most = 300 if arguments.quick else arguments.conversations
     runs = 1 if arguments.quick else arguments.runs
     with stand(runs=runs, is_quick=arguments.quick, most_conversations=most) as there:
-        groups = {name: _told(name, GROUPS[name], there) for name in GROUPS if name in what}
-        curves = _told(GROWTH, growth.run, there) if GROWTH in what else []
-        if curves and arguments.quick:
-            growth.plot(curves, there.folder)  # it works, and nobody looks at it
-        if arguments.quick:  # sizes are not those that goals are for
-            groups = {name: [replace(figure, goal=None) for figure in figures] for name, figures in groups.items()}
+        groups = {name: _measured(name, there) for name in GROUPS if name in what}
+        curves = _curves(there) if GROWTH in what else []
         report = as_json(there, groups, curves)
-    if groups:
-        print(as_text(groups))
-    if curves:
-        print("\n".join(["", *(curve.line() for curve in curves)]))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     if curves and (arguments.docs or arguments.what) and not arguments.quick:
-        growth.plot(curves)
+        growth.draw_plots(curves)
     if arguments.docs:
         write_document(report, groups, curves)
     missed = any(figure.is_missed for figures in groups.values() for figure in figures)
@@ -75,9 +65,23 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _told(name: str, work: Callable[[Stand], T], there: Stand) -> T:
+def _measured(name: str, there: Stand) -> list[Figure]:
+    """Measure a group, and print its figures: a run is long, and may be ended."""
     print(f"{name} …", file=sys.stderr, flush=True)
-    return work(there)
+    figures = GROUPS[name](there)
+    if there.is_quick:  # sizes are not those that goals are for
+        figures = [replace(figure, goal=None) for figure in figures]
+    print(as_text(name, figures), flush=True)
+    return figures
+
+
+def _curves(there: Stand) -> list[growth.Curve]:
+    print(f"{GROWTH} …", file=sys.stderr, flush=True)
+    curves = growth.run(there)
+    print("\n".join(["", *(curve.line() for curve in curves)]))
+    if there.is_quick:
+        growth.draw_plots(curves, there.folder)  # it works, and nobody looks at it
+    return curves
 
 
 if __name__ == "__main__":

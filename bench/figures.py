@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 NAME_WIDTH = 72
-FOOTNOTE = "of each figure the median counts; a goal is the most it is to be"
 
 Groups = Mapping[str, Sequence["Figure"]]  # by what they are about
 
@@ -64,14 +63,12 @@ class Figure:
         }
 
 
-def as_text(groups: Groups) -> str:
-    """Return a table for a terminal."""
-    lines = []
-    for group, figures in groups.items():
-        lines += [f"\n{group:<{NAME_WIDTH}} {'median':>8}  {'quartiles':<15} {'goal':>8}", "-" * (NAME_WIDTH + 36)]
-        for name, ratio, spread, goal, verdict, detail in (figure.cells() for figure in figures):
-            lines.append(f"{name:<{NAME_WIDTH}} {ratio:>8}  {spread:<15} {goal:>8} {verdict:<6}  {detail}".rstrip())
-    return "\n".join([*lines, "", f"({FOOTNOTE})"])
+def as_text(group: str, figures: Sequence[Figure]) -> str:
+    """Return a group of the table, for a terminal."""
+    lines = ["", f"{group:<{NAME_WIDTH}} {'median':>8}  {'quartiles':<15} {'at most':>8}", "-" * (NAME_WIDTH + 36)]
+    for name, ratio, spread, goal, verdict, detail in (figure.cells() for figure in figures):
+        lines.append(f"{name:<{NAME_WIDTH}} {ratio:>8}  {spread:<15} {goal:>8} {verdict:<6}  {detail}".rstrip())
+    return "\n".join(lines)
 
 
 def as_markdown(groups: Groups) -> str:

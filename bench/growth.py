@@ -2,15 +2,15 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench import ROOT
 from bench.conversations import RARE, make_history
-from bench.instant_server import ROOT
 from bench.processes import Command
 from bench.stand import Stand
-from bench.streaming import seconds
+from bench.streaming import cpu_of_reply
 
 FOLDER = ROOT / "docs" / "growth"
 RUNS = 3  # of each point: the time of the processor, which is steadier than the clock's
@@ -73,7 +73,7 @@ def run(stand: Stand) -> list[Curve]:
     return [*_reply(stand), *_conversation(stand), *_history(stand)]
 
 
-def plot(curves: Sequence[Curve], folder: Path = FOLDER) -> None:
+def draw_plots(curves: Sequence[Curve], folder: Path = FOLDER) -> None:
     """Draw a plot of each kind there."""
     from bench.plots import draw  # noqa: PLC0415  (it takes a second to import)
 
@@ -82,31 +82,34 @@ def plot(curves: Sequence[Curve], folder: Path = FOLDER) -> None:
         draw(folder / f"{name}.svg", unit, [curve for curve in curves if curve.plot == name])
 
 
-def _reply(stand: Stand) -> Iterator[Curve]:
-    runs = _runs(stand)
+def _reply(stand: Stand) -> list[Curve]:
     sizes = (100, 200) if stand.is_quick else CHUNKS
+
+    def whole(size: int) -> float:
+        return stand.ours("ask", "-m", f"tokens-{size}", "hi").run().cpu
 
     def shown(size: int) -> float:
         return replace(stand.ours("ask", "-m", f"markdown-{size}", "hi"), on_terminal=True).run().cpu
 
-    yield _curve(
-        "reply", "whole process", sizes, runs, lambda size: stand.ours("ask", "-m", f"tokens-{size}", "hi").run().cpu
-    )
-    yield _curve("reply", "whole process, rendered on a terminal", sizes, runs, shown)
-    yield _curve("reply", "the stream by itself", sizes, runs, lambda size: seconds(stand, "ours", f"tokens-{size}"))
+    def stream(size: int) -> float:
+        return cpu_of_reply(stand, "ours", f"tokens-{size}")
+
+    costs = {"whole process": whole, "whole process, rendered on a terminal": shown, "the stream by itself": stream}
+    return [_curve(stand, "reply", name, sizes, cost) for name, cost in costs.items()]
 
 
-def _conversation(stand: Stand) -> Iterator[Curve]:
-    runs = _runs(stand)
+def _conversation(stand: Stand) -> list[Curve]:
     sizes = (10, 30) if stand.is_quick else MESSAGES
-    home = stand.folder / "conversations"
-    asked = {size: iter(_turns(stand, home / str(size), size)) for size in sizes}
-    yield _curve(
-        "conversation", "one more turn, whole process", sizes, runs, lambda size: next(asked[size]).run().cpu
-    )
-    yield _curve(
-        "conversation", "its request by itself", sizes, runs, lambda size: seconds(stand, "ours", "tokens-20", size)
-    )
+    turns = {size: iter(_turns(stand, stand.folder / f"messages-{size}", size)) for size in sizes}
+
+    def whole(size: int) -> float:
+        return next(turns[size]).run().cpu
+
+    def request(size: int) -> float:
+        return cpu_of_reply(stand, "ours", "tokens-20", size)
+
+    costs = {"one more turn, whole process": whole, "its request by itself": request}
+    return [_curve(stand, "conversation", name, sizes, cost) for name, cost in costs.items()]
 
 
 def _turns(stand: Stand, home: Path, messages: int) -> list[Command]:
@@ -121,7 +124,6 @@ def _turns(stand: Stand, home: Path, messages: int) -> list[Command]:
 
 
 def _history(stand: Stand) -> list[Curve]:
-    runs = _runs(stand)
     parts = (10, 1) if stand.is_quick else CONVERSATIONS
     sizes = [stand.most_conversations // part for part in parts]
     commands: dict[str, tuple[str, ...]] = {
@@ -133,12 +135,13 @@ def _history(stand: Stand) -> list[Curve]:
     def cost(arguments: tuple[str, ...]) -> Callable[[int], float]:
         return lambda size: stand.ours(*arguments, home=stand.history(size)).run().cpu
 
-    return [_curve("history", name, sizes, runs, cost(arguments)) for name, arguments in commands.items()]
+    return [_curve(stand, "history", name, sizes, cost(arguments)) for name, arguments in commands.items()]
 
 
 def _runs(stand: Stand) -> int:
     return min(stand.runs, RUNS)
 
 
-def _curve(plot_: str, name: str, sizes: Sequence[int], runs: int, cost: Callable[[int], float]) -> Curve:
-    return Curve(plot_, name, sizes, [statistics.median(cost(size) for _ in range(runs)) for size in sizes])
+def _curve(stand: Stand, plot: str, name: str, sizes: Sequence[int], cost: Callable[[int], float]) -> Curve:
+    costs = [statistics.median(cost(size) for _ in range(_runs(stand))) for size in sizes]
+    return Curve(plot, name, sizes, costs)

@@ -20,15 +20,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
+from bench import ROOT
 from bench.replies import KINDS, reply
 
 CHUNKS_PER_SECOND = 2000  # of an endless reply
 SHAPE = re.compile(r"(tokens|markdown)-(\d+)(?:-(\d+))?(?:@(\d+))?")
 ENDLESS = re.compile(r"endless-(\d+)-(.+)")
-ROOT = Path(__file__).parent.parent
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 

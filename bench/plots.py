@@ -1,5 +1,6 @@
 """Plots of growth, as SVG that is the same for the same figures."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ os.environ.setdefault("MPLCONFIGDIR", str(INSTALLED / "matplotlib"))
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 if TYPE_CHECKING:
     from bench.growth import Curve
@@ -32,7 +33,9 @@ def draw(path: Path, unit: str, curves: "Sequence[Curve]") -> None:
         axes.set_title(f"Cost against {unit}: slope 1 is linear, 0 is constant", fontsize="medium")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axes.set_ylim(bottom=min(min(curve.costs) for curve in curves) / 2)
+            axis.set_minor_formatter(NullFormatter())
+        costs = [math.log10(cost) for curve in curves for cost in curve.costs]
+        axes.set_ylim(10 ** math.floor(min(costs)), 10 ** math.ceil(max(costs)))
         axes.grid(visible=True, which="major", alpha=0.3)
         axes.legend(fontsize="small")
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "python -m bench growth"})

@@ -4,7 +4,6 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import statistics
 import struct
 import subprocess
@@ -13,7 +12,6 @@ import tempfile
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -84,24 +82,36 @@ class Command:
         os.close(its)
         try:
             self._drain(ours)
+        except RuntimeError:
+            process.kill()
+            process.wait()
+            raise
         finally:
-            if self.until:
-                process.send_signal(signal.SIGKILL)
             os.close(ours)
+        if self.until:
+            process.kill()
         return process
 
     def _drain(self, terminal: int) -> None:
-        """Read until it ends, or what it is waited for has come. Raises `TimeoutError`."""
+        """Read until it ends, or what it is waited for has come. Raises `RuntimeError` if that does not come."""
         came = b""
-        with suppress(OSError):  # how a terminal says that nobody is at its other end
-            while select.select([terminal], [], [], PATIENCE)[0]:
-                if not (data := os.read(terminal, 65536)):
+        while select.select([terminal], [], [], PATIENCE)[0]:
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:  # how a terminal says that nobody is at its other end
+                data = b""
+            if self.until:
+                came += data
+                if self.until in came:
                     return
-                if self.until:
-                    came += data
-                    if self.until in came:
-                        return
-            raise TimeoutError(f"{self.arguments[0]} said nothing more; its last words: {came[-200:]!r}")
+            if not data:
+                break
+        else:
+            raise RuntimeError(f"{self.arguments[0]} says nothing more")
+        if self.until:
+            raise RuntimeError(
+                f"{self.arguments[0]} ended without what was waited for; its last words: {came[-200:]!r}"
+            )
 
     def peak_memory(self) -> float:
         """Return what it takes at most, in megabytes."""

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import ROOT
 from bench.figures import Groups, as_markdown
 from bench.growth import PLOTS, Curve
-from bench.stand import ROOT, Stand, versions
+from bench.stand import Stand, versions
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- written by `python -m bench --docs` -->", "<!-- here it ends -->"
@@ -60,12 +61,13 @@ def _processor() -> str:
 
 def section(report: dict[str, Any], groups: Groups, curves: Sequence[Curve]) -> str:
     """Return what stands between the document's two marks."""
-    where, missed = report["machine"], sum(figure["missed"] for figure in report["figures"])
+    missed = sum(figure["missed"] for figure in report["figures"])
     judged = sum(figure["goal"] is not None for figure in report["figures"])
     programs = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines = [
-        f"Measured on {report['date']}, with {report['conversations']:,} conversations in the largest history: {where['cores']} cores ({where['cpu']}), {where['memory_gib']} GiB,",
-        f"{where['system']}, Python {where['python']}. {programs}.",
+        f"Measured on {report['date']}, with {report['conversations']:,} conversations in the largest history.",
+        "{cores} cores ({cpu}), {memory_gib} GiB, {system}, Python {python}.".format(**report["machine"]),
+        f"{programs}.",
         "",
         f"{judged - missed} of {judged} goals are reached.",
         "",

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench import ROOT
 from bench.conversations import make_history
 from bench.instant_server import instant_server
 from bench.processes import Command
 
-ROOT = Path(__file__).parent.parent
 INSTALLED = ROOT / ".bench"  # an environment for each program; peers stay there for the next time
 PEERS = {"llm": "llm", "sgpt": "shell-gpt"}  # programs, and what the registry calls them
 ANEW = ("--reinstall-package", "chatllm-cli", "--refresh-package", "chatllm-cli")
