@@ -16,8 +16,10 @@ from bench.instant_server import instant_server
 from bench.processes import Command
 
 INSTALLED = ROOT / ".bench"  # an environment for each program; peers stay there for the next time
-PEERS = {"llm": "llm", "sgpt": "shell-gpt"}  # programs, and what the registry calls them
-ANEW = ("--reinstall-package", "chatllm-cli", "--refresh-package", "chatllm-cli")
+PEERS = {  # programs, and what is installed for them: the package, and what it does not say that it imports
+    "llm": ("llm",),
+    "sgpt": ("shell-gpt", "click"),
+}
 LLM_MODELS = ("tokens-20", "tokens-20@300", "tokens-20000", "markdown-5000", "markdown-500", "tokens-1000")
 NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV", "FORCE_COLOR", "NO_COLOR")
 
@@ -93,11 +95,13 @@ def stand(*, runs: int, is_quick: bool, most_conversations: int) -> Iterator[Sta
 
 def installed(peers: list[str]) -> dict[str, Path]:
     """Install chatllm anew, and the peers that are not there yet; one that the registry does not give is left out."""
-    programs = {"chatllm": _install("chatllm", f"chatllm-cli[redis] @ {ROOT.as_uri()}", *ANEW)}
+    programs = {
+        "chatllm": _install("chatllm", f"chatllm-cli[redis] @ {ROOT.as_uri()}", "--refresh-package", "chatllm-cli")
+    }
     for name in peers:
         program = INSTALLED / name / "bin" / name
         try:
-            programs[name] = program if program.exists() else _install(name, PEERS[name])
+            programs[name] = program if program.exists() else _install(name, *PEERS[name])
         except subprocess.CalledProcessError:
             print(f"{name} cannot be installed here: its rows are left out", file=sys.stderr)
     return programs
@@ -105,7 +109,7 @@ def installed(peers: list[str]) -> dict[str, Path]:
 
 def versions(stand: Stand) -> dict[str, str]:
     """Return which versions of what are compared."""
-    packages = {"chatllm": "chatllm-cli", **PEERS}
+    packages = {"chatllm": "chatllm-cli"} | {name: what[0] for name, what in PEERS.items()}
     code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
     found = {
         name: subprocess.run(
@@ -125,18 +129,20 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {name: value for name, value in kept.items() if not name.startswith("CHATLLM_")} | variables
 
 
-def _install(name: str, what: str, *options: str) -> Path:
+def _install(name: str, *what: str) -> Path:
     """Install it as a user would, compiled to bytecode, in an environment of its own. Raises `CalledProcessError`."""
     folder = INSTALLED / name
     uv = os.environ.get("UV") or shutil.which("uv")
-    program = [uv] if uv else [sys.executable, "-m", "uv"]
-    python = ["--python", str(folder / "bin" / "python")]
-    if not folder.exists():
-        subprocess.run([*program, "venv", "-q", "--no-project", "--python", sys.executable, folder], check=True)
-    install = [*program, "pip", "install", "-q", "--compile-bytecode", *python, *options, what]
+    tool = [uv] if uv else [sys.executable, "-m", "uv"]
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([*tool, "venv", "-q", "--no-project", "--python", sys.executable, folder], check=True)
+    python = folder / "bin" / "python"
+    install = [*tool, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *what]
     elsewhere = ROOT.anchor  # what this checkout overrides, it overrides for itself
-    subprocess.run(install, check=True, cwd=elsewhere, env=clean_environment())
-    return folder / "bin" / name
+    environment = clean_environment()
+    subprocess.run(install, check=True, cwd=elsewhere, env=environment)
+    subprocess.run([python.with_name(name), "--help"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    return python.with_name(name)
 
 
 def _set_up_peer(home: Path, base_url: str) -> None:
