@@ -139,9 +139,9 @@ def _install(name: str, *what: str) -> Path:
     python = folder / "bin" / "python"
     install = [*tool, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *what]
     elsewhere = ROOT.anchor  # what this checkout overrides, it overrides for itself
-    environment = clean_environment()
-    subprocess.run(install, check=True, cwd=elsewhere, env=environment)
-    subprocess.run([python.with_name(name), "--help"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(install, check=True, cwd=elsewhere, env=clean_environment())
+    starts = Command([python.with_name(name), "--help"], clean_environment(HOME=str(folder), OPENAI_API_KEY="x"))
+    starts.run()
     return python.with_name(name)
 
 
