@@ -20,7 +20,7 @@ from bench.instant_server import instant_server, reply_of, times_asked
 from bench.processes import Command, Took, compare, compare_memory
 from bench.replies import KINDS, PIECE, reply
 from bench.report import BEGIN, DOCUMENT, END, machine, section, write_document
-from bench.stand import clean_environment
+from bench.stand import Stand, clean_environment
 
 GROUPS = {
     "peers": [
@@ -217,6 +217,16 @@ def test_no_setting_of_whoever_runs_it_is_passed_on(monkeypatch: pytest.MonkeyPa
     environment = clean_environment(CHATLLM_HOME="/home")
     assert {"PYTHONDONTWRITEBYTECODE", "CHATLLM_MODEL", "NO_COLOR"}.isdisjoint(environment)
     assert (environment["CHATLLM_HOME"], "PATH" in environment) == ("/home", True)
+
+
+def test_chatllm_and_its_peers_have_homes_of_their_own_and_ask_the_same_server(tmp_path: Path) -> None:
+    programs = {name: tmp_path / "bin" / name for name in ("chatllm", "llm")}
+    stand = Stand(tmp_path, "http://server/v1", programs, runs=1, is_quick=True, most_conversations=1)
+    ours, llm = stand.ours("--help"), stand.peer("llm", "logs")
+    assert (ours.arguments, llm.arguments) == ([programs["chatllm"], "--help"], [programs["llm"], "logs"])
+    assert (ours.environment["CHATLLM_HOME"], llm.environment["HOME"]) == (f"{tmp_path}/home", f"{tmp_path}/llm")
+    models = (tmp_path / "llm" / "llm" / "extra-openai-models.yaml").read_text()
+    assert models.startswith("- model_id: tokens-20\n  model_name: tokens-20\n  api_base: http://server/v1\n")
 
 
 def test_the_instant_server_says_what_its_models_names_say(base_url: str) -> None:
