@@ -37,7 +37,7 @@ def draw(path: Path, unit: str, curves: "Sequence[Curve]") -> None:
         costs = [math.log10(cost) for curve in curves for cost in curve.costs]
         axes.set_ylim(10 ** math.floor(min(costs)), 10 ** math.ceil(max(costs)))
         axes.grid(visible=True, which="major", alpha=0.3)
-        axes.legend(fontsize="small")
+        figure.legend(fontsize="small", loc="outside lower center")
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": "python -m bench growth"})
     # Some of its lines end in blanks.
     path.write_text("".join(f"{line.rstrip()}\n" for line in path.read_text("utf-8").splitlines()), "utf-8")
