@@ -21,7 +21,7 @@ lint:
 test *arguments:
     uv run pytest {{arguments}}
 
-# How the history bears a hundred thousand conversations, in ratios; takes some minutes
+# How fast all of it is, against peers and goals: docs/performance.md; twenty minutes, --quick one
 bench *arguments:
     uv run python -m bench {{arguments}}
 

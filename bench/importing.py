@@ -1,56 +1,44 @@
 """How fast conversations come in and go out: whole processes, all of it on the disk before the command ends."""
 
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
-import tempfile
 import uuid
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure
-from bench.history import make_history
-from bench.processes import CHATLLM, timed
+from bench.processes import Command
+from bench.stand import Stand
 
 WANTED = 5_000  # messages a second
 WORDS = 75  # in a message
 BEGIN = 1_700_000_000  # seconds since 1970
 
 
-def run(messages: int) -> list[Figure]:
+def run(stand: Stand) -> list[Figure]:
     """Measure, and return the figures: the wanted speed, divided by the one that was reached."""
-    with tempfile.TemporaryDirectory(prefix="chatllm-bench-") as name:
-        root = Path(name)
-        make_history(root / "here" / "data" / "conversations", messages // 10)
-        exported = root / "all.jsonl"
-        export = ["history", "export", "--all", "--no-redact", "--format", "jsonl", "-o", str(exported)]
-        _call(root / "here", "history", "list")  # the index
-        figures = [_figure(f"export of {messages} messages", messages, root / "here", export)]
-        elsewhere = root / "chatgpt.json"
-        elsewhere.write_text(json.dumps([_tree(number, 100) for number in range(messages // 100)]))
-        for what, arguments in (
-            ("import of chatllm's jsonl, 10 messages each", ["history", "import", str(exported)]),
-            ("import of ChatGPT's export, 100 messages each", ["history", "import", str(elsewhere)]),
-            ("merge of another machine's folder, 10 each", ["history", "merge", str(root / "here")]),
-        ):
-            figures.append(_figure(what, messages, root / "there", arguments))
-            figures.append(_figure(f"{what}, again", messages, root / "there", arguments))
-            shutil.rmtree(root / "there")
-        return figures
+    messages = stand.most_conversations  # a tenth of the conversations of the largest history
+    here, there = stand.history(messages // 10), stand.folder / "there"
+    exported, elsewhere = stand.folder / "all.jsonl", stand.folder / "chatgpt.json"
+    export = ("history", "export", "--all", "--no-redact", "--format", "jsonl", "-o", exported)
+    figures = [_figure(f"export of {messages:,} messages", messages, stand.ours(*export, home=here))]
+    elsewhere.write_text(json.dumps([_tree(number, 100) for number in range(messages // 100)]))
+    for what, arguments in (
+        ("import of chatllm's jsonl, 10 messages each", ("import", exported)),
+        ("import of ChatGPT's export, 100 messages each", ("import", elsewhere)),
+        ("merge of another machine's folder, 10 each", ("merge", here)),
+    ):
+        command = stand.ours("history", *arguments, home=there)
+        figures += [_figure(what, messages, command), _figure(f"{what}, again", messages, command)]
+        shutil.rmtree(there)
+    return figures
 
 
-def _figure(what: str, messages: int, home: Path, arguments: Sequence[str]) -> Figure:
-    seconds = timed(lambda: _call(home, *arguments))
-    return Figure(f"{WANTED}/s / {what}", WANTED * seconds / messages, 1.0, f"{messages / seconds:.0f} messages/s")
-
-
-def _call(home: Path, *arguments: str) -> None:
-    environment = {**os.environ, "CHATLLM_HOME": str(home)}
-    subprocess.run([CHATLLM, *arguments], env=environment, check=True, stdout=subprocess.DEVNULL, stderr=sys.stderr)
+def _figure(what: str, messages: int, command: Command) -> Figure:
+    seconds = command.run().seconds
+    return Figure(
+        f"{WANTED:,}/s / {what}", [WANTED * seconds / messages], 1.0, f"{messages / seconds:.0f} messages/s"
+    )
 
 
 def _tree(number: int, messages: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -10,41 +10,17 @@ from rich.live import Live
 from rich.markdown import Markdown
 
 from bench.figures import Figure
+from bench.replies import KINDS, reply
+from bench.stand import Stand
 from chatllm_cli.render.markdown import stream
 from chatllm_cli.render.markdown.document import rendered
 from chatllm_cli.render.markdown.stream import MarkdownStream
 
-PIECE = 4  # characters in a chunk
 PACE = 100  # chunks a second
 SIZES = (1_000, 5_000, 20_000, 50_000)  # chunks
 WIDTH, HEIGHT = 100, 30
 LIVE_ROWS = 6  # that aider repaints
-
-PARAGRAPH = (
-    "This is **prose** with some `code` and a [link](http://x.example/a) that goes on for a while, as answers do."
-)
-ITEM = "- an item with **bold** and text that is long enough to be an item of a list in an answer\n"
-CODE = "def function(argument, other=None):  # comment\n    return argument + other * 42\n"
-HEAD, ROW = "| name | value | note |\n|---|---|---|\n", "| some name | 42 | a note of some length |\n"
-MIXED = f"{PARAGRAPH}\n\n{PARAGRAPH}\n\n{ITEM * 6}\n```python\n{CODE * 6}```\n\n{HEAD}{ROW * 5}\n"
-KINDS: dict[str, tuple[str, str, str]] = {  # what it begins with, is made of, and ends with
-    "prose": ("", f"{PARAGRAPH}\n\n", ""),
-    "list": ("", ITEM, ""),
-    "code": ("```python\n", CODE, "\n```\n"),
-    "tables": ("", f"{HEAD}{ROW * 12}\n", ""),
-    "mixed": ("", MIXED, ""),
-    "one paragraph": ("", f"{PARAGRAPH} ", ""),
-    "one table": (HEAD, ROW, ""),
-}
 GIANTS = {"one paragraph", "one table"}
-
-
-def reply(kind: str, chunks: int) -> list[str]:
-    """Return a reply of so many chunks."""
-    begin, unit, end = KINDS[kind]
-    length = chunks * PIECE
-    text = (begin + unit * (length // len(unit) + 1))[:length] + end
-    return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
 
 
 class Clock:
@@ -125,16 +101,16 @@ def with_stable_lines(pieces: list[str]) -> float:
     return time.process_time() - begin
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(stand: Stand) -> list[Figure]:
     """Measure, and return the figures."""
-    sizes = SIZES[:2] if quick else SIZES
+    sizes = (500, 1_000) if stand.is_quick else SIZES
     figures = [figure for kind in KINDS for figure in _of_kind(kind, sizes)]
-    small = reply("mixed", SIZES[0])
+    small = reply("mixed", 100 if stand.is_quick else 1_000)
     ours = streamed(small, pace=PACE).seconds
     return [
         *figures,
-        Figure("1,000 chunks / rich.Live for each, as shell_gpt", ours / with_live(small), 0.1),
-        Figure("1,000 chunks / all but six lines stable, as aider", ours / with_stable_lines(small), 0.5),
+        Figure(f"{len(small):,} chunks / rich.Live for each, as shell_gpt", [ours / with_live(small)], 0.1),
+        Figure(f"{len(small):,} chunks / all but six lines stable, as aider", [ours / with_stable_lines(small)], 0.5),
     ]
 
 
@@ -143,21 +119,17 @@ def _of_kind(kind: str, sizes: tuple[int, ...]) -> Iterator[Figure]:
     at_pace = {size: streamed(reply(kind, size), pace=PACE) for size in sizes}
     largest = sizes[-1]
     pieces = reply(kind, largest)
-    for size, measured in at_pace.items():
-        share = measured.seconds / (size / PACE)
-        yield Figure(f"{kind}, {size:,} chunks at 100/s: part of a core, in %", share * 100, 1.0)
+    shares = [measured.seconds / (size / PACE) * 100 for size, measured in at_pace.items()]
+    sizes_and_shares = ", ".join(f"{size:,} chunks: {share:.2f}" for size, share in zip(sizes, shares, strict=True))
+    yield Figure(f"{kind} at 100 chunks/s: most of a core, in %", [max(shares)], 1.0, sizes_and_shares)
     if largest >= SIZES[-1]:
         growth = at_pace[largest].seconds / at_pace[SIZES[1]].seconds
-        yield Figure(f"{kind}: 50,000 chunks / 5,000", growth, 11)
-    full = _median(lambda: streamed(pieces, pace=None).seconds / at_once(pieces))
+        yield Figure(f"{kind}: 50,000 chunks / 5,000", [growth], 11)
+    full = [streamed(pieces, pace=None).seconds / at_once(pieces) for _ in range(3)]
     yield Figure(f"{kind}, {largest:,} chunks at full speed / rich at once", full, 1.1)
     longest = max(max(measured.frames) for measured in at_pace.values()) * 1000
     detail = f"the last one {at_pace[largest].last * 1000:.0f} ms" if kind in GIANTS else ""
-    yield Figure(f"{kind}: longest frame, ms", longest, 30, detail)
-
-
-def _median(measure: Callable[[], float]) -> float:
-    return sorted(measure() for _ in range(3))[1]
+    yield Figure(f"{kind}: longest frame, ms", [longest], 30, detail)
 
 
 def _lines(text: str) -> list[str]:
