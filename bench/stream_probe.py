@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from chatllm_cli.config.sections import LocalSettings, TimeoutSettings
+from chatllm_cli.config.sections import LimitSettings, LocalSettings, TimeoutSettings
 from chatllm_cli.models import ChatOptions, ChatRequest, Endpoint, Role
 from chatllm_cli.services.llm import LLMService
 from chatllm_cli.services.local.engine import LocalModel
@@ -25,7 +25,7 @@ async def ours(base_url: str, model: str, messages: int) -> AsyncIterator[object
     """Yield what our service gives."""
     roles = [Role.USER, Role.ASSISTANT]
     said = tuple((roles[number % 2], WORDS) for number in range(messages))
-    service = LLMService(LocalModel(LocalSettings()), TimeoutSettings())
+    service = LLMService(LocalModel(LocalSettings()), TimeoutSettings(), LimitSettings())
     for each in (WARM, model):
         begin = time.process_time()
         request = ChatRequest(Endpoint("default", each, base_url, api_key="x"), said, ChatOptions())
