@@ -67,11 +67,10 @@ class MergingDecoder(SSEDecoder):
     def _values(self, blocks: Iterable[bytes]) -> Iterator[dict[str, Any] | ServerSentEvent]:
         """Yield what plain events hold, and others as they are. Raises ValueError for one that is no UTF-8."""
         for block in blocks:
-            value = _value_in(block.decode())
-            if value is None:
-                yield from self._decode_lines(iter([*block.split(b"\n"), b""]))
-            else:
-                yield value
+            text = block.decode()
+            value = _value_in(text)
+            found = map(self.decode, [*text.split("\n"), ""]) if value is None else [value]
+            yield from (each for each in found if each is not None)
 
 
 class _Parsed(ServerSentEvent):
