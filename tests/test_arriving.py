@@ -77,6 +77,18 @@ async def test_closing_ends_the_reading_wherever_it_is(pieces: list[bytes | None
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_who_is_stopped_while_closing_has_closed() -> None:
+    source = Pieces(b"a", None)
+    stream = ArrivedStream(source)
+    await anext(aiter(stream))
+    closing = asyncio.ensure_future(stream.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert source.is_closed
+
+
 async def test_an_error_that_nobody_waits_for_is_forgotten() -> None:
     stream = ArrivedStream(Pieces(b"a", httpx2.ReadError("broke")))
     told: list[object] = []

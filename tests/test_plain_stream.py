@@ -135,6 +135,14 @@ async def test_a_piece_that_says_anything_else_stands_by_itself(other: dict[str,
     assert [each.json() for each in events] == sent
 
 
+async def test_what_is_not_plain_takes_nothing_that_the_oldest_client_does_not_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(SSEDecoder, "_decode_lines", raising=False)  # which OpenAI's 3.0 has not
+    events = aiter(MergingDecoder().aiter_bytes(given_as([b": comment\n\ndata: [DONE]\n\n"])))
+    assert (await anext(events)).data == "[DONE]"
+
+
 async def test_pieces_of_different_answers_are_not_one() -> None:
     sent = [piece({"content": "a"}), piece({"content": "b"}, id="2"), piece({"content": "c"}, model="another")]
     events = await read(MergingDecoder(), [b"".join(map(event, sent))])

@@ -45,6 +45,7 @@ KEYS = {
     "CHATLLM_API_KEY": " sk-canary-two ",
     "CHATLLM_PROVIDERS__WORK__API_KEY": "sk-canary-three",
 }
+ONE_KEY = dict.fromkeys(KEYS, "sk-canary-one")
 SERVER = {"CHATLLM_BASE_URL": "http://127.0.0.1:1/v1", "CHATLLM_API_KEY": "sk-canary-four"}
 FLAGS = {"temperature": 0.25, "stop": ["x"], "options": {"seed_2": [1, {"a": None}]}, "trim": "oldest", "top_p": None}
 
@@ -96,7 +97,9 @@ def keep(record: Path, flags: Mapping[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("flags", [{}, FLAGS], ids=["no flags", "flags"])
-@pytest.mark.parametrize("variables", [{}, KEYS, SERVER], ids=["no keys", "keys", "a server"])
+@pytest.mark.parametrize(
+    "variables", [{}, KEYS, ONE_KEY, SERVER], ids=["no keys", "keys", "one key for all", "a server"]
+)
 @pytest.mark.parametrize("is_rich", [False, True], ids=["no file", "file"])
 def test_remembered_settings_are_what_was_loaded(
     record: Path,
@@ -211,6 +214,11 @@ def test_a_variable_that_changed_is_noticed_be_it_a_keys(
     [
         ('api_key = "sk-canary"', {}, {}),
         ('[providers.work]\nbase_url = "https://host/v1"\napi_key = "sk-canary"', {}, {}),
+        (
+            '[providers.work]\nbase_url = "https://host/v1"\napi_key = "sk-canary"',
+            {"OPENAI_API_KEY": "sk-canary"},  # which may go elsewhere
+            {},
+        ),
         ('[cache]\nurl = "redis://:sk-canary@host"', {}, {}),
         ('[cache]\nurl = "redis://host?password=sk-canary"', {}, {}),
         ("", {"CHATLLM_CACHE__URL": "redis://:sk-canary@host"}, {}),

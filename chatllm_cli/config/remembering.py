@@ -25,7 +25,7 @@ from chatllm_cli.config.known_providers import OPENAI
 from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.config.secrets import SHORTEST_KEY, KeyOrigin, KeyOrigins, checked_key, secrets_of
-from chatllm_cli.config.setting_keys import Key
+from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
 from chatllm_cli.private_files import note_json, open_private
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MOST_REMEMBERED = 20
 OTHERS_CAN_WRITE = 0o022
+FROM_VARIABLE = "environment variable "  # as `loading` begins to say where such a value came from
 SECTION, TABLE, SEVERAL, LIST, SECRET = "section", "table", "several", "list", "secret"
 
 
@@ -98,7 +99,7 @@ class Secret:
 
     def __init__(self, variable: str) -> None:
         self._text = checked_key(os.environ[variable]) if variable else ""
-        self.origins = KeyOrigins(KeyOrigin(f"environment variable {variable}")) if variable else KeyOrigins()
+        self.origins = KeyOrigins(KeyOrigin(f"{FROM_VARIABLE}{variable}")) if variable else KeyOrigins()
 
     def __repr__(self) -> str:
         return "Secret('**********')"
@@ -153,7 +154,7 @@ def _digest(origin: str, values: Any) -> str:
 def _plain(value: Any, key: Key) -> Any:
     """Return a value of the settings as JSON can have it. Raises `_NotToBeKeptError`."""
     if hasattr(value, "get_secret_value"):
-        return [SECRET, _variable_of(value.get_secret_value())]
+        return [SECRET, _variable_of(value.get_secret_value(), key)]
     if hasattr(value, "model_fields_set"):
         return [SECTION, {name: _plain(each, (*key, name)) for name, each in vars(value).items()}]
     if isinstance(value, dict):
@@ -193,13 +194,18 @@ def _restored(value: Any) -> Any:
     return {SEVERAL: tuple(several), LIST: several}[kind]
 
 
-def _variable_of(secret: str) -> str:
-    """Return a variable that holds a secret; empty if there is no secret. Raises `_NotToBeKeptError`."""
+def _variable_of(secret: str, key: Key) -> str:
+    """Return the variable that a secret came from; empty if there is no secret. Raises `_NotToBeKeptError`.
+
+    Another variable may hold the same, but it says nothing of whom this one may go to.
+    """
+    from chatllm_cli.config.loading import variable_origins  # noqa: PLC0415  (it has loaded them)
+
     if not secret:
         return ""
-    for name, value in os.environ.items():
-        if _is_ours(name) and value.strip() == secret:
-            return name
+    variable = variable_origins().get(spell_key(key), "").removeprefix(FROM_VARIABLE)
+    if os.environ.get(variable, "").strip() == secret:
+        return variable
     raise _NotToBeKeptError
 
 

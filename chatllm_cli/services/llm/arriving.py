@@ -37,11 +37,13 @@ class ArrivedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Read no more."""
-        if self._reader:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-            _ = self._reader.cancelled() or self._reader.exception()  # of which nobody wants to know any more
-        await self._stream.aclose()
+        try:
+            if self._reader:
+                self._reader.cancel()
+                await asyncio.wait([self._reader])
+                _ = self._reader.cancelled() or self._reader.exception()  # of which nobody wants to know any more
+        finally:  # who is stopped while waiting for that has let go of the connection, too
+            await self._stream.aclose()
 
     def _take(self) -> bytes:
         arrived = b"".join(self._pieces)

@@ -13,7 +13,8 @@ from openai._base_client import make_request_options
 from openai._resource import AsyncAPIResource
 from openai._streaming import ServerSentEvent, SSEDecoder
 
-BEGIN, END = "data: ", b"\n\n"  # of an event
+BEGIN, EMPTY_LINE = "data: ", "\n\n"  # of an event, and behind it
+END = EMPTY_LINE.encode()
 OTHER_LINE_END = b"\r"
 CONTENT = "content"
 SAID_EACH_TIME = {CONTENT, "role"}
@@ -56,22 +57,24 @@ class MergingDecoder(SSEDecoder):
             if OTHER_LINE_END in piece:
                 break
             end = rest.rfind(END, begin)
-            if end >= 0:
-                blocks = bytes(rest[:end]).split(END)
-                del rest[: end + len(END)]
-                for event in _merged(self._values(blocks)):
-                    yield event
+            if end < 0:
+                continue
+            try:
+                blocks = rest[:end].decode().split(EMPTY_LINE)
+            except UnicodeDecodeError:  # the client's own decoder raises it again, behind what came before it
+                break
+            del rest[: end + len(END)]
+            for event in _merged(self._values(blocks)):
+                yield event
         async for event in super().aiter_bytes(_chained(bytes(rest), iterator)):
             yield event
 
-    def _values(self, blocks: Iterable[bytes]) -> Iterator[dict[str, Any] | ServerSentEvent]:
-        """Yield what plain events hold, and others as they are. Raises ValueError for one that is no UTF-8."""
+    def _values(self, blocks: Iterable[str]) -> Iterator[dict[str, Any] | ServerSentEvent]:
+        """Yield what plain events hold, and others as they are."""
         for block in blocks:
-            value = _value_in(block.decode())
-            if value is None:
-                yield from self._decode_lines(iter([*block.split(b"\n"), b""]))
-            else:
-                yield value
+            value = _value_in(block)
+            found = map(self.decode, [*block.split("\n"), ""]) if value is None else [value]
+            yield from (each for each in found if each is not None)
 
 
 class _Parsed(ServerSentEvent):
@@ -103,23 +106,18 @@ def _value_in(event: str) -> dict[str, Any] | None:
 def _merged(values: Iterator[dict[str, Any] | ServerSentEvent]) -> Iterator[ServerSentEvent]:
     frame: Any = None
     texts: list[str] = []
-    try:
-        for value in values:
-            text = None if isinstance(value, ServerSentEvent) else _take_text(value)
-            if text is not None and value == frame:
-                texts.append(text)
-                continue
-            if texts:
-                yield _with_text(frame, texts)
-                texts = []
-            if text is None:
-                yield value if isinstance(value, ServerSentEvent) else _Parsed(value)
-            else:
-                frame, texts = value, [text]
-    except ValueError:
+    for value in values:
+        text = None if isinstance(value, ServerSentEvent) else _take_text(value)
+        if text is not None and value == frame:
+            texts.append(text)
+            continue
         if texts:
             yield _with_text(frame, texts)
-        raise
+            texts = []
+        if text is None:
+            yield value if isinstance(value, ServerSentEvent) else _Parsed(value)
+        else:
+            frame, texts = value, [text]
     if texts:
         yield _with_text(frame, texts)
 
