@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import os
 import signal
+import threading
 
 import pytest
 
@@ -22,6 +24,19 @@ async def test_a_line_is_a_turn_and_ctrl_d_leaves(desk: Desk) -> None:
     await desk.run(f"hi{ENTER}{CTRL_D}")
     assert desk.prompts == ["hi"]
     assert desk.stdout.getvalue() == "Hello you."
+
+
+async def test_a_fault_of_what_is_imported_meanwhile_is_not_told_before_it_is_met_and_garbage_is_collected_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("chatllm_cli.repl.loop.NEEDED_FOR_A_TURN", ["chatllm_cli.no_such_module"])
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # which pytest has put its own before
+    gc.disable()
+    await desk.run(CTRL_D)
+    async with asyncio.timeout(5):
+        while not gc.isenabled():
+            await asyncio.sleep(0.01)
+    assert capsys.readouterr().err == ""
 
 
 async def test_the_first_prompt_is_put_into_what_it_is_to_be_wrapped_in_and_no_other(desk: Desk) -> None:

@@ -277,8 +277,9 @@ class Loop:
         """
 
         def work() -> None:
-            for module in NEEDED_FOR_A_TURN:
-                importlib.import_module(module)
+            with suppress(Exception):  # whoever uses it meets the same fault
+                for module in NEEDED_FOR_A_TURN:
+                    importlib.import_module(module)
             gc.freeze()  # what was imported stays: looking through it holds up keys, too
             gc.enable()
 
