@@ -26,6 +26,7 @@ AWAY = 1.0  # seconds between two looks whether the terminal is ours again
 NO_KEYBOARD = (OSError, NotImplementedError)
 NEVER = 1_000_000_000  # collections of what is neither young nor old
 SENT = "\r"  # in a draft: what is before it is on its way, and no key takes it back
+AS_TYPED = str.maketrans({"\n": "\r", "\0": "\x04"})  # what a terminal makes of Enter and Ctrl-D while it reads lines
 NEW_LINE = KeyPress(Keys.ControlJ, "\n")
 
 
@@ -213,7 +214,7 @@ def is_terminal(keyboard: Input) -> bool:
 
 
 def take_early_keys(keyboard: Input) -> None:
-    """Keep what was typed before anybody read: the terminal made of each Enter a line break until then."""
+    """Keep what was typed before anybody read, as it was typed: the terminal took it for lines until then."""
     if not is_terminal(keyboard):
         return
     with suppress(OSError):  # it may go away
@@ -221,7 +222,7 @@ def take_early_keys(keyboard: Input) -> None:
         if waiting:
             keys: list[KeyPress] = []
             parser = Vt100Parser(keys.append)
-            parser.feed(os.read(keyboard.fileno(), waiting).decode("utf-8", "replace").replace("\n", "\r"))
+            parser.feed(os.read(keyboard.fileno(), waiting).decode("utf-8", "replace").translate(AS_TYPED))
             parser.flush()
             store_typeahead(keyboard, [*get_typeahead(keyboard), *keys])
 

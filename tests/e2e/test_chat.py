@@ -167,6 +167,13 @@ def test_what_is_typed_before_the_prompt_is_there_is_typed_into_it(
     assert [chat.body["messages"][-1]["content"] for chat in provider.chats] == ["first", "second"]
 
 
+def test_ctrl_d_leaves_that_is_typed_before_the_prompt_is_there(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
+    screen = terminal("chat")
+    screen.type(f"first\r{CTRL_D}")
+    assert screen.wait() == 0
+    assert len(provider.chats) == 1
+
+
 @pytest.mark.parametrize("signal", [SIGHUP, SIGTERM])
 def test_what_stood_in_the_line_when_the_session_was_ended_is_recalled_in_the_next_one(
     provider: FakeOpenAI, terminal: OpenTerminal, signal: int
