@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -67,8 +68,12 @@ class _Screen(Screen):
         self.child.send(data)
 
 
-def _write_to(pipe: Path) -> None:
-    os.dup2(os.open(pipe, os.O_WRONLY), 1)
+def _begin(stdout: Path | None) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # as a shell has it there: tests that run in the background ignore it
+    if stdout:
+        os.dup2(os.open(stdout, os.O_WRONLY), 1)
 
 
 class Terminal:
@@ -93,7 +98,7 @@ class Terminal:
             encoding="utf-8",
             dimensions=(rows, columns),
             timeout=PATIENCE,
-            preexec_fn=partial(_write_to, stdout) if stdout else None,
+            preexec_fn=partial(_begin, stdout),
         )
         self.screen.child = self.child
 
