@@ -5,14 +5,12 @@ OpenAI take 0.9 s to import, diskcache 16 ms, aiofiles 50 ms (asyncio included).
 """
 
 import asyncio
-import gc
-import importlib
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from chatllm_cli.background_imports import import_in_background
 from chatllm_cli.config.places import Places
 from chatllm_cli.models import ChatRequest, Chunk, Conversation, Endpoint
 
@@ -339,14 +337,9 @@ async def _imported(module: str) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
-    def work() -> None:
-        gc.disable()  # what is imported stays: looking through it takes a quarter of the time
-        with suppress(Exception):  # whoever uses it meets the same fault
-            importlib.import_module(module)
-        gc.freeze()
-        gc.enable()
+    def tell() -> None:
         with suppress(RuntimeError):  # nobody waits any more
             loop.call_soon_threadsafe(done.set)
 
-    threading.Thread(target=work, daemon=True).start()
+    import_in_background(module, then=tell)
     await done.wait()

@@ -1,11 +1,9 @@
 """A reply as rendered markdown, on a terminal."""
 
-import threading
-from contextlib import suppress
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from chatllm_cli.background_imports import import_in_background
 from chatllm_cli.render.clean import clean
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TerminalView
@@ -25,13 +23,13 @@ class MarkdownView(TerminalView):
     def __init__(self, renderer: Renderer, waiting_for: str, begun: str) -> None:
         super().__init__(renderer, waiting_for)
         self._begun = clean(begun)
-        self._importing: threading.Thread | None = None
+        self._is_importing = False
 
     def on_silence(self, seconds: float) -> None:
         """Get ready to render; let a wait that takes long be seen to go on, and show all that has come."""
-        if self._importing is None:
-            self._importing = threading.Thread(target=_import_stream, daemon=True)
-            self._importing.start()
+        if not self._is_importing:
+            self._is_importing = True
+            import_in_background(STREAM)
         super().on_silence(seconds)
 
     @cached_property
@@ -64,8 +62,3 @@ class MarkdownView(TerminalView):
     def _finish(self) -> None:
         if self._has_rows:
             self._stream.finish()
-
-
-def _import_stream() -> None:
-    with suppress(Exception):  # whoever uses it meets the same fault
-        import_module(STREAM)

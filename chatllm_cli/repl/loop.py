@@ -2,10 +2,7 @@
 
 import asyncio
 import errno
-import gc
-import importlib
 import signal
-import threading
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.application import get_app_session
 
+from chatllm_cli.background_imports import import_in_background
 from chatllm_cli.errors import ChatllmError, HistoryError, IncompleteAnswerError, UsageError
 from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
@@ -34,6 +32,8 @@ from chatllm_cli.repl.type_ahead import take_early_keys
 if TYPE_CHECKING:
     from chatllm_cli.services.attachments.reading import Reading
 
+# Imported while the first prompt is typed: it takes half a second. Not before its line is on the screen, which would
+# come a quarter of a second later.
 NEEDED_FOR_A_TURN = (
     "chatllm_cli.services.history",
     "chatllm_cli.services.chat",
@@ -58,7 +58,7 @@ class Loop:
             PromptCompleter(self),
             lambda width: status_line(session, width),
             renderer.error,
-            on_shown=self._import_meanwhile,
+            on_shown=lambda: import_in_background(*NEEDED_FOR_A_TURN),
         )
         self._draft = Draft()
         self._reckoning: asyncio.Future[None] | None = None
@@ -269,18 +269,3 @@ class Loop:
                 self._line.clear()
         elif self._work:
             self._work.cancel()
-
-    def _import_meanwhile(self) -> None:
-        """Import what the first turn takes while its prompt is typed: most of a second, in which no key is seen.
-
-        Not before the line is there to type it: it would come a quarter of a second later.
-        """
-
-        def work() -> None:
-            with suppress(Exception):  # whoever uses it meets the same fault
-                for module in NEEDED_FOR_A_TURN:
-                    importlib.import_module(module)
-            gc.freeze()  # what was imported stays: looking through it holds up keys, too
-            gc.enable()
-
-        threading.Thread(target=work, daemon=True).start()
