@@ -1,11 +1,12 @@
 """Plain data that the services pass to each other: frozen, and without I/O."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from chatllm_cli.amounts import file_size
+from chatllm_cli.frozen import frozen
 
 
 class Role(StrEnum):
@@ -30,7 +31,7 @@ class Status(StrEnum):
 MOST_TOKENS = 2**40  # that one message can have cost: the sum of many still fits into SQLite's integers
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenUsage:
     """Tokens that one request took in and brought back."""
 
@@ -39,7 +40,7 @@ class TokenUsage:
     cached_tokens: int = 0  # of the input: what the provider still had from before, and asks less for
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attachment:
     """A file, a page or what came on stdin, that goes with a prompt: its text, or the hash of its bytes."""
 
@@ -56,7 +57,7 @@ class Attachment:
         return f"{self.name} ({kind}{file_size(self.size)})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One entry of a conversation; `model` and what follows it are set on replies only."""
 
@@ -90,7 +91,7 @@ class Message:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conversation:
     """Messages as a tree by `parent`; `head` names the leaf in use."""
 
@@ -175,7 +176,7 @@ class Conversation:
         return found[0] if len(found) == 1 else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """A conversation as a list shows it."""
 
@@ -199,7 +200,7 @@ class Summary:
         return self.input_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hit:
     """A message that a search found: the piece of its text around the find, in parts that are finds or not."""
 
@@ -213,7 +214,7 @@ class Hit:
     snippet: tuple[tuple[str, bool], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tally:
     """How much was said, of one model, provider, day or month."""
 
@@ -231,7 +232,7 @@ class Tally:
         return self.input_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filter:
     """Which conversations, or messages, are wanted; what is not set is not looked at."""
 
@@ -242,7 +243,7 @@ class Filter:
     role: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatOptions:
     """What may be asked of the reply; None, or empty, leaves it to the provider."""
 
@@ -265,7 +266,7 @@ class ChatOptions:
         return replace(general, **given)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """Where a model is reached: everything a request needs to know of its provider."""
 
@@ -300,7 +301,7 @@ TrimMode = Literal["never", "oldest", "summarise"]
 Content = str | tuple[str | Attachment, ...]  # of a message that is sent: a text, or texts and images in their order
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatRequest:
     """One request for a completion."""
 
@@ -310,7 +311,7 @@ class ChatRequest:
     trim: TrimMode = "never"  # what may be done to the messages if they do not fit
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chunk:
     """One piece of a completion as it streams; the last ones carry how it ended and what it cost."""
 
@@ -325,7 +326,7 @@ class Chunk:
         return len((self.text + self.reasoning).encode("utf-8", "surrogatepass"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Completion:
     """What one request brought back."""
 
@@ -335,7 +336,7 @@ class Completion:
     reasoning: str = ""  # what the model thought aloud
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bill:
     """What a turn took, and its conversation so far."""
 
@@ -354,7 +355,7 @@ class Bill:
         return (self.usage.input_tokens + self.usage.output_tokens) / self.window
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BudgetUse:
     """How much of a budget is spent, in US dollars."""
 
@@ -369,7 +370,7 @@ class BudgetUse:
         return self.spent >= self.limit - 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trimmed:
     """The oldest messages of a conversation, which are not in the request."""
 
@@ -381,7 +382,7 @@ class Trimmed:
 AS_OFTEN_AS_NEEDED = 1000  # retries: more than any wait allows
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryWait:
     """A wait before a request is sent again."""
 

@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +18,7 @@ from chatllm_cli.errors import ChatllmError, ExitCode, HistoryError, UsageError
 from chatllm_cli.file_names import safe_part
 from chatllm_cli.formats import writing
 from chatllm_cli.formats.writing import ENDINGS, WITH_BRANCHES, WITH_FILES, Document, Format
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import SHORT_ID
 from chatllm_cli.models import Conversation, Filter
 from chatllm_cli.private_files import make_private_folder
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.history import Query
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What is to be exported, and how."""
 

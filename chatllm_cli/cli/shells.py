@@ -9,12 +9,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.private_files import replace_file
 from chatllm_cli.render.clean import clean_line
 
@@ -117,7 +117,7 @@ def _candidates(group: Any, line: "Line") -> Iterator[tuple[str, str]]:
             yield value, clean_line(item.help or "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """A line that is being typed: its words, the last one apart, which may be empty."""
 

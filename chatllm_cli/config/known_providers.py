@@ -4,12 +4,12 @@ Each is held to its own documentation, and to what its users ran into: where a s
 it stands here.
 """
 
-from dataclasses import dataclass
+from chatllm_cli.frozen import frozen
 
 OPENAI = "openai"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownProvider:
     """One provider with an OpenAI-compatible API, and where it differs from what nearly all of them take."""
 

@@ -1,9 +1,9 @@
 """Keys and other secrets in the settings: what one may look like, where one came from, and which there are."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from chatllm_cli.config.addresses import passwords_in
+from chatllm_cli.frozen import frozen
 
 SHORTEST_KEY = 8  # a shorter one is a stand-in, where a server wants any, and its letters are in every word
 
@@ -31,7 +31,7 @@ def secrets_of(section: Any) -> list[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyOrigin:
     """Where a key in the settings, or the command that prints it, came from.
 
@@ -44,7 +44,7 @@ class KeyOrigin:
     for_whom: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyOrigins:
     """Both ways in which the settings have a provider's key."""
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.render.clean import clean
 from chatllm_cli.render.renderer import Renderer
 
@@ -16,7 +16,7 @@ STYLES = {"-": "red", "+": "green", "@": "cyan"}
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """A line of a difference: its sign (blank, -, + or @), its text, and where that differs from its counterpart."""
 

@@ -1,9 +1,9 @@
 """The colours of an answer, by what the terminal's background is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from chatllm_cli.errors import ConfigError
+from chatllm_cli.frozen import frozen
 
 DARK_BACKGROUNDS = {"0", "1", "2", "3", "4", "5", "6", "8"}  # of the 16 colours, as COLORFGBG numbers them
 BY_BACKGROUND = {"dark": "ansi_dark", "light": "ansi_light"}
@@ -23,7 +23,7 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Looks:
     """How answers are to look, as the settings say."""
 

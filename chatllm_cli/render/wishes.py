@@ -1,13 +1,13 @@
 """What is wanted of an answer besides its text as it streams."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chatllm_cli.errors import ChatllmError
+from chatllm_cli.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """The N-th code block alone, or all; a value that fits a schema; or all of it in a file."""
 

@@ -2,8 +2,9 @@
 
 import glob
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from chatllm_cli.frozen import frozen
 
 MENTION = re.compile(r"(?<!\S)@(?:\"([^\"\n]+)\"|(\S+))")
 ENDS_A_SENTENCE = ".,;:!?)]}'\""
@@ -12,7 +13,7 @@ LOOKS_LIKE_A_FILE = re.compile(r"[\w~.+-]*/[\w/~.+-]*|[\w~+-][\w~.+-]*\.\w{1,5}"
 GLOB = re.compile(r"[*\[].*[./]|[./].*[*\[]")  # of files: @* and @x[0] mean something else, mostly
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mentions:
     """What a prompt names: to be attached, only pasted, and not to be found."""
 

@@ -1,9 +1,9 @@
 """What a slash command needs of the loop that it is typed in, and what it is made of."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Attachment, Message
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import TurnView
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chatllm_cli.services.attachments.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """What an argument may be, and what is said of it."""
 
@@ -21,7 +21,7 @@ class Candidate:
     about: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Draft:
     """What stands in the line before anything is typed."""
 
@@ -65,7 +65,7 @@ Handler = Callable[[Loop, str], Awaitable[None]]
 Candidates = Callable[[Loop, str], Awaitable[Sequence[Candidate]]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SlashCommand:
     """One command: how it is written, what it is for, what it does, and what its argument may be."""
 

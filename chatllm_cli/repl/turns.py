@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from prompt_toolkit.application import get_app_session
 
 from chatllm_cli.errors import ChatllmError, IncompleteAnswerError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Message
 from chatllm_cli.render.footer import Footer
 from chatllm_cli.render.renderer import Renderer
@@ -22,7 +22,7 @@ CHARACTERS_PER_TOKEN = 4  # about
 Turn = Callable[[TurnView], Awaitable[Message]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of a turn."""
 

@@ -4,7 +4,6 @@ import os
 import re
 import stat
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from chatllm_cli.errors import (
     ProviderError,
     ProviderUnavailableError,
 )
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.model_lists import in_time
 from chatllm_cli.services.redaction import KNOWN_KEY, redacted
@@ -66,7 +66,7 @@ class Verdict(StrEnum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What was found about one thing, and what may help."""
 

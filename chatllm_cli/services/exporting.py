@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Attachment, Conversation, Filter, Message
 from chatllm_cli.services.history import HistoryService, Query
 from chatllm_cli.services.history.records import CUT, first_prompt, title_of
@@ -13,7 +14,7 @@ from chatllm_cli.services.history.service import FORK, Selection
 from chatllm_cli.services.redaction import Replacer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exported:
     """A conversation as it may leave, the bytes of what is attached, and how many secrets of each kind were in it."""
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.config.known_providers import KNOWN, OPENAI, UNKNOWN, KnownProvider
 from chatllm_cli.errors import AuthenticationError, ChatllmError, ConfigError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint
 from chatllm_cli.services.local.pulled import PulledModels
 from chatllm_cli.services.local.weights import find_weights, local_names
@@ -21,7 +22,7 @@ DEFAULT = "default"  # the provider that base_url and api_key describe
 LIST = "`chatllm models providers` lists the providers"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Provider:
     """What is set of a provider; empty takes what is known of it."""
 

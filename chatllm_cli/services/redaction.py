@@ -6,10 +6,10 @@ The shapes are those that their issuers document; each rule has its examples in 
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from chatllm_cli.config.secrets import SHORTEST_KEY
+from chatllm_cli.frozen import frozen
 
 KNOWN_KEY = "key of yours"
 PASSWORD = "password in an address"  # noqa: S105  (what it is called)
@@ -70,7 +70,7 @@ def _pattern(prefix: str, rest: str) -> re.Pattern[str]:
 _PREFIXES = [(kind, prefix, rest) for kind, prefixes, rest in RULES for prefix in prefixes]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundSecret:
     """Where in a text something lies that looks like a secret, and what it looks like."""
 

@@ -4,7 +4,6 @@ OpenAI documents no format; what is known of it, and by whom, stands in tests/da
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from chatllm_cli.formats.reading.fields import as_list, as_moment, as_object, as
 from chatllm_cli.formats.reading.outcomes import of_each
 from chatllm_cli.formats.reading.source import Imported, Outcomes, Source
 from chatllm_cli.formats.reading.trees import downwards
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Conversation, Message, Role, Status
 
@@ -38,7 +38,7 @@ def load(source: Source) -> Outcomes:
     yield from of_each(source.data, lambda value: _Reader(value, source.beside).read())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     """What the messages below a node have to know of it."""
 

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from chatllm_cli.formats.reading.attached_files import AttachedFiles
 from chatllm_cli.formats.reading.fields import ROLES, as_list, as_object, as_text
 from chatllm_cli.formats.reading.wording import fenced, joined, note
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Attachment, Role
 
 INSTRUCTIONS = "user_editable_context"
@@ -19,7 +19,7 @@ SOUND = {"audio_asset_pointer", "real_time_user_audio_video_asset_pointer", "vid
 _ASSET = re.compile(r"(?:file-service|sediment)://(file[-_][A-Za-z0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """What a message says."""
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from chatllm_cli.errors import FormatError
@@ -20,6 +19,7 @@ from chatllm_cli.formats.foreign.llm_tree import (
 )
 from chatllm_cli.formats.reading.fields import as_text
 from chatllm_cli.formats.reading.sqlite_files import Database
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Role
 
 MOST_ROWS = 1_000_000  # of one table
@@ -29,7 +29,7 @@ _BY_ID = "WHERE id = ?"
 _BY_RESPONSE = "WHERE response_id = ?"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rows:
     """The rows of one conversation, in the order they came."""
 

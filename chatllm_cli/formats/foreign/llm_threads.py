@@ -5,7 +5,6 @@ A thread that was forked from another shares its messages: both are branches of 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +23,7 @@ from chatllm_cli.formats.foreign.llm_tree import (
 )
 from chatllm_cli.formats.reading.fields import as_list, as_moment, as_object, as_text
 from chatllm_cli.formats.reading.sqlite_files import Database
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Role
 
 MOST_THREADS = 1_000_000
@@ -35,7 +35,7 @@ _PART_COLUMNS = ("type", "text", "payload")
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Told:
     """What is known of a conversation besides its messages."""
 

@@ -17,6 +17,7 @@ from chatllm_cli.formats.reading.fields import as_moment, as_object, as_text, as
 from chatllm_cli.formats.reading.json_values import parse
 from chatllm_cli.formats.reading.source import MOST_BYTES
 from chatllm_cli.formats.reading.sqlite_files import Database
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import Attachment, Message, Role, Status, TokenUsage
 
@@ -56,7 +57,7 @@ class Said:
         self.texts.append(f"[{as_text(name)} returned]\n{as_text(output)}{failed}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a conversation goes on: below a message, with the system prompt that holds there."""
 

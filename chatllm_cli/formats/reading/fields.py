@@ -1,12 +1,13 @@
 """What foreign files hold, field by field: checked, and as our own data has it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from chatllm_cli.errors import FormatError
 from chatllm_cli.formats.reading.source import LONG_AGO
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import stable_id
 from chatllm_cli.models import MOST_TOKENS, Attachment, Message, Role, TokenUsage
 
@@ -79,7 +80,7 @@ def _shown(value: object) -> str:
     return shown if len(shown) <= 40 else f"{shown[:40]}…"  # noqa: PLR2004  (of one line)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Said:
     """One message of a format that has neither ids nor branches."""
 

@@ -1,12 +1,13 @@
 """What conversations are read from, and what comes of it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from mmap import mmap
 from pathlib import Path
 
 from chatllm_cli.errors import FormatError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Conversation
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
@@ -17,7 +18,7 @@ def _nothing_beside(_: str) -> bytes | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A file that may hold conversations: on the disk, out of an archive, or what came on stdin."""
 
@@ -42,7 +43,7 @@ class Source:
             raise FormatError(f"it is not UTF-8 (byte {error.start + 1})") from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Imported:
     """A conversation that was read, and the bytes of what is attached to it, by their SHA-256."""
 

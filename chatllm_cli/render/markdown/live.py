@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from rich.cells import get_character_cell_size
+
+from chatllm_cli.frozen import frozen
 
 MOST_ROWS = 16  # more could not be taken away when the window becomes lower
 LEFT_FREE = 2  # rows: what is as tall as the screen cannot be taken away either
@@ -13,7 +14,7 @@ REGIONAL = {chr(code) for code in range(0x1F1E6, 0x1F200)}  # letters, two of wh
 KEEP_ROWS_APART = {"linux", "dumb"}  # terminals that cut long lines when the window becomes narrower
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """A row as it is written, and how many columns it takes."""
 

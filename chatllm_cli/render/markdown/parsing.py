@@ -6,13 +6,13 @@ than it stands in (pictures) or fail (a `</kbd>` too many), it is made text here
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from chatllm_cli.formats.mathematics import mathematics
+from chatllm_cli.frozen import frozen
 from chatllm_cli.render.clean import clean
 
 References = Mapping[str, Any]  # what markdown-it knows of link definitions, by label
@@ -26,7 +26,7 @@ _PARSER = MarkdownIt().enable(["table", "strikethrough"])  # as rich has it
 _PARSER.inline.ruler.before("escape", "mathematics", mathematics)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """A top-level block, or a part of one: its tokens, and the lines it stands in."""
 

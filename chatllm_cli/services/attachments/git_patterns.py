@@ -7,7 +7,8 @@ and never given back.
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from chatllm_cli.frozen import frozen
 
 SLASH, STAR, STARS, NOTHING = b"/", b"*", b"**", b"(?!)"
 ANY_IN_NAME = b"[^/]"
@@ -20,7 +21,7 @@ _CLASSES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pattern:
     """A line of a .gitignore."""
 

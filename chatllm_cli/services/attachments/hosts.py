@@ -1,12 +1,12 @@
 """Which addresses of the web are asked: none of cloud metadata, and after a redirect none but public ones."""
 
 import asyncio
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from chatllm_cli.config.addresses import is_loopback, shown_address
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 
 Address = IPv4Address | IPv6Address
 
@@ -14,7 +14,7 @@ TRANSLATED = ip_network("64:ff9b::/96")  # IPv4 addresses, as networks of IPv6 a
 METADATA = {ip_address("fd00:ec2::254"), ip_address("100.100.100.200")}  # besides those that are link-local
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """An address of the web, and where it was found to lie: whoever connects does so there, and looks up nothing."""
 

@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.attachments.files import is_glob
 from chatllm_cli.services.attachments.ignoring import Ignored
 
 ANY_DEPTH = "**"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """A file, and its name as an attachment: what the person wrote, and the way from there."""
 

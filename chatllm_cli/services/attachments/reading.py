@@ -3,12 +3,12 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatllm_cli.amounts import file_size
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.image_types import image_type
 from chatllm_cli.models import Attachment
 from chatllm_cli.services.attachments import files, kinds
@@ -26,7 +26,7 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 KINDS = "text, images (png, jpeg, webp, gif) and PDFs can be attached"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """What was read of one thing that a person named."""
 

@@ -7,7 +7,6 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,6 +16,7 @@ import httpx2
 from chatllm_cli import __version__
 from chatllm_cli.config.addresses import shown_address
 from chatllm_cli.errors import ProviderTimeoutError, ProviderUnavailableError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.attachments.files import too_large
 from chatllm_cli.services.attachments.hosts import Address, Place, is_this_machine, look_up
 from chatllm_cli.services.attachments.kinds import PDF
@@ -39,7 +39,7 @@ HTML_BEGINS = re.compile(rb"\s{0,100}<(?:!doctype\s+html|html)", re.IGNORECASE)
 HTML = {"text/html", "application/xhtml+xml"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """What an address brought."""
 

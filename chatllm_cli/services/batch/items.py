@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from typing import Any, Literal
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import ChatOptions
 
 TEXTS = ("prompt", "system", "model")
@@ -17,7 +18,7 @@ LONGEST_QUOTE = 60
 Kind = Literal["lines", "jsonl"]  # what the lines are
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """A prompt, and how it is to be asked; what is None, or empty, is as for the others."""
 
@@ -30,7 +31,7 @@ class Item:
     has_own_id: bool = False  # else it is the number of the line
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadLine:
     """A line that cannot be used, and why."""
 

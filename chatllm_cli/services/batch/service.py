@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from chatllm_cli.errors import BudgetError, ChatllmError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Message
 from chatllm_cli.services.batch.items import BadLine, Item
 from chatllm_cli.services.batch.results import WHOLE
@@ -13,7 +14,7 @@ from chatllm_cli.services.batch.results import WHOLE
 AHEAD = 4  # times as many answers as prompts are asked at once wait at most for one before them
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What came of a line."""
 

@@ -7,10 +7,10 @@ reasoning as they are. JSON of megabytes that somebody else wrote would be taken
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import MOST_TOKENS, Completion, TokenUsage
 from chatllm_cli.services.cache.stores import MOST
 
@@ -20,7 +20,7 @@ DIGEST_SIZE = 32
 FASTEST = 1  # of zlib's levels: the others take longer than they save
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """A completion, when it was new, who gave it and what it cost."""
 

@@ -6,11 +6,11 @@ Whatever is wrong with it is a miss: it never fails a turn, and never makes one 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chatllm_cli.errors import ChatllmError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import ChatRequest, Completion
 from chatllm_cli.services.cache.entries import Entry, pack, unpack
 from chatllm_cli.services.cache.keys import request_key
@@ -25,7 +25,7 @@ HITS, MISSES = "hits", "misses"
 INPUT, OUTPUT, COST, UNPRICED = "input_tokens", "output_tokens", "cost", "unpriced"  # what hits saved
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheStats:
     """What is in the cache, and what it was good for."""
 

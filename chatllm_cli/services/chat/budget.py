@@ -1,12 +1,12 @@
 """What may be spent in a month or a day, held against what the history says was."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING
 
 from chatllm_cli.amounts import dollars
 from chatllm_cli.errors import BudgetError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import BudgetUse, Endpoint
 from chatllm_cli.services.chat.ports import PriceList, TurnListener
 
@@ -19,7 +19,7 @@ Spend = Callable[
 ]  # what was spent since a moment, and for how many it is unknown
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Period:
     """A month or a day that a budget is set for, on this machine's clock."""
 

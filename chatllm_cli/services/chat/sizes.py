@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.message_content import images_in, text_in
 from chatllm_cli.models import Content, Conversation, Role
 
@@ -26,7 +27,7 @@ UNSEEN_IMAGE_TOKENS = 8  # of the line that a model gets instead which takes no 
 LEAST_SHARE, MOST_SHARE = 0.8, 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Size:
     """Tokens: about how many, and how many it must be."""
 
@@ -34,7 +35,7 @@ class Size:
     least: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measure:
     """What a provider counted for the beginning of a request, as a share of what was estimated for it."""
 

@@ -2,11 +2,11 @@
 
 import re
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chatllm_cli.errors import ContextLengthError, InvalidReplyError, ProviderError, ProviderTimeoutError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatRequest, Endpoint, Message, Role, Status
 from chatllm_cli.services.chat.context import options_besides, status_of
@@ -29,7 +29,7 @@ USABLE = {Status.COMPLETE, Status.TRUNCATED, Status.UNKNOWN_END}
 SMALLEST_PIECE = 32  # tokens
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Room:
     """Tokens that there is room for: in a request, and of them in its answer."""
 
@@ -37,7 +37,7 @@ class Room:
     answer: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summing:
     """Who sums up, in how much room, who is told of it, and where it is added up."""
 
@@ -47,7 +47,7 @@ class Summing:
     expenses: Expenses
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """How far a summary has come."""
 

@@ -1,9 +1,10 @@
 """Whether a request fits into what its model reads, and what is done if it does not."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chatllm_cli.amounts import about
 from chatllm_cli.errors import ContextLengthError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.message_content import text_in
 from chatllm_cli.models import ChatRequest, Conversation, Role, Trimmed, TrimMode
 from chatllm_cli.services.chat.expenses import Expenses
@@ -19,7 +20,7 @@ SUMMED_UP = "What was said earlier in this conversation, summed up:"
 HINT = "--trim oldest leaves out the oldest turns, --trim summarise sums them up; the history keeps them"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What is to be sent, with the conversation that it was made of."""
 
@@ -42,7 +43,7 @@ class Wanted:
         return messages[begin : len(messages) - self.keep]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What is sent of it."""
 

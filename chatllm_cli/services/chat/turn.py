@@ -2,9 +2,9 @@
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import new_id
 from chatllm_cli.models import ChatOptions, ChatRequest, Chunk, Endpoint, Message, Role, TokenUsage
 from chatllm_cli.services.chat.context import context, context_to_go_on, with_schema
@@ -16,7 +16,7 @@ from chatllm_cli.services.chat.reuse import Reuse
 LARGEST_PIECE = 4096  # characters of a cached answer that are shown at once
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """One turn under way."""
 

@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Conversation
 from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.services.attachments.store import AttachmentStore
@@ -33,7 +34,7 @@ class Became(StrEnum):
     REMOVED = "removed"  # it was removed here, and stays so
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """What became of a conversation, and how many messages of it are new."""
 

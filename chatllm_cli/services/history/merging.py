@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.history import records
 
 LAST_STANDS = {"title", "tags", "system_prompt"}  # types of records of which the last one stands
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Merged:
     """A journal with what it lacked of another, and how many messages that were."""
 

@@ -5,13 +5,13 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Filter, Hit, Summary, Tally
 from chatllm_cli.services.history import files
 from chatllm_cli.services.history.catch_up import fold
@@ -41,7 +41,7 @@ COLUMNS = "id, title, model, created_at, updated_at, messages, input_tokens, out
 MESSAGE_COLUMNS = "m.number, m.id, m.role, m.model, m.at, m.content, c.id, c.title"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Query:
     """What to search for: words that all have to be there, or FTS5's own syntax, or a regular expression."""
 

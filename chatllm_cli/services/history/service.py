@@ -5,13 +5,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from chatllm_cli.errors import ConversationNotFoundError, HistoryError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import new_id
 from chatllm_cli.models import Conversation, Filter, Hit, Message, Role, Summary, Tally
 from chatllm_cli.services.attachments.store import AttachmentStore
@@ -32,7 +33,7 @@ MOST_NEAR, SHORTEST_NEAR = 5, 3
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """Where conversations lie, and what is wrong with those that could not be read."""
 
@@ -40,7 +41,7 @@ class Selection:
     faults: tuple[HistoryError, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """Conversations, and what is wrong with those that could not be read."""
 

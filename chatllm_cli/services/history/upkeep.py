@@ -5,19 +5,20 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from chatllm_cli.errors import HistoryError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.private_files import replace_private_file
 from chatllm_cli.services.attachments.store import AttachmentStore
 from chatllm_cli.services.history import files, journal, records, rewriting, use
 from chatllm_cli.services.history.index import Index
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damage:
     """A journal with lines that cannot be read, or one that cannot be read at all."""
 

@@ -1,7 +1,7 @@
 """Our own journals, as files that somebody brings: those of another machine's history, one by one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
@@ -10,6 +10,7 @@ from chatllm_cli.errors import ChatllmError, FormatError, HistoryError, UsageErr
 from chatllm_cli.formats.own_data import IS_CONVERSATION_ID
 from chatllm_cli.formats.reading import json_values
 from chatllm_cli.formats.reading.source import MOST_BYTES, Source
+from chatllm_cli.frozen import frozen
 from chatllm_cli.ids import IS_ID
 from chatllm_cli.models import Conversation
 from chatllm_cli.services.attachments.store import AttachmentStore
@@ -19,7 +20,7 @@ JOURNAL = "journal"
 CONVERSATIONS, ATTACHMENTS = "conversations", "attachments"  # folders of a data folder
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Journal:
     """A journal, and the conversation that it is read as."""
 

@@ -4,13 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
 from chatllm_cli.errors import ChatllmError, FormatError, HistoryError
 from chatllm_cli.formats.reading.source import Imported, Source
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.history.files import copied_id
 from chatllm_cli.services.history.intake import Intake, Taken
 from chatllm_cli.services.imports.detection import detected, loader, spoiled
@@ -21,7 +21,7 @@ AT_ONCE = 6  # conversations that are written; of more the disk makes no better 
 Outcome = Imported | Journal | ChatllmError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """One conversation that was read, or could not be, and what became of it; nothing of a file without any."""
 

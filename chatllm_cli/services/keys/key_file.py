@@ -4,13 +4,14 @@ import json
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from chatllm_cli.config.secrets import checked_key
 from chatllm_cli.errors import ConfigError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.private_files import locked_folder, make_private_folder, replace_private_file
 
 
@@ -21,7 +22,7 @@ class Store(StrEnum):
     FILE = "file"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredKey:
     """What is noted of a stored key: whom it is for, and the key itself only if the file is where it lies."""
 

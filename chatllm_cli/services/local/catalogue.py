@@ -1,9 +1,9 @@
 """Small instruct models that are known to be worth their size: each under a licence that lets anybody use it."""
 
-from dataclasses import dataclass
+from chatllm_cli.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CatalogueEntry:
     """A model file on the hub; `megabytes` is about what it takes, on the disk and on the way."""
 

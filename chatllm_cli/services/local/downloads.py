@@ -6,13 +6,14 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
 from chatllm_cli.config.sections import RetrySettings, TimeoutSettings
 from chatllm_cli.errors import ChatllmError, InvalidReplyError, ProviderError, ProviderUnavailableError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import told_size
 from chatllm_cli.private_files import make_private_folder, sync_folder, write_all
 from chatllm_cli.services.local.gguf import HEADER, fault_of
@@ -49,7 +50,7 @@ class PullListener(Protocol):
         """All bytes are there, and their hash is computed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Known:
     """What was written down beside a part: where it is from, and what the server said of the whole."""
 

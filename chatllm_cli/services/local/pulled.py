@@ -10,18 +10,19 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from chatllm_cli.errors import ChatllmError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.private_files import open_private, read_json, replace_private_file
 
 SUFFIX = ".gguf"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PulledModel:
     """A model in the folder, and what was written down when it was fetched."""
 

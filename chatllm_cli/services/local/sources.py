@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from chatllm_cli.config.addresses import is_loopback
 from chatllm_cli.errors import ConfigError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.local.catalogue import find_entry
 from chatllm_cli.services.local.pulled import SUFFIX, check_name
 
@@ -16,7 +16,7 @@ ONE_OF_SEVERAL = re.compile(r"-\d{5}-of-\d{5}$")
 LONGEST_NAME = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A file to fetch, the name it gets, and how it is told of: a query may hold a signature, and is left out."""
 

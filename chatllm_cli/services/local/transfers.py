@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
@@ -22,6 +21,7 @@ from chatllm_cli.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.local.sources import fault_of_url
 
 MOST_REDIRECTS = 10
@@ -29,7 +29,7 @@ OK, PARTIAL, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, GONE, BAD_RANGE, TOO_MANY = 200
 NEEDED = frozenset({"host", "connection", "range", "if-range"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """What is there of a file already, and how the server is to know whether it still has the same one."""
 
@@ -37,7 +37,7 @@ class Part:
     validator: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrival:
     """What a server says of a file before it sends it; the bytes begin at `start`."""
 

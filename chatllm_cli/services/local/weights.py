@@ -2,12 +2,12 @@
 
 import hashlib
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatllm_cli.config.places import expand_user
 from chatllm_cli.errors import ConfigError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.local.catalogue import find_entry
 from chatllm_cli.services.local.gguf import HEADER, context_length, fault_of, fault_of_facts, read_facts
 from chatllm_cli.services.local.pulled import PulledModel, PulledModels
@@ -24,7 +24,7 @@ BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BUNDLED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Weights:
     """A model file, under the name it is addressed by."""
 

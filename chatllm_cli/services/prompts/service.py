@@ -7,11 +7,11 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from chatllm_cli.errors import ChatllmError, ConfigError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.services.prompts.template import PromptTemplate
 
 SUFFIX = ".md"
@@ -24,7 +24,7 @@ GLIMPSE = 2048  # bytes
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedPrompt:
     """A prompt as a list shows it: read, or what is wrong with it."""
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import ChatOptions
 
 INPUT = "input"
@@ -13,7 +14,7 @@ VARIABLE = r"[A-Za-z_][A-Za-z0-9_-]*"
 PLACE = re.compile(r"(\\?)\{\{[ \t]*(" + VARIABLE + r")[ \t]*\}\}")  # with a backslash before it, it is text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PromptTemplate:
     """A prompt file, read and found to be in order."""
 
@@ -48,7 +49,7 @@ class PromptTemplate:
         return f"it has {', '.join(names)}" if names else "it has none"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilledPrompt:
     """A prompt that lacks nothing but the input."""
 

@@ -1,0 +1,88 @@
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, astuple, dataclass, field, fields, replace
+
+import pytest
+
+from chatllm_cli.frozen import frozen
+
+
+@frozen
+class Point:
+    """A sample."""
+
+    x: int
+    y: int = 2
+    secret: str = field(default="s", repr=False)
+    seen: int = field(default=0, compare=False)
+
+    @property
+    def total(self) -> int:
+        return self.x + self.y
+
+
+@frozen
+class Other:
+    """The same fields, and another kind of thing."""
+
+    x: int
+    y: int = 2
+
+
+@frozen
+class Single:
+    """One field."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AsEver:
+    """What a dataclass makes of one field."""
+
+    names: tuple[str, ...] = ()
+
+
+def test_it_is_made_as_a_dataclass_is() -> None:
+    point = Point(1, secret="t")
+    assert (point.x, point.y, point.secret, point.total) == (1, 2, "t", 3)
+    assert [each.name for each in fields(point)] == ["x", "y", "secret", "seen"]
+    assert astuple(replace(point, y=5)) == (1, 5, "t", 0)
+    with pytest.raises(TypeError):
+        Point()  # type: ignore[call-arg]
+
+
+def test_nothing_of_it_can_be_changed_or_added() -> None:
+    point = Point(1)
+    with pytest.raises(FrozenInstanceError):
+        point.x = 2  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del point.x
+    with pytest.raises((AttributeError, TypeError)):
+        point.z = 2  # type: ignore[attr-defined]
+    assert not hasattr(point, "__dict__")
+
+
+def test_two_are_equal_that_hold_the_same_and_are_of_one_kind() -> None:
+    assert Point(1) == Point(1, 2, seen=9)
+    assert hash(Point(1)) == hash(Point(1, 2, seen=9))
+    assert Point(1) != Point(1, secret="t")
+    strangers: list[object] = [Other(1), (1, 2, "s"), None]
+    assert Point(1) not in strangers
+    assert len({Point(1), Point(1), Other(1)}) == 2
+    assert Single(("a",)) == Single(("a",))
+    assert Single(("a",)) != Single()
+
+
+def test_it_is_shown_as_a_dataclass_is_without_what_is_secret() -> None:
+    assert repr(Point(1, secret="sk-canary")) == "Point(x=1, y=2, seen=0)"
+    assert repr(Single(("a",))) == repr(AsEver(("a",))).replace("AsEver", "Single")
+
+
+def test_it_is_copied_pickled_and_matched() -> None:
+    point = Point(1, 3)
+    assert copy.deepcopy(point) == point
+    assert pickle.loads(pickle.dumps(point)) == point  # noqa: S301  (what this test wrote)
+    match point:
+        case Point(x, y):
+            assert (x, y) == (1, 3)
