@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from chatllm_cli.services.spending import Spending
 
 
+LAG_OF_A_BATCH = 0.1  # seconds: nobody reads along, and pieces that are taken together take less
+
+
 class LanguageModel(Protocol):
     """What the program needs of `LLMService`; a fake one stands in for the network in tests."""
 
@@ -231,6 +234,7 @@ class Services:
                 images=self._attachment_store.load,
                 tracing=settings.privacy.tracing,
                 on_pace=self._gate.paced if self._gate else lambda *_: None,
+                lag=LAG_OF_A_BATCH if self._gate else 0.0,
             )
         return self._llm
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from chatllm_cli.services.llm.arriving import MOST_AHEAD, ArrivedStream
+from chatllm_cli.services.llm.arriving import AT_ONCE, MOST_AHEAD, ArrivedStream
 
 
 class Pieces(httpx2.AsyncByteStream):
@@ -34,12 +34,38 @@ class Pieces(httpx2.AsyncByteStream):
         self.is_closed = True
 
 
+class Slow(Pieces):
+    """Gives its pieces ten milliseconds apart."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in super().__aiter__():
+            yield piece
+            await asyncio.sleep(0.01)
+
+
 async def test_what_has_arrived_is_one_piece_and_what_has_not_is_not_waited_for() -> None:
     source = Pieces(b"a", b"b", None, b"c", b"d")
     pieces = aiter(ArrivedStream(source))
     assert await anext(pieces) == b"ab"
     source.go.set()
     assert [piece async for piece in pieces] == [b"cd"]
+
+
+async def test_what_comes_within_the_lag_is_one_piece_but_for_the_first_few() -> None:
+    source = Slow(*[bytes([number]) for number in range(20)])
+    pieces = [piece async for piece in ArrivedStream(source, lag=0.5)]
+    assert b"".join(pieces) == bytes(range(20))
+    assert pieces[:AT_ONCE] == [b"\x00", b"\x01", b"\x02"]
+    assert len(pieces) < 12
+
+
+@pytest.mark.parametrize("end", [None, httpx2.ReadError("broke")])
+async def test_the_end_waits_for_no_lag(end: Exception | None) -> None:
+    pieces = aiter(ArrivedStream(Slow(b"a", b"b", b"c", b"d", *([end] if end else [])), lag=60))
+    async with asyncio.timeout(10):
+        assert [await anext(pieces) for _ in range(4)] == [b"a", b"b", b"c", b"d"]
+        with pytest.raises(httpx2.ReadError if end else StopAsyncIteration):
+            await anext(pieces)
 
 
 async def test_an_error_comes_after_what_came_before_it() -> None:

@@ -8,16 +8,20 @@ from typing import Any
 import httpx2
 
 MOST_AHEAD = 262_144  # bytes that are read before somebody takes them
+AT_ONCE = 3  # pieces that no lag holds up: it is told when the first text came
 
 
 class ArrivedStream(httpx2.AsyncByteStream):
     """Reads in a task of its own, and gives all that has come by now; it never waits for more than the first of it.
 
-    Whoever iterates once more goes on from there, as the client does to use a connection again.
+    Where nobody reads along, it may: for `lag` seconds, and never beyond the end. Whoever iterates once more goes on
+    from there, as the client does to use a connection again.
     """
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, lag: float = 0.0) -> None:
         self._stream = stream
+        self._lag = lag
+        self._given = 0
         self._pieces: list[bytes] = []
         self._size = 0
         self._changed, self._taken = asyncio.Event(), asyncio.Event()
@@ -29,6 +33,9 @@ class ArrivedStream(httpx2.AsyncByteStream):
             self._reader.add_done_callback(lambda _: self._changed.set())
         while self._pieces or not self._reader.done():
             if self._pieces:
+                if self._lag and self._given >= AT_ONCE:
+                    await asyncio.wait([self._reader], timeout=self._lag)
+                self._given += 1
                 yield self._take()
             else:
                 self._changed.clear()

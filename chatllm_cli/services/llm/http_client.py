@@ -40,9 +40,12 @@ def build_client(
     event_mb: float,
     on_pace: Callable[[float], object] = lambda _: None,
     *,
+    lag: float = 0.0,
     new_tls: Callable[..., ssl.SSLContext] = httpx2.create_ssl_context,
 ) -> openai.AsyncOpenAI:
     """Return a client for one endpoint; `on_pace` is told with each answer what `pace_of` makes of its headers.
+
+    Text may wait `lag` seconds for more of it.
 
     Raises OSError, ValueError or ImportError if it cannot be set up, `ConfigError` for a proxy that is none.
 
@@ -56,7 +59,7 @@ def build_client(
     tls = (
         new_tls(trust_env=trusts_env) if is_encrypted(endpoint.base_url) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     )
-    responses: list[Callable[..., Any]] = [_Cap(int(event_mb * MEGABYTE)), _refuse_json, _Pace(on_pace)]
+    responses: list[Callable[..., Any]] = [_Cap(int(event_mb * MEGABYTE), lag), _refuse_json, _Pace(on_pace)]
     http_client = openai.DefaultAsyncHttpxClient(
         timeout=timeout,
         verify=tls,
@@ -146,8 +149,9 @@ class _Headers:
 class _Cap:
     """Lets nothing grow without a limit that the parser would hold whole: an event, or the body of an error."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, lag: float) -> None:
         self._limit = limit
+        self._lag = lag
 
     async def __call__(self, response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -157,7 +161,7 @@ class _Cap:
         if not response.is_success:
             response.stream = _CutStream(response.stream, LONGEST_COMPLAINT)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            response.stream = _CappedEvents(ArrivedStream(response.stream), self._limit)
+            response.stream = _CappedEvents(ArrivedStream(response.stream, self._lag), self._limit)
         else:
             response.stream = _CappedStream(response.stream, self._limit)
 

@@ -55,6 +55,7 @@ class LLMService:
         images: Callable[[str], bytes | None] = lambda _: None,
         tracing: bool = False,
         on_pace: Callable[[Endpoint, float], object] = lambda *_: None,
+        lag: float = 0.0,
     ) -> None:
         # Said here and for good: LangSmith would otherwise follow whatever the environment says, and there
         # LANGCHAIN_TRACING_V2=true outweighs LANGSMITH_TRACING=false.
@@ -67,6 +68,7 @@ class LLMService:
         self._keys = keys
         self._images = images  # by their SHA-256; blocking
         self._on_pace = on_pace  # told of each answer how many seconds apart requests may be sent
+        self._lag = lag  # seconds that text may wait for more of it
         self._clients: dict[tuple[str, str | None, str], openai.AsyncOpenAI] = {}
         self._models: dict[Endpoint, ChatOpenAI] = {}
         self._new_tls = cache(httpx2.create_ssl_context)  # one for all of them
@@ -172,6 +174,7 @@ class LLMService:
                     self._timeouts,
                     self._limits.reply_mb,
                     partial(self._on_pace, endpoint),
+                    lag=self._lag,
                     new_tls=self._new_tls,
                 )
             except httpx2.InvalidURL:  # which would quote it
