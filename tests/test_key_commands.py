@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import select
 import subprocess
 import time
@@ -50,22 +51,27 @@ async def test_a_command_that_has_no_key_is_told(places: Places, command: str, m
     assert caught.value.message == message
 
 
-async def test_a_key_is_found_that_came_as_the_command_ended(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_is_found_that_came_as_the_command_ended(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[subprocess.Popen[bytes]] = []
+    go, real_look = tmp_path / "go", select.select
+    os.mkfifo(go)
 
     class Started(subprocess.Popen[bytes]):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             started.append(self)
 
-    def look(reads: list[int], *_: object) -> tuple[list[int], list[int], list[int]]:
-        monkeypatch.undo()
+    def look(*_: object) -> tuple[list[int], list[int], list[int]]:
+        monkeypatch.setattr(select, "select", real_look)
+        go.write_text("\n")
         started[0].wait()
         return [], [], []  # just before it printed anything
 
     monkeypatch.setattr(subprocess, "Popen", Started)
     monkeypatch.setattr(select, "select", look)
-    configure(places, '[providers.groq]\napi_key_cmd = "echo sk"\n')
+    configure(places, f'[providers.groq]\napi_key_cmd = "read line < {go}; echo sk"\n')
     assert await key_sent(places, "groq/llama") == "sk"
 
 

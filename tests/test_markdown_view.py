@@ -14,6 +14,7 @@ from tests.terminal import FakeTerminal
 
 WAITING = """
 import sys
+import threading
 from chatllm_cli.render.renderer import Renderer
 from chatllm_cli.render.turn_views import open_turn_view
 from tests.terminal import FakeTerminal
@@ -21,7 +22,9 @@ terminal = FakeTerminal()
 view = open_turn_view(Renderer(terminal, terminal), "hub/model")
 print("chatllm_cli.render.markdown.stream" in sys.modules)
 view.on_silence(0.001)
-view._importing.join()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join()
 print("chatllm_cli.render.markdown.stream" in sys.modules)
 """
 

@@ -204,10 +204,12 @@ async def test_odd_pieces_are_what_the_plain_client_makes_of_them(deltas: list[d
         assert await answer(PlainCompletions, fake, "deltas") == plain
 
 
-async def test_at_the_pace_of_a_model_each_piece_comes_by_itself() -> None:
+async def test_at_the_pace_of_a_model_pieces_come_by_themselves() -> None:
     with FakeOpenAI() as fake:
         root = build_client(Endpoint("default", "m", fake.base_url), TimeoutSettings(), 16)
-        stream = await PlainCompletions(root).create(model="tokens-20-10", messages=[], stream=True)
+        stream = await PlainCompletions(root).create(model="tokens-8-100", messages=[], stream=True)
         said = [each["choices"][0]["delta"].get("content") async for each in stream if each["choices"]]
         await root.close()
-    assert [each for each in said if each] == [f"word{number} " for number in range(20)]
+    pieces = [each for each in said if each]
+    assert "".join(pieces) == "".join(f"word{number} " for number in range(8))
+    assert len(pieces) >= 6  # a machine with other work may hold us up for as long as two take
