@@ -7,7 +7,7 @@ from bench.stand import Stand
 
 MODEL = "tokens-20"
 AT_ONCE, REPLY = 32, 0.216  # requests, and seconds that each takes to be answered
-SLOW_MODEL = "tokens-20-10"
+SLOW_MODEL = "tokens-20-10@16"
 IDEAL_SHARE = 0.93  # of the rate that nothing but the provider limits
 RUNS = 3  # of what takes seconds
 LOOP = 1 / 200  # of what a loop of the peer takes

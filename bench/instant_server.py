@@ -3,9 +3,9 @@
 Whatever it says was computed before it is measured, and one thread serves all connections: `tests/fake_openai.py`,
 with a thread for each, takes longer than those that are measured. It answers by model name:
 
-`tokens-N` streams N words · `markdown-N` a document in N pieces · `…-N-MS` with MS milliseconds between two
-of them · `…@MS` after MS milliseconds · `endless-ROW-KIND` streams markdown of that kind (see `replies.py`) for as
-long as there is somebody who reads it, 2,000 pieces a second, ROW of them at once.
+`tokens-N` streams N words · `markdown-N` a document in N pieces · `…-N-MS` with MS milliseconds before each of them,
+N times as many in all · `…@MS` after MS milliseconds · `endless-ROW-KIND` streams markdown of that kind (see
+`replies.py`) for as long as there is somebody who reads it, 2,000 pieces a second, ROW of them at once.
 """
 
 import asyncio
@@ -53,9 +53,15 @@ def times_asked(base_url: str) -> int:
 class Reply:
     """What a model says, as it goes over the wire."""
 
-    pieces: tuple[bytes, ...]
-    pause: float  # seconds between two of them
-    first: float  # seconds before the first of them
+    opening: bytes
+    words: tuple[bytes, ...]
+    ending: bytes
+    pause: float  # seconds before each of the words
+    first: float  # seconds before all of it
+
+    def all_of_it(self) -> bytes:
+        """Return it as it is without a pause."""
+        return b"".join([self.opening, *self.words, self.ending])
 
 
 @cache
@@ -66,14 +72,13 @@ def reply_of(model: str) -> Reply:
     kind, number = match[1], int(match[2])
     words = reply("mixed", number) if kind == "markdown" else [f"w{place} " for place in range(number)]
     usage = {"prompt_tokens": 7, "completion_tokens": number, "total_tokens": number + 7}
-    pieces = [
+    return Reply(
         _event({"role": "assistant", "content": ""}),
-        *(_event({"content": word}) for word in words),
-        _event({}, "stop"),
-        _event(None, usage=usage),
-        _framed(b"data: [DONE]\n\n"),
-    ]
-    return Reply(tuple(pieces), int(match[3] or 0) / 1000, int(match[4] or 0) / 1000)
+        tuple(_event({"content": word}) for word in words),
+        _event({}, "stop") + _event(None, usage=usage) + _framed(b"data: [DONE]\n\n") + END,
+        int(match[3] or 0) / 1000,
+        int(match[4] or 0) / 1000,
+    )
 
 
 def _event(delta: dict[str, str] | None, reason: str | None = None, **more: Any) -> bytes:
@@ -116,15 +121,18 @@ class _Server:
             _send(writer, 404, {"error": {"message": f"there is no model {model}"}})
             return
         writer.write(STREAM)
-        if said.first:
-            await asyncio.sleep(said.first)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + said.first
+        await asyncio.sleep(said.first)
         if not said.pause:
-            writer.write(b"".join(said.pieces) + END)
+            writer.write(said.all_of_it())
             return
-        for piece in said.pieces:
-            writer.write(piece)
-            await asyncio.sleep(said.pause)
-        writer.write(END)
+        writer.write(said.opening)
+        for word in said.words:
+            due += said.pause
+            await asyncio.sleep(due - loop.time())
+            writer.write(word)
+        writer.write(said.ending)
 
 
 def _send(writer: asyncio.StreamWriter, status: int, body: Any) -> None:
