@@ -1,7 +1,7 @@
 """The composition root: settings in, services out, each built on first use.
 
 The imports inside the functions are the point of this file: a command pays for what it uses. LangChain and
-OpenAI take 0.9 s to import, diskcache 16 ms, aiofiles 50 ms (asyncio included).
+OpenAI take nearly half a second to import, diskcache 16 ms, aiofiles 50 ms (asyncio included).
 """
 
 import asyncio

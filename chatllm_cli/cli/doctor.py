@@ -163,7 +163,7 @@ async def _examine_models(services: Services, model: str) -> "AsyncIterator[Find
 
 async def _examine_provider(services: Services, endpoint: Endpoint) -> "AsyncIterator[Finding]":
     from chatllm_cli.services import doctor as of  # noqa: PLC0415
-    from chatllm_cli.services.llm.http_client import proxy_to  # noqa: PLC0415  (most of a second)
+    from chatllm_cli.services.llm.http_client import proxy_to  # noqa: PLC0415  (half a second)
 
     try:
         proxy = proxy_to(endpoint.base_url)

@@ -18,6 +18,7 @@ from chatllm_cli.config.shape import is_setting_of_a_table, is_table, kind_at, n
 from chatllm_cli.config.sources import (
     ENV_PREFIX,
     FOREIGN_VARIABLES,
+    FROM_VARIABLE,
     file_layers,
     flatten,
     foreign_variables,
@@ -68,13 +69,13 @@ def _origins(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
 def variable_origins(values: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Return which environment variable sets what, by dotted key; of those `values` if not all can be read."""
     foreign = foreign_variables()
-    origins = {key: f"environment variable {name}" for name, key in FOREIGN_VARIABLES.items() if key in foreign}
+    origins = {key: f"{FROM_VARIABLE}{name}" for name, key in FOREIGN_VARIABLES.items() if key in foreign}
     variables = {key_of(name): name for name in own_variables() if os.environ[name]}
     for key in flatten(EnvSettingsSource(Settings)() if values is None else values):
         parts = parse_key(key)
         holders = [parts[:length] for length in range(len(parts), 0, -1)]  # any table may be given whole, as JSON
         variable = next((variables[holder] for holder in holders if holder in variables), None)
-        origins[key] = f"environment variable {variable}" if variable else "environment"
+        origins[key] = f"{FROM_VARIABLE}{variable}" if variable else "environment"
     return origins
 
 

@@ -26,7 +26,7 @@ from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import chosen_profile
 from chatllm_cli.config.secrets import SHORTEST_KEY, KeyOrigin, KeyOrigins, checked_key, secrets_of
 from chatllm_cli.config.setting_keys import Key, spell_key
-from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, read_config_bytes
+from chatllm_cli.config.sources import ENV_PREFIX, FOREIGN_VARIABLES, FROM_VARIABLE, read_config_bytes
 from chatllm_cli.private_files import note_json, open_private
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 MOST_REMEMBERED = 20
 OTHERS_CAN_WRITE = 0o022
-FROM_VARIABLE = "environment variable "  # as `loading` begins to say where such a value came from
 SECTION, TABLE, SEVERAL, LIST, SECRET = "section", "table", "several", "list", "secret"
 
 

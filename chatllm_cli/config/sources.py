@@ -19,6 +19,7 @@ from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.errors import ConfigError
 
 ENV_PREFIX = "CHATLLM_"
+FROM_VARIABLE = "environment variable "  # and its name: where a value came from
 BYTE_ORDER_MARK = "\ufeff"  # Windows editors begin a file with it
 DEEPEST = 100  # tables in each other; a thousand are more than Python's stack takes
 _ALIAS = re.compile(r"(profile\.[^.]+\.)?aliases\.")
