@@ -15,6 +15,9 @@ def main() -> None:
     if sys.argv[1:] == ["--version"] and _told_version():
         return
     gc.disable()  # what is imported stays: looking through it again and again takes a tenth of the start
+    from chatllm_cli import quick_imports  # noqa: PLC0415
+
+    quick_imports.install()
     from chatllm_cli.cli.app import main as run  # noqa: PLC0415
 
     run()

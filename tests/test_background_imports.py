@@ -48,3 +48,20 @@ def test_a_fault_is_left_to_whoever_uses_the_module(folder: Path, capfd: pytest.
     assert "broken" not in sys.modules
     assert gc.isenabled()
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of one thread is counted there only")
+def test_deep_calls_do_not_get_and_return_memory_each_time(folder: Path) -> None:
+    (folder / "first.py").write_text(
+        "import resource\n"
+        "def idle(): pass\n"
+        "def calls_at_each_depth(left):\n"
+        "    for _ in range(1000): idle()\n"
+        "    if left: calls_at_each_depth(left - 1)\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt\n"
+        "before = faults()\n"
+        "calls_at_each_depth(300)\n"
+        "taken = faults() - before\n"
+    )
+    import_and_wait("first")
+    assert sys.modules["first"].taken < 500

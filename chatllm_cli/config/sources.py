@@ -17,13 +17,13 @@ from chatllm_cli.config.places import HOME_VARIABLE, find_places
 from chatllm_cli.config.profiles import PROFILE_TABLE, PROFILE_VARIABLE, chosen_profile
 from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.errors import ConfigError
+from chatllm_cli.quick_imports import PLAIN_IMPORTS_VARIABLE
 
 ENV_PREFIX = "CHATLLM_"
 FROM_VARIABLE = "environment variable "  # and its name: where a value came from
 BYTE_ORDER_MARK = "\ufeff"  # Windows editors begin a file with it
 DEEPEST = 100  # tables in each other; a thousand are more than Python's stack takes
 _ALIAS = re.compile(r"(profile\.[^.]+\.)?aliases\.")
-PLAIN_IMPORTS_VARIABLE = "CHATLLM_PLAIN_IMPORTS"  # read by `services.llm.deferral`
 NO_SETTINGS = {HOME_VARIABLE, PROFILE_VARIABLE, PLAIN_IMPORTS_VARIABLE}
 # Variables of other programs that are honoured, and the setting each stands for.
 FOREIGN_VARIABLES = {

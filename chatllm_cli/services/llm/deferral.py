@@ -18,7 +18,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from chatllm_cli.config.sources import PLAIN_IMPORTS_VARIABLE
+from chatllm_cli.quick_imports import PLAIN_IMPORTS_VARIABLE
 
 RE_EXPORTING = ("openai.types", "openai.lib", "langsmith.types", "langchain_openai")  # with the packages below
 OF_LATE_MODELS = "langsmith.schemas"
