@@ -1,6 +1,6 @@
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, astuple, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, FrozenInstanceError, astuple, dataclass, field, fields, replace
 
 import pytest
 
@@ -36,6 +36,15 @@ class Single:
     names: tuple[str, ...] = ()
 
 
+@frozen
+class Named:
+    """What cannot be given by its place."""
+
+    x: int
+    _: KW_ONLY
+    made: list[int] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class AsEver:
     """What a dataclass makes of one field."""
@@ -48,8 +57,32 @@ def test_it_is_made_as_a_dataclass_is() -> None:
     assert (point.x, point.y, point.secret, point.total) == (1, 2, "t", 3)
     assert [each.name for each in fields(point)] == ["x", "y", "secret", "seen"]
     assert astuple(replace(point, y=5)) == (1, 5, "t", 0)
+
+
+def test_its_initialiser_complains_as_a_dataclass_does_the_first_time_too() -> None:
+    @frozen
+    class New:
+        """Of which there is none yet."""
+
+        x: int
+
+    complaint = r"New\.__init__\(\) missing 1 required positional argument: 'x'$"
+    with pytest.raises(TypeError, match=complaint):
+        New()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=complaint):
+        New()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'y'"):
+        New(1, y=2)  # type: ignore[call-arg]
+    assert New(1).x == 1
+
+
+def test_defaults_are_made_anew_and_names_are_asked_for_where_that_is_said() -> None:
+    first, second = Named(1), Named(1)
+    assert first == second
+    assert first.made is not second.made
+    assert Named(1, made=[2]).made == [2]
     with pytest.raises(TypeError):
-        Point()  # type: ignore[call-arg]
+        Named(1, [2])  # type: ignore[call-arg]
 
 
 def test_nothing_of_it_can_be_changed_or_added() -> None:
@@ -80,9 +113,9 @@ def test_it_is_shown_as_a_dataclass_is_without_what_is_secret() -> None:
 
 
 def test_it_is_copied_pickled_and_matched() -> None:
-    point = Point(1, 3)
-    assert copy.deepcopy(point) == point
-    assert pickle.loads(pickle.dumps(point)) == point  # noqa: S301  (what this test wrote)
+    point = Point(1, 3, "t", 4)
+    assert astuple(copy.copy(point)) == astuple(copy.deepcopy(point)) == astuple(point)
+    assert astuple(pickle.loads(pickle.dumps(point))) == astuple(point)  # noqa: S301  (what this test wrote)
     match point:
         case Point(x, y):
             assert (x, y) == (1, 3)

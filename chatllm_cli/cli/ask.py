@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from chatllm_cli.cli.options import (
 from chatllm_cli.cli.request_flags import RequestFlags, with_request_flags
 from chatllm_cli.cli.running import choose, resumed, run
 from chatllm_cli.errors import AnswerFormatError, ExitCode, IncompleteAnswerError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Attachment, ChatOptions, Conversation, Endpoint, Message, Status
 from chatllm_cli.render.json_renderer import open_renderer
 from chatllm_cli.render.renderer import Renderer, check_output
@@ -51,7 +52,7 @@ GO_ON = "`chatllm ask -c`"
 SHOW = "`chatllm history show` shows the answer"
 
 
-@dataclass(frozen=True)
+@frozen
 class Question:
     """What is asked."""
 

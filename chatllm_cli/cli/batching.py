@@ -5,7 +5,7 @@ import gc
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chatllm_cli.bootstrap import Services
 from chatllm_cli.cli.request_flags import RequestFlags
 from chatllm_cli.errors import ChatllmError, ExitCode, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import Endpoint, Message, Role, Status
 from chatllm_cli.render.batch_progress import BatchProgress, BatchView
 from chatllm_cli.render.json_renderer import described, kind_of
@@ -110,7 +111,7 @@ class Asking:
         return Unkept(checked, self.services.spending.note)
 
 
-@dataclass(frozen=True)
+@frozen
 class Run:
     """What is asked, and where the answers go."""
 

@@ -11,6 +11,7 @@ from chatllm_cli.cli.ask import exit_code
 from chatllm_cli.cli.asking import counted
 from chatllm_cli.cli.request_flags import RequestFlags
 from chatllm_cli.errors import ChatllmError, ExitCode, IncompleteAnswerError, UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import ChatOptions, Conversation, Endpoint, Message, Role
 from chatllm_cli.render.differences import show_difference, unified
 from chatllm_cli.render.json_renderer import JsonRenderer, described
@@ -27,7 +28,7 @@ Lift = Callable[[], AbstractContextManager[None]]  # gives the terminal back to 
 NO_ANSWER = "no answer"
 
 
-@dataclass(frozen=True)
+@frozen
 class Turn:
     """A prompt, and the reply to it that is stored."""
 
@@ -40,7 +41,7 @@ class Turn:
         return (self.reply.model or NO_ANSWER, self.reply.content) if self.reply else (NO_ANSWER, "")
 
 
-@dataclass(frozen=True)
+@frozen
 class Answer:
     """A reply to a prompt that was asked again, and how it came."""
 

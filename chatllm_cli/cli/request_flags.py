@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -15,6 +15,7 @@ from chatllm_cli.config.places import find_places
 from chatllm_cli.config.profiles import choose_profile
 from chatllm_cli.config.remembering import load_remembered
 from chatllm_cli.errors import UsageError
+from chatllm_cli.frozen import frozen
 from chatllm_cli.models import AS_OFTEN_AS_NEEDED, ChatOptions, TrimMode
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ InsecureHttp = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RequestFlags:
     """What was said of a request on the command line; None, or False, was not."""
 
+    _: KW_ONLY
     model: Annotated[
         list[str] | None,
         typer.Option(

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,12 @@ from chatllm_cli.config.sources import (
 )
 from chatllm_cli.config.toml_lines import Lines
 from chatllm_cli.errors import ConfigError
+from chatllm_cli.frozen import frozen
 
 MOST_HINTS = 20  # each is looked for among all settings
 
 
-@dataclass(frozen=True)
+@frozen
 class Fault:
     """One thing that is wrong, and where."""
 

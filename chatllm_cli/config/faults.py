@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,9 +10,10 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from chatllm_cli.config.setting_keys import Key, spell_key
 from chatllm_cli.config.settings import Settings
 from chatllm_cli.config.shape import nearest
+from chatllm_cli.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Complaint:
     """One thing that is wrong with settings."""
 

@@ -1,17 +1,17 @@
 """The folders and files that everything of one user lies in."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from chatllm_cli.errors import ConfigError
+from chatllm_cli.frozen import frozen
 
 HOME_VARIABLE = "CHATLLM_HOME"
 
 
-@dataclass(frozen=True)
+@frozen
 class Places:
     """The folders and the config file of one user."""
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from chatllm_cli.config.setting_keys import Key, parse_key
 from chatllm_cli.errors import ConfigError
+from chatllm_cli.frozen import frozen
 
 # What a line break may stand in, or a bracket mean nothing in: strings of all four kinds, and comments.
 _TOKEN = re.compile(
@@ -16,7 +16,7 @@ _HEADER = re.compile(r"\s*\[+(.*?)\]+\s*(?:#.*)?$", re.DOTALL)
 _KEY_TEXT = re.compile(r"""((?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^"'=])+)=""")
 
 
-@dataclass(frozen=True)
+@frozen
 class Statement:
     """Some lines that belong together: a heading, a key with its value, a comment, or nothing."""
 

@@ -1,12 +1,13 @@
 """What stands beneath a reply while it comes. No rich here: whoever fills it in starts up without."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from chatllm_cli.frozen import frozen
 
 PROMPT = "> "
 
 
-@dataclass(frozen=True)
+@frozen
 class Footer:
     """A line about the turn, and the next prompt so far; both are asked for each time they are shown."""
 
