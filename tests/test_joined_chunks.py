@@ -73,7 +73,8 @@ def test_what_waits_when_the_connection_ends_is_handed_on() -> None:
         b"+1\r\nx\r\n",
         b"0x1\r\nx\r\n",
         b"1_0\r\nxxxxxxxxxxxxxxxx\r\n",
-        b"000000001\r\nx\r\n",
+        b"0000000000000001\r\nx\r\n",
+        b"100000000\r\nx\r\n",
         b"1\nx\n",
         b"\r\n",
         b"1\r\nx1\r\nx\r\n",
@@ -236,7 +237,7 @@ def chunk(data: bytes, line: str) -> bytes:
     return line.format(size=len(data)).encode() + b"\r\n" + data + b"\r\n"
 
 
-SIZES = ["{size:x}", "{size:X}", "{size:05x}", "{size:09x}", "{size:x};a=b", "{size:x} ", "0x{size:x}", "+{size:x}"]
+SIZES = ["{size:x}", "{size:X}", "{size:05x}", "{size:020x}", "{size:x};a=b", "{size:x} ", "0x{size:x}", "+{size:x}"]
 TEXTS = st.one_of(st.binary(min_size=1, max_size=20), st.sampled_from([b"\r\n", b"1\r\na\r\n", LAST, CHUNKED]))
 MALFORMED = [b"\r\n", b"\n", b"1\r\nab\r\n", b"2\na\n", b"3", b"00", b"x", b"-1\r\n", b"fffffffff\r\n", b"1\r\na\rb"]
 ENDS = [b"00\r\n\r\n", b"0\r\nx: y\r\n\r\n", b"0;a\r\n\r\n", b"0\r\n", b"0\n\n", b"", LAST + b"x", LAST + CHUNKED]

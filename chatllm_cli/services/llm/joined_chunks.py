@@ -14,9 +14,9 @@ STATUS = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3})[ \r\n]")
 FRAMING = re.compile(rb"^(transfer-encoding|content-length):[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 LONGEST_HEAD = 16_384  # bytes
 LONGEST_LENGTH = 15  # digits
-SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+SIZE = re.compile(rb"(0{0,7}[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 LAST = re.compile(rb"0{1,8}\r\n\r\n")
-BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,8}\r?|0{1,8}\r\n\r?)?")  # what may become a SIZE or the LAST
+BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,15}\r?|0{1,8}\r\n\r?)?")  # what may become a SIZE or the LAST
 SWITCHING = 101
 FIRST_FINAL = 200
 WITHOUT_BODY = {204, 304}
@@ -102,9 +102,9 @@ class ChunkJoiner:
         data = self.end() + data
         joined, rest = _join(data)
         size = SIZE.match(rest)
-        length = int(size[1], 16) if size else 0
-        if size and length and len(rest) < size.end() + length + 2:
-            self._left = size.end() + length + 2 - len(rest)
+        missing = size.end() + int(size[1], 16) + 2 - len(rest) if size else 0
+        if missing > 0:
+            self._left = missing
         elif BEGUN.fullmatch(rest):
             self._held, rest = rest, b""
         else:
@@ -137,7 +137,7 @@ def _join(data: bytes) -> tuple[bytes, bytes]:
     while size := SIZE.match(data, at):
         begin = size.end()
         end = begin + int(size[1], 16)
-        if begin == end or data[end : end + 2] != b"\r\n":
+        if data[end : end + 2] != b"\r\n":
             break
         texts.append(data[begin:end])
         at = end + 2
