@@ -1,22 +1,12 @@
-import asyncio
-import shutil
-import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import h11
-import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatllm_cli.config.sections import TimeoutSettings
-from chatllm_cli.models import Endpoint
-from chatllm_cli.services.llm.http_client import build_client
-from chatllm_cli.services.llm.joined_chunks import LONGEST_HEAD, ChunkJoiner, JoiningTransport
-from tests.page_server import certificate_for
+from chatllm_cli.services.llm.joined_chunks import LONGEST_HEAD, ChunkJoiner
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
@@ -300,123 +290,3 @@ def test_h11_makes_the_same_of_any_answers_in_any_reads(answers: list[list[bytes
 def test_h11_makes_the_same_of_answers_that_come_byte_by_byte(answer: bytes) -> None:
     reads = [bytes([byte]) for byte in answer]
     assert list(made_of(Joined(reads), 2)) == list(made_of(Plain(reads), 2))
-
-
-# On connections
-
-
-Script = list[list[bytes]]  # what each request is answered with, piece by piece
-
-
-class Server:
-    """A server that answers so, a connection at a time, and hangs up after an answer that has no end."""
-
-    def __init__(self, script: Script) -> None:
-        self.requests: list[int] = []  # of each connection
-        self._answers = iter(script)
-        self._tasks: list[asyncio.Task[None] | None] = []
-
-    @asynccontextmanager
-    async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-        """Listen on the port that it gives."""
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls) as server:
-            yield server.sockets[0].getsockname()[1]
-            for task in filter(None, self._tasks):
-                task.cancel()
-                await asyncio.wait([task])
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.append(asyncio.current_task())
-        self.requests.append(0)
-        try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                self.requests[-1] += 1
-                answer = next(self._answers)
-                for piece in answer:
-                    writer.write(piece)
-                    await asyncio.sleep(0.02 if len(answer) > 1 else 0)
-                if not answer[-1].endswith(LAST):
-                    break
-        except asyncio.IncompleteReadError:
-            pass
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-
-async def pieces_of(transport: httpx2.AsyncBaseTransport, url: str) -> list[bytes]:
-    response = await transport.handle_async_request(httpx2.Request("GET", url))
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    try:
-        return [piece async for piece in response.stream]
-    finally:
-        await response.aclose()
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[JoiningTransport]:
-    async with JoiningTransport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), httpx2.Limits()) as transport:
-        yield transport
-
-
-async def test_chunks_of_one_write_arrive_as_one_on_a_connection_that_is_used_again(
-    transport: JoiningTransport,
-) -> None:
-    server = Server([[CHUNKED + TEN + TEN + LAST]] * 3)
-    async with server.listening() as port:
-        for _ in range(3):
-            assert await pieces_of(transport, f"http://127.0.0.1:{port}/") == [b"01234567890123456789"]
-    assert server.requests == [3]
-
-
-async def test_chunks_that_come_one_by_one_are_handed_on_one_by_one(transport: JoiningTransport) -> None:
-    pieces = [CHUNKED, b"1\r\na\r\n", b"1", b"\r\nb\r\n1", b"\r\nc\r\n", LAST]
-    async with Server([pieces]).listening() as port:
-        assert await pieces_of(transport, f"http://127.0.0.1:{port}/") == [b"a", b"b", b"c"]
-
-
-@pytest.mark.parametrize("cut", [TEN + b"5\r\nabc", TEN + b"5", TEN + b"5\r\nabcde\r", TEN, b"", TEN + b"x\r\n"])
-async def test_an_answer_that_was_cut_is_not_taken_for_whole(transport: JoiningTransport, cut: bytes) -> None:
-    async with (
-        Server([[CHUNKED + cut]] * 2).listening() as port,
-        httpx2.AsyncHTTPTransport() as plain,
-    ):
-        messages = []
-        for each in (transport, plain):
-            with pytest.raises(httpx2.RemoteProtocolError) as caught:
-                await pieces_of(each, f"http://127.0.0.1:{port}/")
-            messages.append(str(caught.value))
-        assert messages[0] == messages[1]
-
-
-@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl to make a certificate")
-async def test_chunks_are_joined_beneath_tls_too(tmp_path: Path) -> None:
-    certificate, key = certificate_for("localhost", tmp_path)
-    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificate)
-    theirs.load_cert_chain(certificate, key)
-    server = Server([[CHUNKED + TEN + LAST]] * 2)
-    async with (
-        server.listening(theirs) as port,
-        JoiningTransport(ours, httpx2.Limits()) as transport,
-    ):
-        for _ in range(2):
-            assert await pieces_of(transport, f"https://localhost:{port}/") == [b"0123456789"]
-    assert server.requests == [2]
-
-
-async def test_the_client_joins_them() -> None:
-    client = build_client(Endpoint("work", "m", "http://127.0.0.1:1/v1"), TimeoutSettings(), 1)
-    async with client, Server([[CHUNKED + TEN + TEN + LAST]]).listening() as port:
-        assert await pieces_of(client._client._transport, f"http://127.0.0.1:{port}/") == [b"01234567890123456789"]  # noqa: SLF001  (the openai client tells it nowhere)
-
-
-async def test_its_pool_is_what_httpx2_makes_of_the_same_limits() -> None:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limits = httpx2.Limits(max_connections=8, max_keepalive_connections=7, keepalive_expiry=6)
-    transports = JoiningTransport(tls, limits), httpx2.AsyncHTTPTransport(tls, limits=limits)
-    ours, theirs = (vars(transport._pool) for transport in transports)  # noqa: SLF001  (it is what is compared)
-    assert {name for name in ours | theirs if ours.get(name) != theirs.get(name)} == {
-        "_network_backend",
-        "_optional_thread_lock",
-    }

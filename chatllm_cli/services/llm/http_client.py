@@ -17,7 +17,7 @@ from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.llm.arriving import ArrivedStream
 from chatllm_cli.services.llm.connections import Pools
-from chatllm_cli.services.llm.joined_chunks import JoiningTransport
+from chatllm_cli.services.llm.joining_transport import JoiningTransport
 
 if TYPE_CHECKING:
     from chatllm_cli.config.sections import TimeoutSettings

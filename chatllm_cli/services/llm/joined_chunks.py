@@ -1,13 +1,8 @@
 """HTTP chunks that arrived together, as one: a provider sends one for each event, and each costs h11 the same."""
 
 import re
-import ssl
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
-
-import httpcore2
-import httpx2
 
 HEAD_END = re.compile(rb"\n\r?\n")  # as h11 has it
 STATUS = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3})[ \r\n]")
@@ -145,52 +140,3 @@ def _join(data: bytes) -> tuple[bytes, bytes]:
         return data[:at], data[at:]
     text = b"".join(texts)
     return b"%x\r\n%b\r\n" % (len(text), text), data[at:]
-
-
-class _JoinedStream(httpcore2.AsyncNetworkStream):
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
-        self._stream = stream
-        self._joiner = ChunkJoiner()
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  (its signature)
-        while data := await self._stream.read(max_bytes, timeout):
-            if joined := self._joiner.feed(data):
-                return joined
-        return self._joiner.end()
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  (its signature)
-        self._joiner.request_sent()
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  (its signature)
-    ) -> httpcore2.AsyncNetworkStream:
-        return _JoinedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _JoiningBackend(httpcore2.AnyIOBackend):
-    async def connect_tcp(self, *address: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
-        return _JoinedStream(await super().connect_tcp(*address, **options))
-
-
-class JoiningTransport(httpx2.AsyncHTTPTransport):
-    """httpx2's own, without a proxy, whose connections join chunks: it takes no backend, but its pool does."""
-
-    def __init__(self, tls: ssl.SSLContext, limits: httpx2.Limits) -> None:
-        super().__init__(tls, limits=limits)
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=tls,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_JoiningBackend(),
-        )
