@@ -17,6 +17,7 @@ from chatllm_cli.errors import ConfigError, InvalidReplyError
 from chatllm_cli.models import Endpoint
 from chatllm_cli.services.llm.arriving import ArrivedStream
 from chatllm_cli.services.llm.connections import Pools
+from chatllm_cli.services.llm.joining_transport import JoiningTransport
 
 if TYPE_CHECKING:
     from chatllm_cli.config.sections import TimeoutSettings
@@ -64,7 +65,7 @@ def build_client(
         timeout=timeout,
         verify=tls,
         limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
-        transport=None if proxy else Pools(partial(httpx2.AsyncHTTPTransport, tls), MOST_CONNECTIONS),
+        transport=None if proxy else Pools(partial(JoiningTransport, tls), MOST_CONNECTIONS),
         follow_redirects=False,  # a redirect would take the prompt to a host nobody named
         trust_env=trusts_env,
         event_hooks={"request": [_Headers(endpoint)], "response": responses},
