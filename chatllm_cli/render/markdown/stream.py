@@ -133,7 +133,10 @@ class MarkdownStream:
 
     def _look_at(self, length: int) -> None:
         """Take note of the lines that became whole with the last characters of the tail."""
-        begin = self._tail.rfind("\n", 0, len(self._tail) - length) + 1
+        before = len(self._tail) - length
+        if self._tail.find("\n", before) < 0:
+            return
+        begin = self._tail.rfind("\n", 0, before) + 1
         lines = self._tail[begin:].split("\n")[:-1]
         self._has_new_line = self._has_new_line or bool(lines)
         self._may_have_ended = self._may_have_ended or any(map(MAY_END_A_BLOCK.match, lines))
