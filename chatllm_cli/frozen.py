@@ -13,7 +13,9 @@ def frozen(cls: type[Data]) -> type[Data]:
 
     It is what `dataclass(frozen=True, slots=True)` makes. But that compiles seven methods for each class: what
     compares, hashes, shows and refuses is the same for all classes here, and compiled once. The initialiser is
-    compiled when it is called first: of the classes that a command defines, most are not used by it.
+    compiled when it is called first: of the classes that a command defines, most are not used by it. There has to be
+    a field that is compared, and what these methods would call or be replaced by is not looked for: `__post_init__`,
+    `InitVar`, `field(hash=…)`, an `__eq__` or `__repr__` of the class's own.
     """
     made: Any = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
     compared = [each.name for each in fields(made) if each.compare]

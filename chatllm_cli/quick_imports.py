@@ -63,9 +63,11 @@ class QuickFinder:
         self._listed.clear()
 
     def _list(self, folder: str) -> "_Listing | None":
-        if folder not in self._listed:
-            self._listed[folder] = _list(folder)
-        return self._listed[folder]
+        try:
+            return self._listed[folder]
+        except KeyError:
+            self._listed[folder] = listing = _list(folder)
+            return listing
 
 
 class QuickLoader(SourceFileLoader):
@@ -74,9 +76,10 @@ class QuickLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         """Return what to execute. Raises as Python's own does."""
         try:
-            return _bytecode_of(self.path) or super().get_code(fullname)
+            code = _bytecode_of(self.path)
         except (OSError, ValueError, EOFError, TypeError):
-            return super().get_code(fullname)
+            code = None
+        return code or super().get_code(fullname)
 
 
 class _Listing:
@@ -89,7 +92,7 @@ class _Listing:
 
 def _list(folder: str) -> _Listing | None:
     """Return what is in a folder; None for what only Python itself knows how to look into."""
-    if not folder.startswith("/") or folder.endswith("/"):
+    if not isinstance(folder, str) or not folder.startswith("/") or folder.endswith("/"):
         return None
     try:
         return _Listing(os.listdir(folder))  # noqa: PTH208  (pathlib takes as long as all else here)
@@ -103,8 +106,10 @@ def _is_source(listing: _Listing | None, name: str) -> bool:
     return listing is not None and name in listing.sources and name not in listing.others
 
 
-def _spec(fullname: str, folder: str, name: str) -> ModuleSpec:
+def _spec(fullname: str, folder: str, name: str) -> ModuleSpec | None:
     path = f"{folder}/{name}{SOURCE}"
+    if not os.path.isfile(path):  # noqa: PTH113  (as above: it may be a folder, lead nowhere, or be gone since)
+        return None
     spec = ModuleSpec(fullname, QuickLoader(fullname, path), origin=path, is_package=name == INITIALISER)
     if spec.submodule_search_locations is not None:
         spec.submodule_search_locations.append(folder)

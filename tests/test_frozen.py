@@ -1,6 +1,7 @@
 import copy
 import pickle
 from dataclasses import KW_ONLY, FrozenInstanceError, astuple, dataclass, field, fields, replace
+from inspect import signature
 
 import pytest
 
@@ -74,6 +75,20 @@ def test_its_initialiser_complains_as_a_dataclass_does_the_first_time_too() -> N
     with pytest.raises(TypeError, match="unexpected keyword argument 'y'"):
         New(1, y=2)  # type: ignore[call-arg]
     assert New(1).x == 1
+
+
+def test_its_initialiser_is_compiled_once() -> None:
+    @frozen
+    class New:
+        """Of which there is none yet."""
+
+        x: int
+
+    New(1)
+    compiled = New.__init__
+    assert list(signature(New).parameters) == ["x"]
+    New(2)
+    assert New.__init__ is compiled
 
 
 def test_defaults_are_made_anew_and_names_are_asked_for_where_that_is_said() -> None:

@@ -161,6 +161,45 @@ def test_behind_a_path_that_is_no_plain_folder_python_looks_itself(
     assert finder.find_spec("module", None) is None
 
 
+def folder_of_that_name(path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def link_that_leads_nowhere(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("nowhere")
+
+
+def pipe(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [folder_of_that_name, link_that_leads_nowhere, pipe])
+@pytest.mark.parametrize("file", ["module.py", "module/__init__.py"])
+def test_what_only_has_the_name_of_a_source_file_is_left_to_python(
+    finder: QuickFinder, folder: Path, file: str, make: Callable[[Path], None]
+) -> None:
+    make(folder / file)
+    assert finder.find_spec("module", None) is None
+
+
+def test_a_file_that_is_gone_since_its_folder_was_listed_is_not_found(finder: QuickFinder, folder: Path) -> None:
+    path = write(folder / "module.py", "x = 1")
+    assert finder.find_spec("module", None)
+    path.unlink()
+    assert finder.find_spec("module", None) is None
+
+
+@pytest.mark.parametrize("entry", [Path("/"), b"/", None])
+def test_an_entry_that_is_no_text_is_left_to_python_which_skips_it(
+    finder: QuickFinder, folder: Path, entry: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "module.py", "x = 1")
+    monkeypatch.setattr(sys, "path", [entry, str(folder)])
+    assert finder.find_spec("module", None) is None
+
+
 def test_a_new_file_is_found_once_caches_are_invalidated(finder: QuickFinder, folder: Path) -> None:
     assert finder.find_spec("module", None) is None
     write(folder / "module.py", "x = 1")
@@ -190,7 +229,9 @@ def without_bytecode(path: Path) -> None:
 
 
 def of_another_python(path: Path) -> None:
-    longer(path)
+    before = path.stat()
+    path.write_text("x = 2")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     bytecode_of(path).write_bytes(b"\0\0\r\n" + bytecode_of(path).read_bytes()[4:])
 
 
@@ -221,13 +262,23 @@ def test_the_source_counts_wherever_its_bytecode_is_not_what_it_should_be(
     assert inspect.getsource(module).strip() == "x = 2"
 
 
+def test_a_fault_of_a_source_is_told_without_what_was_tried_before(finder: QuickFinder, folder: Path) -> None:
+    (folder / "module.py").write_text("def f(:")
+    with pytest.raises(SyntaxError) as caught:
+        load(finder, "module")
+    assert caught.value.__context__ is None
+
+
 def test_code_names_the_file_that_it_is_from(finder: QuickFinder, folder: Path) -> None:
     path = write(folder / "module.py", "def f(): pass")
     py_compile.compile(str(path), dfile="/elsewhere/module.py")
     assert load(finder, "module").f.__code__.co_filename == str(path)
 
 
-def test_bytecode_is_what_is_executed(finder: QuickFinder, folder: Path) -> None:
+def test_bytecode_is_what_is_executed_without_asking_pythons_own_loader(
+    finder: QuickFinder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QuickLoader, "get_data", None, raising=False)
     path = write(folder / "module.py", "x = 1")
     before = path.stat()
     path.write_text("x = 2")
