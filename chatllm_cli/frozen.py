@@ -46,9 +46,7 @@ def frozen(cls: type[Data]) -> type[Data]:
 def _initialiser_of(made: Any) -> Any:
     """Return what a dataclass has for these fields."""
     named = [(each.name, each.type, _of(each)) for each in fields(made)]
-    twin: Any = make_dataclass(made.__name__, named, frozen=True, eq=False, repr=False)
-    twin.__init__.__qualname__ = f"{made.__qualname__}.__init__"  # which a complaint names
-    return twin.__init__
+    return make_dataclass(made.__name__, named, frozen=True, eq=False, repr=False).__init__  # type: ignore[misc]  # its own
 
 
 def _of(told: Field[Any]) -> Any:

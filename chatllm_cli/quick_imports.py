@@ -77,7 +77,7 @@ class QuickLoader(SourceFileLoader):
         """Return what to execute. Raises as Python's own does."""
         try:
             code = _bytecode_of(self.path)
-        except (OSError, ValueError, EOFError, TypeError):
+        except OSError:
             code = None
         return code or super().get_code(fullname)
 
