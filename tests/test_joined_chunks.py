@@ -41,6 +41,12 @@ def test_of_a_chunk_that_has_not_come_whole_all_that_has_is_handed_on() -> None:
     ]
 
 
+@pytest.mark.parametrize("end", [b"", b"\r"])
+def test_chunks_are_joined_after_one_of_which_only_the_line_end_was_missing(end: bytes) -> None:
+    rest = b"\r\n".removeprefix(end)
+    assert joined(CHUNKED + b"2\r\nab" + end, rest + TEN) == [CHUNKED + b"2\r\nab" + end, rest + JOINED_TEN, b""]
+
+
 def test_a_line_that_is_not_whole_waits_for_its_rest() -> None:
     assert joined(CHUNKED + TEN + b"0000000", b"1\r", b"\nb\r\n0\r", b"\n\r", b"\n") == [
         CHUNKED + JOINED_TEN,

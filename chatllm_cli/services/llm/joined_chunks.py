@@ -117,8 +117,8 @@ def _body_after(head: bytes) -> tuple[Part, int]:
         return (Part.UNKNOWN if code == SWITCHING else Part.HEAD), 0
     if code in WITHOUT_BODY:
         return Part.END, 0
-    # By hand: a pattern that drops the spaces around a value takes the square of how many are in it.
-    match [(name.lower(), line.removesuffix(b"\r").strip(b" \t").lower()) for name, line in FRAMING.findall(head)]:
+    # Stripped here: a pattern that leaves the spaces around a value out takes the square of how many are within it.
+    match [(name.lower(), value.strip().lower()) for name, value in FRAMING.findall(head)]:
         case [(b"transfer-encoding", b"chunked")]:
             return Part.CHUNKS, 0
         case [(b"content-length", value)] if value.isdigit() and len(value) <= LONGEST_LENGTH:
