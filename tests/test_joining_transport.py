@@ -118,6 +118,21 @@ async def test_an_answer_that_was_cut_is_not_taken_for_whole(transport: JoiningT
     assert "RemoteProtocolError" in faults[0]
 
 
+@pytest.mark.parametrize(("scheme", "kind"), [("http", "read"), ("https", "connect")])
+async def test_a_server_that_says_nothing_is_waited_for_as_long_as_was_asked(
+    transport: JoiningTransport, scheme: str, kind: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+
+    async with listening(serve) as port:
+        url, limits = f"{scheme}://127.0.0.1:{port}/", {"timeout": {kind: 0.05}}
+        with pytest.raises(httpx2.TimeoutException) as caught:
+            async with asyncio.timeout(5):
+                await transport.handle_async_request(httpx2.Request("GET", url, extensions=limits))
+    assert caught.typename == f"{kind.title()}Timeout"
+
+
 @needs_openssl
 async def test_chunks_are_joined_beneath_tls_too(tmp_path: Path) -> None:
     theirs, ours = contexts(tmp_path)

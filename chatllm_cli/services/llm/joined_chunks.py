@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 HEAD_END = re.compile(rb"\n\r?\n")  # as h11 has it
 STATUS = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3})[ \r\n]")
-FRAMING = re.compile(rb"^(transfer-encoding|content-length):[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+FRAMING = re.compile(rb"^(transfer-encoding|content-length):(.*)$", re.IGNORECASE | re.MULTILINE)
 LONGEST_HEAD = 16_384  # bytes
 LONGEST_LENGTH = 15  # digits
 SIZE = re.compile(rb"(0{0,7}[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
@@ -117,7 +117,8 @@ def _body_after(head: bytes) -> tuple[Part, int]:
         return (Part.UNKNOWN if code == SWITCHING else Part.HEAD), 0
     if code in WITHOUT_BODY:
         return Part.END, 0
-    match [(name.lower(), value.lower()) for name, value in FRAMING.findall(head)]:
+    # Stripped here: a pattern that leaves the spaces around a value out takes the square of how many are within it.
+    match [(name.lower(), value.strip().lower()) for name, value in FRAMING.findall(head)]:
         case [(b"transfer-encoding", b"chunked")]:
             return Part.CHUNKS, 0
         case [(b"content-length", value)] if value.isdigit() and len(value) <= LONGEST_LENGTH:
