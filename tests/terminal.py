@@ -127,6 +127,17 @@ class Terminal:
         self.child.wait()
         return 128 + self.child.signalstatus if self.child.signalstatus else int(self.child.exitstatus or 0)
 
+    def hang_up(self) -> None:
+        """Close the window, and wait for the end of the program."""
+        with Path(os.devnull).open("r+b") as nothing:
+            os.dup2(nothing.fileno(), self.child.child_fd)
+        self.child.wait()
+
+    def end_by(self, number: int) -> None:
+        """Send a signal, and wait for the end of the program."""
+        self.child.kill(number)
+        self.wait()
+
     def close(self) -> None:
         self.child.close(force=True)
 

@@ -102,6 +102,16 @@ def test_twenty_are_listed_unless_told_otherwise(run: Run, provider: FakeOpenAI)
     assert titles == [f"number {number}" for number in range(20, 0, -1)]
 
 
+@pytest.mark.parametrize(
+    "command", [["list"], ["list", "--json"], ["search", "whale"], ["search", "whale", "--json"]]
+)
+def test_a_list_that_is_cut_says_so_on_a_pipe_too(run: Run, provider: FakeOpenAI, command: list[str]) -> None:
+    for name in ("one", "two"):
+        ask(run, f"A whale, {name}")
+    assert run("history", *command, "-n", "1").stderr == "there are more; -n 5 shows more of them\n"
+    assert run("history", *command, "-n", "2").stderr == ""
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "many"])
 def test_a_limit_that_is_none_is_a_usage_error(run: Run, limit: str) -> None:
     result = run("history", "list", f"--limit={limit}")

@@ -1,6 +1,7 @@
 """`chatllm history`: the stored conversations, found and shown."""
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -68,10 +69,9 @@ def list_(
         _print_json(renderer, conversations)
     elif conversations:
         history_views.show_list(renderer, conversations)
-        if len(listing.conversations) > limit and renderer.is_terminal:
-            renderer.notice(f"there are more; -n {limit * 5} shows more of them")
     elif renderer.is_terminal:
         renderer.notice(NOTHING if wanted == Filter() else "no conversation is like that")
+    _tell_of_more(renderer, listing.conversations, limit)
     if listing.copies and renderer.is_terminal:
         told = counted(listing.copies, "conflicted copy", "conflicted copies")
         renderer.notice(f"{told} of a sync tool among them; `chatllm history merge` brings them together")
@@ -117,10 +117,9 @@ def search(
         _print_json(renderer, hits)
     elif hits:
         history_views.show_hits(renderer, hits)
-        if len(found) > limit and renderer.is_terminal:
-            renderer.notice(f"there are more; -n {limit * 5} shows more of them")
     else:
         renderer.notice(f"nothing is found for '{query.text}'")
+    _tell_of_more(renderer, found, limit)
     raise typer.Exit(ExitCode.DONE if hits else ExitCode.FAILURE)
 
 
@@ -210,6 +209,12 @@ def _as_json(conversation: Conversation) -> str:
     from chatllm_cli.formats import json  # noqa: PLC0415  (only here)
 
     return json.dump(conversation)
+
+
+def _tell_of_more(renderer: Renderer, found: Sequence[object], limit: int) -> None:
+    """Say so if there is more than is shown; a program that reads the list reads no stderr."""
+    if len(found) > limit:
+        renderer.notice(f"there are more; -n {limit * 5} shows more of them")
 
 
 def _print_json(renderer: Renderer, items: object) -> None:

@@ -87,6 +87,7 @@ class Loop:
                 raise
             await self._await_hang_up()
         finally:
+            self._line.keep_typed_ahead()
             if self._modes:
                 set_modes(self._modes)
             await self.session.close()

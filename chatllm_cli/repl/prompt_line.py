@@ -10,6 +10,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import History
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
@@ -22,6 +23,7 @@ from chatllm_cli.repl.key_bindings import build_key_bindings
 from chatllm_cli.repl.ports import Draft
 from chatllm_cli.repl.prompt_editor import edit
 from chatllm_cli.repl.recall import Suggest
+from chatllm_cli.repl.type_ahead import texts_in
 
 if TYPE_CHECKING:
     from prompt_toolkit import Application
@@ -104,9 +106,7 @@ class PromptLine:
     @property
     def is_typed_ahead(self) -> bool:
         """Whether keys wait that were typed before it was open."""
-        keys = get_typeahead(self._session.app.input)
-        store_typeahead(self._session.app.input, keys)
-        return bool(keys)
+        return bool(self._typed_ahead)
 
     @property
     def _is_vi(self) -> bool:
@@ -128,10 +128,15 @@ class PromptLine:
             text = await self._session.prompt_async(
                 default=draft.text, handle_sigint=False, pre_run=self._open_editor if opens_editor else None
             )
-        except asyncio.CancelledError:  # the session is to end: what was typed is there in the next one
-            self._session.default_buffer.append_to_history()
+        except (asyncio.CancelledError, EOFError, OSError):  # the session is to end, or its terminal has ended
+            self._session.default_buffer.append_to_history()  # there in the next one
             raise
         return text, self._draft
+
+    def keep_typed_ahead(self) -> None:
+        """Keep what waits for a line that will not come, for the next session."""
+        for text in texts_in(self._typed_ahead):
+            self._session.history.append_string(text)
 
     def clear(self) -> None:
         """Take what was typed away, as Ctrl-C does."""
@@ -140,6 +145,12 @@ class PromptLine:
     def refresh(self) -> None:
         """Show what has changed in the toolbar."""
         self._session.app.invalidate()
+
+    @property
+    def _typed_ahead(self) -> list[KeyPress]:
+        keys = get_typeahead(self._session.app.input)
+        store_typeahead(self._session.app.input, keys)
+        return keys
 
     def _open_editor(self) -> None:
         self._session.app.create_background_task(self._edit())

@@ -242,6 +242,14 @@ def no_full_collection() -> Iterator[None]:
         gc.set_threshold(young, middle, full)
 
 
+def texts_in(keys: Sequence[KeyPress]) -> list[str]:
+    """Return the texts that keys make, one for each Enter, and what is behind the last."""
+    draft = Draft()
+    for press in keys:
+        draft.press(press)
+    return [text for text in draft.text.split(SENT) if text.strip()]
+
+
 def unsent(keys: Sequence[KeyPress]) -> list[KeyPress]:
     """Return the keys with line breaks for what would send the lines, and none at the end."""
     held = [

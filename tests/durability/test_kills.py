@@ -90,7 +90,9 @@ async def test_no_message_that_was_acknowledged_is_lost_by_a_thousand_kills(tmp_
         conversation = records.decode(path.read_bytes(), path.stem)
         found |= {message.id: message for message in conversation.messages}
         torn += conversation.damaged_lines
+    begun = len([*folder.iterdir()])  # where the machine is slow, all who would have begun one may have died before
     assert len(acknowledged) >= KILLS
+    assert CONVERSATIONS * 0.9 <= begun <= CONVERSATIONS
     assert acknowledged - {each.id for each in found.values() if each.status is Status.COMPLETE} == set()
     assert [
         message.id for message in found.values()
@@ -101,8 +103,8 @@ async def test_no_message_that_was_acknowledged_is_lost_by_a_thousand_kills(tmp_
     assert [path for path in folder.iterdir() if not await next_is_kept(path)] == []
     history = HistoryService(tmp_path / "data", tmp_path / "index.db")
     listing = await history.list()
-    assert (len(listing.conversations), listing.faults) == (CONVERSATIONS, ())
-    assert sum(summary.messages for summary in listing.conversations) == len(found) + CONVERSATIONS
+    assert (len(listing.conversations), listing.faults) == (begun, ())
+    assert sum(summary.messages for summary in listing.conversations) == len(found) + begun
 
 
 @pytest.mark.slow

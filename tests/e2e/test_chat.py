@@ -174,20 +174,62 @@ def test_ctrl_d_leaves_that_is_typed_before_the_prompt_is_there(provider: FakeOp
     assert len(provider.chats) == 1
 
 
-@pytest.mark.parametrize("signal", [SIGHUP, SIGTERM])
+ENDS: dict[str, Callable[[Terminal], None]] = {
+    "SIGHUP": lambda screen: screen.end_by(SIGHUP),
+    "SIGTERM": lambda screen: screen.end_by(SIGTERM),
+    "the window": Terminal.hang_up,
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_what_stood_in_the_line_when_the_session_was_ended_is_recalled_in_the_next_one(
-    provider: FakeOpenAI, terminal: OpenTerminal, signal: int
+    provider: FakeOpenAI, terminal: OpenTerminal, end: Callable[[Terminal], None]
 ) -> None:
     screen = terminal("chat")
     wait_for_prompt(screen)
     screen.type("a long thought")
     screen.wait_for("> a long thought")
-    screen.child.kill(signal)
-    screen.wait()
+    end(screen)
     screen = terminal("chat")
     wait_for_prompt(screen)
     screen.type(UP)
     screen.wait_for("> a long thought")
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_what_was_typed_while_an_answer_streamed_is_recalled_if_the_session_ends_before_its_turn_came(
+    provider: FakeOpenAI, terminal: OpenTerminal, end: Callable[[Terminal], None]
+) -> None:
+    screen = terminal("chat", "-m", "tokens-300-30")
+    wait_for_prompt(screen)
+    screen.type("first\r")
+    screen.wait_for("word3")
+    screen.type("second\rthird\x1b\rand more")
+    screen.wait_for("and more")
+    end(screen)
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type(UP)
+    screen.wait_for("> third\n  and more")
+    screen.type(2 * UP)
+    screen.wait_for("> second")
+    screen.type(UP)
+    screen.wait_for("> first")
+
+
+def test_what_is_left_behind_an_exit_that_was_typed_ahead_is_recalled_in_the_next_session(
+    provider: FakeOpenAI, terminal: OpenTerminal
+) -> None:
+    screen = terminal("chat", "-m", "tokens-30-30")
+    wait_for_prompt(screen)
+    screen.type("first\r")
+    screen.wait_for("word3")
+    screen.type("/exit\rleft over")
+    assert screen.wait() == 0
+    screen = terminal("chat")
+    wait_for_prompt(screen)
+    screen.type(UP)
+    screen.wait_for("> left over")
 
 
 def test_a_dumb_terminal_is_told_what_it_cannot_show_in_the_line(

@@ -164,12 +164,6 @@ class Stage:
             held = fcntl.ioctl(self.screen.child.child_fd, termios.FIONREAD, b"0000")
             waiting = int.from_bytes(held, sys.byteorder)
 
-    def hang_up(self) -> None:
-        """Take the terminal away, and wait for the end of the process."""
-        with Path(os.devnull).open("r+b") as nothing:
-            os.dup2(nothing.fileno(), self.screen.child.child_fd)
-        self.screen.child.wait()
-
     def goes_on_and_leaves(self) -> None:
         """Assert that the chat answers once more, and that Ctrl-D ends it as it should."""
         self.say(LAST_PROMPT)
@@ -512,7 +506,7 @@ def test_a_terminal_that_goes_away_ends_it_and_what_came_is_kept(stage: Stage, c
     else:
         stage.reach(phase)
     shown = stage.shown
-    stage.hang_up()
+    stage.screen.hang_up()
     assert stage.screen.child.signalstatus == SIGHUP
     prompt, reply = said()
     if phase == AT_PROMPT:
