@@ -84,14 +84,16 @@ def test_a_file_keeps_its_mode_and_a_new_one_gets_that_of_any(run: Run, provider
     ]
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
 @pytest.mark.parametrize("model", ["length", "filter", "cut-2"])
-def test_an_answer_that_is_not_whole_replaces_no_file(
-    run: Run, provider: FakeOpenAI, tmp_path: Path, model: str
+def test_an_answer_that_is_not_whole_replaces_no_file_and_that_is_told(
+    run: Run, provider: FakeOpenAI, tmp_path: Path, model: str, flags: list[str]
 ) -> None:
     target = tmp_path / "answer.md"
     target.write_text("old")
-    result = run("ask", "-m", model, "-o", str(target), "hi")
-    assert (result.exit_code in {5, 6}, result.stdout, target.read_text()) == (True, "", "old")
+    result = run("ask", "-m", model, "-o", str(target), *flags, "hi")
+    assert (result.exit_code in {5, 6}, bool(result.stdout), target.read_text()) == (True, bool(flags), "old")
+    assert f"{target} is not written" in result.stderr
 
 
 @pytest.mark.parametrize("target", ["/proc/no/such/folder/x", "{tmp}/missing/x"])

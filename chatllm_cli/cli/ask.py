@@ -200,12 +200,12 @@ async def _ask(
                 reply = await chat.go_on(log, endpoints, options, view)
     except asyncio.CancelledError:
         view.close()
-        renderer.answer_cut(log.conversation, view.timings)
+        renderer.answer_cut(log.conversation, wish, view.timings)
         renderer.stopped(log.conversation.thread()[-1] if log.is_kept else None, command=GO_ON)
         raise
     except (IncompleteAnswerError, AnswerFormatError) as error:
         view.close()
-        renderer.answer_cut(log.conversation, view.timings)
+        renderer.answer_cut(log.conversation, wish, view.timings)
         if log.is_kept:
             is_cut = isinstance(error, IncompleteAnswerError)
             error.hint = f"what came is in the history; {GO_ON} goes on" if is_cut else error.hint or SHOW

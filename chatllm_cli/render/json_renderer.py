@@ -57,8 +57,9 @@ class JsonRenderer(Renderer):
         super().withhold(text, why)
         self.text(text, end="")
 
-    def answer_cut(self, conversation: Conversation, timings: Mapping[str, float | None]) -> None:
+    def answer_cut(self, conversation: Conversation, wish: Wish, timings: Mapping[str, float | None]) -> None:
         """Put out what came, as an object."""
+        super().answer_cut(conversation, wish, timings)
         self.answer(conversation, Wish(), timings)
 
     def ending(self, reply: Message, *, command: str = "") -> None:

@@ -176,8 +176,10 @@ class Renderer:
         elif wish.file:
             self.deliver(reply.content, wish, reply)
 
-    def answer_cut(self, conversation: Conversation, timings: Mapping[str, float | None]) -> None:
+    def answer_cut(self, conversation: Conversation, wish: Wish, timings: Mapping[str, float | None]) -> None:  # noqa: ARG002  (JSON shows them)
         """Put out what came of an answer that broke off, if that was not shown as it came; of a part nobody knows."""
+        if wish.file:
+            self.notice(f"{wish.file} is not written")
 
     def deliver(self, text: str, wish: Wish, reply: Message) -> None:
         """Put `text` into the file that is wished for, whole or not at all, else on stdout."""

@@ -348,6 +348,18 @@ def test_a_save_that_cannot_be_done_is_waited_for_two_seconds_or_until_the_secon
     assert said() == [(PROMPT, "complete"), (ANSWER, "interrupted")]  # a mark was made before
 
 
+def test_ctrl_c_says_that_the_file_is_not_written_which_the_answer_was_for(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.start("ask", "-m", "tokens-300-30", "-o", "a.md", PROMPT)
+    stage.until(lambda: '"partial"' in stage.journal())
+    stage.screen.type(CTRL_C)
+    stage.dies_by(SIGINT)
+    assert stage.screen.text == "a.md is not written\nstopped; what came is kept; `chatllm ask -c` goes on"
+    assert not Path("a.md").exists()
+
+
 def test_a_shell_loop_stops_at_ctrl_c(provider: FakeOpenAI, cue: threading.Event) -> None:
     script = f"for prompt in 1 2 3; do '{CHATLLM}' ask -m {WAITING} $prompt; done; echo went on"
     shell = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, process_group=0)
