@@ -6,12 +6,11 @@ from dataclasses import replace
 from bench.conversations import RARE
 from bench.figures import Figure
 from bench.instant_server import times_asked
-from bench.processes import Command, compare, compare_memory
+from bench.processes import PROMPT, Command, compare, compare_memory
 from bench.stand import Stand
 
 LIST = ("logs", "list", "-n", "20", "--short")
 LOGGED = 20  # prompts that llm has in its log when it lists them
-PROMPT = b">"  # nothing that is shown before has one
 
 
 def run(stand: Stand) -> list[Figure]:

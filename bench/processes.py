@@ -19,6 +19,8 @@ from typing import IO
 from bench.figures import Figure
 
 ROWS, COLUMNS = 30, 100  # of a terminal
+AS_TERMINAL = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}  # nobody would answer where the cursor is
+PROMPT = b">"  # of a chat: nothing that is shown before has one
 PATIENCE = 60  # seconds that a terminal may stay silent
 
 # A process counts what its parent took at most as its own, up to where it runs something else: so a small one has to
@@ -75,9 +77,13 @@ class Command:
     def _on_terminal(self) -> "subprocess.Popen[bytes]":
         ours, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        environment = {**self.environment, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
         process = subprocess.Popen(
-            self.arguments, env=environment, stdin=its, stdout=its, stderr=its, start_new_session=True
+            self.arguments,
+            env={**self.environment, **AS_TERMINAL},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
         )
         os.close(its)
         try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pexpect
 
 from bench.figures import Figure
-from bench.processes import COLUMNS, ROWS, compare
+from bench.processes import AS_TERMINAL, COLUMNS, PROMPT, ROWS, compare
 from bench.replies import KINDS
 from bench.stand import Stand
 
@@ -19,7 +19,6 @@ KEYS = 100  # for each kind of reply
 QUIET = (0.02, 0.07)  # seconds from an echo to the next key
 FIRST_KEY = 0x4E00  # no reply has those characters
 PATIENCE = 30  # seconds
-PROMPT = ">"  # nothing that is shown before has one
 PERCENTILE = 95
 
 
@@ -27,7 +26,7 @@ def run(stand: Stand) -> list[Figure]:
     """Measure, and return the figures."""
     kinds = ["mixed"] if stand.is_quick else [*KINDS]
     plain = stand.bare("import prompt_toolkit")
-    chat = replace(stand.ours("chat", "-m", "none", on_terminal=True), until=PROMPT.encode())
+    chat = replace(stand.ours("chat", "-m", "none", on_terminal=True), until=PROMPT)
     start = compare("chat to its first prompt / import prompt_toolkit", chat, plain, stand.runs, 3)
     return [start, *(_echo(stand, kind, pace) for pace in PACES for kind in kinds)]
 
@@ -35,7 +34,7 @@ def run(stand: Stand) -> list[Figure]:
 def _echo(stand: Stand, kind: str, pace: str) -> Figure:
     """Type while a reply of that kind streams, and see how long each key takes to be on the screen."""
     child = _spawn(stand, f"endless-{PACES[pace]}-{kind}")
-    child.expect_exact(PROMPT)
+    child.expect_exact(PROMPT.decode())
     time.sleep(1 if stand.is_quick else 2)  # what is imported meanwhile is not measured
     child.send("go\r")
     child.expect_exact("↓ 1")  # some text has come
@@ -71,8 +70,7 @@ def _spawn(stand: Stand, model: str) -> "pexpect.spawn[str]":
     child = pexpect.spawn(
         str(stand.chatllm),
         ["chat", "-m", model],
-        # Nobody would answer where the cursor is.
-        env=stand.environment(TERM="xterm-256color", PROMPT_TOOLKIT_NO_CPR="1"),
+        env={**stand.environment(), **AS_TERMINAL},
         encoding="utf-8",
         dimensions=(ROWS, COLUMNS),
         timeout=PATIENCE,

@@ -69,9 +69,7 @@ class _Screen(Screen):
 
 
 def _begin(stdout: Path | None) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # as a shell has it there: tests that run in the background ignore it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as a shell has it: tests that run in the background ignore it
     if stdout:
         os.dup2(os.open(stdout, os.O_WRONLY), 1)
 

@@ -208,15 +208,20 @@ def test_a_new_file_is_found_once_caches_are_invalidated(finder: QuickFinder, fo
     assert load(finder, "module").x == 1
 
 
+def rewrite(path: Path, text: str) -> None:
+    """Give a source another text, and the time that it had."""
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def newer(path: Path) -> None:
     path.write_text("x = 2")
     os.utime(path, (1, 1))
 
 
 def longer(path: Path) -> None:
-    before = path.stat()
-    path.write_text("x = 2 ")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rewrite(path, "x = 2 ")
 
 
 def bytecode_of(path: Path) -> Path:
@@ -229,9 +234,7 @@ def without_bytecode(path: Path) -> None:
 
 
 def of_another_python(path: Path) -> None:
-    before = path.stat()
-    path.write_text("x = 2")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rewrite(path, "x = 2")
     bytecode_of(path).write_bytes(b"\0\0\r\n" + bytecode_of(path).read_bytes()[4:])
 
 
@@ -279,10 +282,7 @@ def test_bytecode_is_what_is_executed_without_asking_pythons_own_loader(
     finder: QuickFinder, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QuickLoader, "get_data", None, raising=False)
-    path = write(folder / "module.py", "x = 1")
-    before = path.stat()
-    path.write_text("x = 2")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rewrite(write(folder / "module.py", "x = 1"), "x = 2")
     assert load(finder, "module").x == 1
 
 

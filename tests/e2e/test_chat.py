@@ -19,16 +19,17 @@ def rows(screen: Terminal) -> list[str]:
     return [row.rstrip() for row in screen.screen.display if row.strip()]
 
 
-def wait_for_prompt(screen: Terminal) -> None:
-    """Read until the prompt stands there, and the toolbar beneath it."""
+def open_chat(terminal: OpenTerminal, *flags: str, **size: int) -> Terminal:
+    """Begin a session: read until the prompt stands there, and the toolbar beneath it."""
+    screen = terminal("chat", *flags, **size)
     screen.wait_for("Ctrl-D leaves\n>")
     while not rows(screen)[-1].startswith("default/"):
         assert screen.read()
+    return screen
 
 
 def test_the_toolbar_says_what_the_conversation_has_taken(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     assert rows(screen)[-1] == "default/says-hello-there"
     screen.type("What is a whale?\r")
     screen.wait_for("default/says-hello-there · What is a whale? · ↑ 7 ↓ 3")
@@ -47,8 +48,7 @@ def test_a_conversation_that_is_gone_on_with_is_shown_as_it_ended(
     provider: FakeOpenAI, run: Run, terminal: OpenTerminal
 ) -> None:
     run("ask", "first")
-    screen = terminal("chat", "-c")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, "-c")
     assert rows(screen) == [
         "going on with 'first', 2 messages so far",
         "> first",
@@ -60,8 +60,7 @@ def test_a_conversation_that_is_gone_on_with_is_shown_as_it_ended(
 
 
 def test_a_menu_opens_behind_a_slash_and_is_gone_with_it(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
-    screen = terminal("chat", rows=20)
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, rows=20)
     screen.type("/co")
     screen.wait_for("cost      show what was spent")
     screen.type(CTRL_C)
@@ -71,8 +70,7 @@ def test_a_menu_opens_behind_a_slash_and_is_gone_with_it(provider: FakeOpenAI, t
 
 
 def test_a_prompt_that_failed_comes_back_and_can_be_sent_again(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
-    screen = terminal("chat", "-m", "fault-402")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, "-m", "fault-402")
     screen.type("What is a whale?\r")
     screen.wait_for("billing there\n> What is a whale?\n")
     screen.type("\r")
@@ -82,8 +80,7 @@ def test_a_prompt_that_failed_comes_back_and_can_be_sent_again(provider: FakeOpe
 
 
 def test_a_draft_that_was_cleared_comes_back_with_the_arrow(provider: FakeOpenAI, terminal: OpenTerminal) -> None:
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type("What is a whale?")
     screen.wait_for("> What is a whale?")
     screen.type(CTRL_C)
@@ -96,8 +93,7 @@ def test_a_draft_that_was_cleared_comes_back_with_the_arrow(provider: FakeOpenAI
 def test_what_is_pasted_is_shown_with_its_control_characters_and_obeys_none(
     provider: FakeOpenAI, terminal: OpenTerminal
 ) -> None:
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type("\x1b[200~a\x1b]0;title\x07b\x1b[201~")
     screen.wait_for("> a^[]0;title^Gb")
     assert screen.screen.title == ""
@@ -108,8 +104,7 @@ def test_another_conversation_is_picked_in_the_middle_of_one(
 ) -> None:
     for prompt in ("first", "second"):
         run("ask", prompt)
-    screen = terminal("chat", "-c")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, "-c")
     screen.type("/open\r")
     screen.wait_for("2 of 2 · Enter takes one up")
     screen.type("first\r")
@@ -131,8 +126,7 @@ def test_ctrl_c_stops_an_answer_also_after_a_conversation_was_picked(
     provider: FakeOpenAI, run: Run, terminal: OpenTerminal
 ) -> None:
     run("ask", "first")
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type("/open\r")
     screen.wait_for("1 of 1 · Enter takes one up")
     screen.type("\r")
@@ -146,8 +140,7 @@ def test_ctrl_c_stops_an_answer_also_after_a_conversation_was_picked(
 def test_a_page_that_does_not_come_can_be_stopped_and_the_prompt_comes_back(
     provider: FakeOpenAI, terminal: OpenTerminal
 ) -> None:
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         screen.type(f"read @http://127.0.0.1:{silent.getsockname()[1]}/x\r")
         connection = silent.accept()[0]
@@ -185,13 +178,11 @@ ENDS: dict[str, Callable[[Terminal], None]] = {
 def test_what_stood_in_the_line_when_the_session_was_ended_is_recalled_in_the_next_one(
     provider: FakeOpenAI, terminal: OpenTerminal, end: Callable[[Terminal], None]
 ) -> None:
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type("a long thought")
     screen.wait_for("> a long thought")
     end(screen)
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type(UP)
     screen.wait_for("> a long thought")
 
@@ -200,15 +191,13 @@ def test_what_stood_in_the_line_when_the_session_was_ended_is_recalled_in_the_ne
 def test_what_was_typed_while_an_answer_streamed_is_recalled_if_the_session_ends_before_its_turn_came(
     provider: FakeOpenAI, terminal: OpenTerminal, end: Callable[[Terminal], None]
 ) -> None:
-    screen = terminal("chat", "-m", "tokens-300-30")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, "-m", "tokens-300-30")
     screen.type("first\r")
     screen.wait_for("word3")
     screen.type("second\rthird\x1b\rand more")
     screen.wait_for("and more")
     end(screen)
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type(UP)
     screen.wait_for("> third\n  and more")
     screen.type(2 * UP)
@@ -220,14 +209,12 @@ def test_what_was_typed_while_an_answer_streamed_is_recalled_if_the_session_ends
 def test_what_is_left_behind_an_exit_that_was_typed_ahead_is_recalled_in_the_next_session(
     provider: FakeOpenAI, terminal: OpenTerminal
 ) -> None:
-    screen = terminal("chat", "-m", "tokens-30-30")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, "-m", "tokens-30-30")
     screen.type("first\r")
     screen.wait_for("word3")
     screen.type("/exit\rleft over")
     assert screen.wait() == 0
-    screen = terminal("chat")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal)
     screen.type(UP)
     screen.wait_for("> left over")
 
@@ -249,8 +236,7 @@ def test_a_dumb_terminal_is_told_what_it_cannot_show_in_the_line(
 def test_ctrl_d_while_an_answer_streams_does_not_swallow_what_is_typed_behind_it(
     provider: FakeOpenAI, terminal: OpenTerminal
 ) -> None:
-    screen = terminal("chat", "-m", "tokens-30-50")
-    wait_for_prompt(screen)
+    screen = open_chat(terminal, "-m", "tokens-30-50")
     screen.type("first\r")
     screen.wait_for("word3")
     screen.type(CTRL_D)

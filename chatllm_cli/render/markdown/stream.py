@@ -138,7 +138,7 @@ class MarkdownStream:
             return
         begin = self._tail.rfind("\n", 0, before) + 1
         lines = self._tail[begin:].split("\n")[:-1]
-        self._has_new_line = self._has_new_line or bool(lines)
+        self._has_new_line = True
         self._may_have_ended = self._may_have_ended or any(map(MAY_END_A_BLOCK.match, lines))
 
     def _take_blocks(self, *, is_end: bool) -> str:
